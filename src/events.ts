@@ -1,0 +1,77 @@
+import type { Holder } from "./lock/backend.js";
+import type { LossReason } from "./lock/lease-keeper.js";
+import type { Logger } from "./logger.js";
+import type { ConflictKind } from "./polling/telegram-failure.js";
+import { describeError } from "./redact.js";
+
+/** What a handle is doing. */
+export type PollingState =
+  | "starting"
+  | "standby"
+  | "polling"
+  | "conflict"
+  | "draining"
+  | "stopped"
+  | "failed";
+
+/** The right to poll, held by this instance. */
+export interface Lease {
+  readonly key: string;
+  /** Fencing number: larger than that of every earlier holder of this key on the same lock server. */
+  readonly token: number;
+  /** When it was granted, by this machine's clock. */
+  readonly since: Date;
+}
+
+/** Events of a handle and what their listeners get. */
+export interface SafePollingEvents {
+  /** The state has changed. */
+  state: { readonly state: PollingState; readonly previous: PollingState };
+  /** The lease was granted. `bot.botInfo` is set before the first poll, not before this. */
+  acquired: { readonly lease: Lease };
+  /** The lease ended without being released; polling was cut before this. */
+  lost: { readonly lease: Lease; readonly reason: LossReason };
+  /** The lease was given back. */
+  released: { readonly lease: Lease };
+  /** Another instance holds the lock; again when a different one does. */
+  standby: { readonly holder: Holder };
+  /** Telegram answered a poll with a 409. */
+  conflict: { readonly kind: ConflictKind };
+  /** An attempt to poll met another poller; the next one comes after `delayMs`. */
+  retry: { readonly attempt: number; readonly attempts: number; readonly delayMs: number };
+  /** A handler threw and no `bot.catch` took the error. The error is a redacted copy. */
+  handlerError: { readonly error: Error; readonly updateId: number };
+}
+
+export type SafePollingListener<E extends keyof SafePollingEvents> = (event: SafePollingEvents[E]) => void;
+
+type AnyListener = (event: never) => void;
+
+/** A typed emitter whose listeners cannot break polling: what they throw is logged. */
+export class EventHub {
+  readonly #listeners = new Map<keyof SafePollingEvents, Set<AnyListener>>();
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  on<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+  }
+
+  off<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        (listener as SafePollingListener<E>)(payload);
+      } catch (error) {
+        this.#logger.error({ event, error: describeError(error) }, "an event listener threw");
+      }
+    }
+  }
+}

@@ -1,0 +1,25 @@
+export { isSafePollingError, SafePollingError, type SafePollingErrorCode } from "./errors.js";
+export type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "./events.js";
+export type { HealthReport } from "./health/report.js";
+export type {
+  BeatResult,
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  Holder,
+  LockBackend,
+  LockConnection,
+} from "./lock/backend.js";
+export { type FileLockOptions, fileLock } from "./lock/file.js";
+export type { LossReason } from "./lock/lease-keeper.js";
+export type { Logger } from "./logger.js";
+export type {
+  BackoffOptions,
+  BeforePollingContext,
+  ExhaustedPolicy,
+  PollingOptions,
+  SafePollingOptions,
+} from "./options.js";
+export type { ConflictKind } from "./polling/telegram-failure.js";
+export type { WebhookPolicy } from "./polling/webhook-guard.js";
+export { type SafePolling, safeStartPolling } from "./safe-start-polling.js";

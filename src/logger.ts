@@ -1,0 +1,28 @@
+/** What a logger needs: pino's shape, so that a pino instance fits as it is. Fields first, then the message. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Says nothing. */
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** One plain line per message on the console: level, message, fields as `key=value`. Debug lines are left out. */
+export function consoleLogger(sink: Pick<Console, "log" | "warn" | "error"> = console): Logger {
+  const line = (fields: object, message: string) => `[safe-polling] ${message}${formatFields(fields)}`;
+  return {
+    debug() {},
+    info: (fields, message) => sink.log(line(fields, message)),
+    warn: (fields, message) => sink.warn(line(fields, message)),
+    error: (fields, message) => sink.error(line(fields, message)),
+  };
+}
+
+function formatFields(fields: object): string {
+  const parts = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : String(value)}`);
+  return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
+}

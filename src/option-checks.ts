@@ -1,0 +1,72 @@
+import { SafePollingError } from "./errors.js";
+import { redactText } from "./redact.js";
+
+/**
+ * Checks that `given` is an object whose every name is in `known`; `where` is how messages call it.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function checkOptions(where: string, given: unknown, known: readonly string[]): void {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw invalidOption(where, "an object of options", given);
+  }
+  for (const name of Object.keys(given)) {
+    if (known.includes(name)) continue;
+    throw new SafePollingError(
+      "ERR_INVALID_OPTION",
+      `\`${where}\` has no option \`${name}\`. Did you mean \`${nearest(name, known)}\`?`,
+    );
+  }
+}
+
+/** "Expected `fileLock.directory` to be a non-empty string, got undefined." and a hint, where there is one. */
+export function invalidOption(name: string, expected: string, got: unknown, hint = ""): SafePollingError {
+  const message = `Expected \`${name}\` to be ${expected}, got ${show(got)}.${hint && ` ${hint}`}`;
+  return new SafePollingError("ERR_INVALID_OPTION", message);
+}
+
+/** Throws ERR_INVALID_OPTION unless `value` is a number (a whole one, if asked) from `min` to `max`. */
+export function checkNumber(
+  name: string,
+  value: unknown,
+  { min, max = Number.POSITIVE_INFINITY, integer = false }: { min: number; max?: number; integer?: boolean },
+): number {
+  const isInRange = typeof value === "number" && Number.isFinite(value) && value >= min && value <= max;
+  if (isInRange && (!integer || Number.isInteger(value))) return value;
+  const range = Number.isFinite(max) ? `from ${min} to ${max}` : `>= ${min}`;
+  throw invalidOption(name, `${integer ? "a whole number" : "a number"} ${range}`, value);
+}
+
+/** Throws ERR_INVALID_OPTION unless `value` is a string with something in it. */
+export function checkText(name: string, value: unknown): string {
+  if (typeof value === "string" && value.trim() !== "") return value;
+  throw invalidOption(name, "a non-empty string", value);
+}
+
+function show(value: unknown): string {
+  if (typeof value === "string") return redactText(JSON.stringify(value));
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "object" && value !== null) return "an object";
+  return String(value);
+}
+
+function nearest(name: string, known: readonly string[]): string | undefined {
+  return known
+    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0]?.candidate;
+}
+
+/** Levenshtein's: the least number of letters to insert, delete or replace. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (const [i, letter] of [...from].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...to].entries()) {
+      const replaced = (row[j] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}

@@ -1,0 +1,310 @@
+import type { ConflictBackoff } from "./backoff/conflict-series.js";
+import { SafePollingError } from "./errors.js";
+import type { Lease } from "./events.js";
+import type { LockBackend } from "./lock/backend.js";
+import { consoleLogger, type Logger, silentLogger } from "./logger.js";
+import { checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import type { PollParameters } from "./polling/poller.js";
+import type { TelegramBot } from "./polling/telegram-bot.js";
+import type { WebhookPolicy } from "./polling/webhook-guard.js";
+
+/** What to do when the last attempt to poll met another poller too. */
+export type ExhaustedPolicy = "fail" | "exit" | "repeat";
+
+/** Waits between attempts to poll while somebody else polls without holding the lock. */
+export interface BackoffOptions {
+  /**
+   * One wait per failed attempt, in milliseconds; one attempt more than waits.
+   * @defaultValue `[5000, 10000, 15000, 20000]`
+   */
+  readonly delaysMs?: readonly number[];
+  /**
+   * Each wait is moved by up to ± this share, so that two rivals do not keep step. 0 to 1.
+   * @defaultValue 0.1
+   */
+  readonly jitter?: number;
+  /**
+   * `"fail"`: drain, release the lease, and reject `done` with ERR_CONFLICT. `"exit"`: stop every handle of this
+   * process and end it with exit code 0. `"repeat"`: go on at the last wait for ever.
+   * @defaultValue `"fail"`
+   */
+  readonly onExhausted?: ExhaustedPolicy;
+}
+
+/** Parameters of getUpdates. */
+export interface PollingOptions {
+  /**
+   * How long Telegram may hold a poll, in seconds. 1 to 50, the server's own limit.
+   * @defaultValue 30
+   */
+  readonly timeoutSeconds?: number;
+  /**
+   * Most updates that one poll may bring. 1 to 100. After a crash up to this many are handled again.
+   * @defaultValue 100
+   */
+  readonly limit?: number;
+  /**
+   * Kinds of updates to receive, as in Telegram's `allowed_updates`; sent until one poll of each lease was
+   * answered. Left out: not sent, and the server keeps what was set last.
+   */
+  readonly allowedUpdates?: readonly string[];
+}
+
+/** What `beforePolling` gets beside the lease. */
+export interface BeforePollingContext {
+  /** True for the first lease of this handle when no other instance was seen: nobody handed over to us. */
+  readonly coldStart: boolean;
+  /** Aborts when the lease ends or the handle is stopped. */
+  readonly signal: AbortSignal;
+}
+
+/** Options of `safeStartPolling`. All are optional. */
+export interface SafePollingOptions {
+  /**
+   * Where instances agree on who polls. One object may serve many bots. `false`: no lock; only the policy for
+   * conflicts is left, and two instances can both handle an update.
+   * @defaultValue `fileLock()`: instances on one machine
+   */
+  readonly lock?: LockBackend | false;
+  /**
+   * What is locked. Instances with the same key exclude each other. Never the token.
+   * @defaultValue the bot's id, the part of the token before the colon; with `:test` in Telegram's test environment
+   */
+  readonly key?: string;
+  /** Waits after a conflict with another poller; an array stands for `{ delaysMs }`. */
+  readonly backoff?: BackoffOptions | readonly number[];
+  /**
+   * Wait after the lock is held and before the first poll, in milliseconds.
+   * @defaultValue 0; 10000 with `lock: false`, and with a file lock on a platform whose instances share no disk
+   */
+  readonly startDelayMs?: number;
+  /**
+   * A webhook that is set before the first poll of a lease: `"delete"` it, pending updates kept, or `"fail"`
+   * with ERR_WEBHOOK_ACTIVE. One that appears while we poll is deleted at most once per process.
+   * @defaultValue `"delete"`
+   */
+  readonly webhook?: WebhookPolicy;
+  /**
+   * Handlers at once. 1: in order, and an update is confirmed only when its handler has ended. More: like the
+   * concurrent runner; a crash can lose what was being handled.
+   * @defaultValue 1
+   */
+  readonly concurrency?: number;
+  /** Parameters of getUpdates. */
+  readonly polling?: PollingOptions;
+  /**
+   * Runs under the lease, before its first poll: setMyCommands, migrations, dropping pending updates. Its
+   * failure ends `done`.
+   */
+  readonly beforePolling?: (lease: Lease, context: BeforePollingContext) => unknown;
+  /**
+   * How long running handlers may take after a stop, in milliseconds. Must be shorter than the platform's
+   * grace period.
+   * @defaultValue 4000
+   */
+  readonly drainTimeoutMs?: number;
+  /**
+   * Signals that stop every handle of the process; `false` for none.
+   * @defaultValue `["SIGTERM", "SIGINT"]`
+   */
+  readonly signals?: readonly NodeJS.Signals[] | false;
+  /** Stops this handle when it aborts, like `stop()`. */
+  readonly signal?: AbortSignal;
+  /**
+   * Label of this instance for logs, health and the lock's holder record.
+   * @defaultValue from the platform's environment variables or the host name, and the process id
+   */
+  readonly instance?: string;
+  /**
+   * Pino-shaped: fields first, then the message. `false` for silence.
+   * @defaultValue one line per state change on the console
+   */
+  readonly logger?: Logger | false;
+}
+
+/** `SafePollingOptions` with every default in place. */
+export interface ResolvedOptions {
+  readonly lock: LockBackend | false | undefined;
+  readonly key: string;
+  readonly backoff: ConflictBackoff;
+  readonly onExhausted: ExhaustedPolicy;
+  readonly startDelayMs: number | undefined;
+  readonly webhook: WebhookPolicy;
+  readonly concurrency: number;
+  readonly polling: PollParameters;
+  readonly beforePolling: SafePollingOptions["beforePolling"];
+  readonly drainTimeoutMs: number;
+  readonly signals: readonly NodeJS.Signals[];
+  readonly signal: AbortSignal | undefined;
+  readonly instance: string | undefined;
+  readonly logger: Logger;
+}
+
+const optionNames = [
+  "lock",
+  "key",
+  "backoff",
+  "startDelayMs",
+  "webhook",
+  "concurrency",
+  "polling",
+  "beforePolling",
+  "drainTimeoutMs",
+  "signals",
+  "signal",
+  "instance",
+  "logger",
+] as const satisfies readonly (keyof SafePollingOptions)[];
+
+const defaultDelaysMs = [5_000, 10_000, 15_000, 20_000];
+/** Timers of Node cannot wait longer, in milliseconds. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/** Checks the options and fills in the defaults. Throws ERR_INVALID_OPTION. */
+export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): ResolvedOptions {
+  checkOptions("options", options, optionNames);
+  checkBot(bot);
+  const polling = resolvePolling(options.polling ?? {}, bot);
+  return {
+    lock: checkLock(options),
+    key: options.key === undefined ? defaultKey(bot) : checkKey(options.key, bot),
+    ...resolveBackoff(options.backoff ?? {}),
+    startDelayMs: optional(options.startDelayMs, (value) => checkDelay("startDelayMs", value)),
+    webhook: checkChoice("webhook", options.webhook ?? "delete", ["delete", "fail"]),
+    concurrency: checkNumber("concurrency", options.concurrency ?? 1, { min: 1, integer: true }),
+    polling,
+    beforePolling: checkBeforePolling(options.beforePolling),
+    drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
+    signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
+    signal: checkSignal(options.signal),
+    instance: optional(options.instance, (value) => checkText("instance", value)),
+    logger: checkLogger(options.logger),
+  };
+}
+
+function optional<T, R>(value: T | undefined, check: (value: T) => R): R | undefined {
+  return value === undefined ? undefined : check(value);
+}
+
+function checkBot(bot: TelegramBot): void {
+  const isBot =
+    typeof bot === "object" &&
+    bot !== null &&
+    typeof bot.token === "string" &&
+    typeof bot.handleUpdate === "function" &&
+    typeof bot.api?.getUpdates === "function";
+  if (!isBot) throw invalidOption("bot", "a grammY Bot", bot);
+}
+
+function checkLock(options: SafePollingOptions): LockBackend | false | undefined {
+  if (!("lock" in options)) return undefined;
+  const { lock } = options;
+  if (lock === false) return false;
+  if (typeof lock === "object" && lock !== null && typeof lock.connect === "function") return lock;
+  throw invalidOption("lock", "a lock backend such as fileLock(), or false", lock);
+}
+
+function defaultKey(bot: TelegramBot): string {
+  const id = bot.token.split(":")[0] ?? "";
+  if (!/^\d+$/.test(id)) {
+    throw new SafePollingError(
+      "ERR_INVALID_OPTION",
+      "The bot's token has no bot id before a colon, so there is no default key. Check the token, or set `key`.",
+    );
+  }
+  return bot.api.options?.environment === "test" ? `${id}:test` : id;
+}
+
+function checkKey(key: string, bot: TelegramBot): string {
+  const text = checkText("key", key);
+  if (text.length > 200) throw invalidOption("key", "at most 200 characters long", text);
+  if (text.includes("\0")) throw invalidOption("key", "free of NUL characters", text);
+  if (text.includes(bot.token))
+    throw invalidOption("key", "something other than the token: a key is not secret", text);
+  return text;
+}
+
+function resolveBackoff(given: BackoffOptions | readonly number[]): {
+  backoff: ConflictBackoff;
+  onExhausted: ExhaustedPolicy;
+} {
+  const options: BackoffOptions = Array.isArray(given) ? { delaysMs: given } : (given as BackoffOptions);
+  checkOptions("backoff", options, ["delaysMs", "jitter", "onExhausted"]);
+  const delaysMs = options.delaysMs ?? defaultDelaysMs;
+  if (!Array.isArray(delaysMs)) throw invalidOption("backoff.delaysMs", "an array of milliseconds", delaysMs);
+  for (const [index, delayMs] of delaysMs.entries()) checkDelay(`backoff.delaysMs[${index}]`, delayMs);
+  const onExhausted = checkChoice("backoff.onExhausted", options.onExhausted ?? "fail", [
+    "fail",
+    "exit",
+    "repeat",
+  ]);
+  if (onExhausted === "repeat" && delaysMs.length === 0) {
+    throw invalidOption("backoff.delaysMs", 'a non-empty array with onExhausted: "repeat"', delaysMs);
+  }
+  const jitter = checkNumber("backoff.jitter", options.jitter ?? 0.1, { min: 0, max: 1 });
+  return { backoff: { delaysMs: [...delaysMs], jitter, isEndless: onExhausted === "repeat" }, onExhausted };
+}
+
+function resolvePolling(options: PollingOptions, bot: TelegramBot): PollParameters {
+  checkOptions("polling", options, ["timeoutSeconds", "limit", "allowedUpdates"]);
+  const timeoutSeconds = checkNumber("polling.timeoutSeconds", options.timeoutSeconds ?? 30, {
+    min: 1,
+    max: 50,
+    integer: true,
+  });
+  const clientSeconds = bot.api.options?.timeoutSeconds;
+  if (clientSeconds !== undefined && clientSeconds < timeoutSeconds) {
+    throw invalidOption(
+      "polling.timeoutSeconds",
+      `at most the bot's own client.timeoutSeconds (${clientSeconds}), which would end every poll before Telegram does`,
+      timeoutSeconds,
+    );
+  }
+  const { allowedUpdates } = options;
+  const isList = Array.isArray(allowedUpdates) && allowedUpdates.every((kind) => typeof kind === "string");
+  if (allowedUpdates !== undefined && !isList) {
+    throw invalidOption("polling.allowedUpdates", "an array of strings", allowedUpdates);
+  }
+  const limit = checkNumber("polling.limit", options.limit ?? 100, { min: 1, max: 100, integer: true });
+  return { timeoutSeconds, limit, allowedUpdates };
+}
+
+function checkDelay(name: string, value: unknown): number {
+  return checkNumber(name, value, { min: 0, max: longestTimerMs });
+}
+
+function checkChoice<T extends string>(name: string, value: T, choices: readonly T[]): T {
+  if (choices.includes(value)) return value;
+  throw invalidOption(name, choices.map((choice) => `"${choice}"`).join(" or "), value);
+}
+
+function checkBeforePolling(hook: SafePollingOptions["beforePolling"]): SafePollingOptions["beforePolling"] {
+  if (hook !== undefined && typeof hook !== "function")
+    throw invalidOption("beforePolling", "a function", hook);
+  return hook;
+}
+
+function checkSignals(signals: readonly NodeJS.Signals[] | false): readonly NodeJS.Signals[] {
+  if (signals === false) return [];
+  const isList = Array.isArray(signals) && signals.every((name) => /^SIG[A-Z0-9]+$/.test(String(name)));
+  if (!isList)
+    throw invalidOption("signals", 'an array of signal names such as ["SIGTERM"], or false', signals);
+  for (const name of signals) {
+    if (name !== "SIGKILL" && name !== "SIGSTOP") continue;
+    throw invalidOption("signals", "without SIGKILL and SIGSTOP, which no process can catch", name);
+  }
+  return [...new Set(signals)];
+}
+
+function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined || typeof signal?.addEventListener === "function") return signal;
+  throw invalidOption("signal", "an AbortSignal", signal);
+}
+
+function checkLogger(logger: Logger | false | undefined): Logger {
+  if (logger === undefined) return consoleLogger();
+  if (logger === false) return silentLogger;
+  const levels = ["debug", "info", "warn", "error"] as const;
+  if (levels.every((level) => typeof logger?.[level] === "function")) return logger;
+  throw invalidOption("logger", "a pino-shaped logger with debug, info, warn and error, or false", logger);
+}

@@ -1,0 +1,61 @@
+/**
+ * The bot token appears nowhere. grammY's HttpError carries it in the message of a nested error
+ * (`request to https://api.telegram.org/bot<token>/getMe failed`), BotError in `ctx.api.token`: so nothing
+ * of theirs is ever passed on, only a copy of a few known fields with every token replaced.
+ */
+
+const tokenInUrl = /\/bot\d+:[\w-]+/g;
+const bareToken = /\d+:[\w-]{30,}/g;
+// scheme://user:password@host, as in the connection strings of Postgres and Redis.
+const passwordInUrl = /(\b[a-z][a-z\d+.-]*:\/\/[^\s:/@]*):[^\s@]+@/gi;
+
+const copiedFields = ["code", "error_code", "description", "errno", "syscall", "address", "port", "method"];
+const nestedFields = ["error", "cause"];
+const maxDepth = 5;
+
+/** `text` with bot tokens and the passwords of URLs replaced. */
+export function redactText(text: string): string {
+  return text
+    .replace(tokenInUrl, "/bot<token>")
+    .replace(bareToken, "<token>")
+    .replace(passwordInUrl, "$1:<password>@");
+}
+
+/** A copy of an error with what helps to understand it and nothing that must stay secret. */
+export function redact(value: unknown, depth = 0): unknown {
+  if (typeof value === "string") return redactText(value);
+  if (typeof value !== "object" || value === null) return value;
+  if (depth >= maxDepth) return undefined;
+  if (!(value instanceof Error) && !("message" in value)) return redactText(String(value));
+
+  const original = value as Error & Record<string, unknown>;
+  const copy = new Error(redactText(String(original.message))) as Error & Record<string, unknown>;
+  copy.name = String(original.name ?? "Error");
+  copy.stack = redactText(String(original.stack ?? `${copy.name}: ${copy.message}`));
+  for (const field of copiedFields) {
+    const content = original[field];
+    if (typeof content === "string") copy[field] = redactText(content);
+    else if (typeof content === "number") copy[field] = content;
+  }
+  for (const field of nestedFields) {
+    if (original[field] !== undefined) copy[field] = redact(original[field], depth + 1);
+  }
+  return copy;
+}
+
+/** One line about an error of any kind, fit for a log. */
+export function describeError(error: unknown): string {
+  if (typeof error !== "object" || error === null) return redactText(String(error));
+  const { message, code, error: inner } = error as { message?: unknown; code?: unknown; error?: unknown };
+  const text = [typeof message === "string" && message !== "" ? message : undefined, innerText(inner)]
+    .filter((part) => part !== undefined)
+    .join(" ");
+  if (text !== "") return redactText(text);
+  return redactText(typeof code === "string" ? code : String(error));
+}
+
+function innerText(inner: unknown): string | undefined {
+  if (typeof inner !== "object" || inner === null) return undefined;
+  const { message } = inner as { message?: unknown };
+  return typeof message === "string" && message !== "" ? `(${message})` : undefined;
+}

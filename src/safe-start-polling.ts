@@ -1,0 +1,197 @@
+import { randomUUID } from "node:crypto";
+import type { Api, Bot, Context } from "grammy";
+import { systemClock } from "./clock.js";
+import { SafePollingError } from "./errors.js";
+import {
+  EventHub,
+  type Lease,
+  type PollingState,
+  type SafePollingEvents,
+  type SafePollingListener,
+} from "./events.js";
+import type { HealthReport } from "./health/report.js";
+import type { LockBackend } from "./lock/backend.js";
+import { fileLock } from "./lock/file.js";
+import { LockSession } from "./lock/lock-session.js";
+import type { Logger } from "./logger.js";
+import { resolveOptions, type SafePollingOptions } from "./options.js";
+import { platformFacts } from "./platform/instance.js";
+import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
+import { processRegistry } from "./platform/process-registry.js";
+import { RoundTrip } from "./polling/round-trip.js";
+import { asTelegramBot } from "./polling/telegram-bot.js";
+import { BotSession } from "./session/bot-session.js";
+import { unlockedCandidate } from "./session/unlocked.js";
+
+/** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
+const unsharedStartDelayMs = 10_000;
+
+/** A bot that is being polled, from `safeStartPolling` until `done` settles. */
+export interface SafePolling {
+  readonly state: PollingState;
+  /** The lease, while this instance holds it. */
+  readonly lease: Lease | undefined;
+  /**
+   * Resolves after a stop; rejects with what ended polling for good. A rejection that nobody observes crashes
+   * the process, on purpose: a bot must not be deaf in silence.
+   */
+  readonly done: Promise<void>;
+  /**
+   * Resolves when the first poll of the first lease is under way. Rejects with what ended polling, or with
+   * ERR_STOPPED when it was stopped before; that rejection counts as observed for `done`.
+   */
+  started(): Promise<Lease>;
+  /** Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. */
+  stop(): Promise<void>;
+  /**
+   * Gives the lease up and stands by again; takes it back no sooner than another instance has held it or
+   * `leaseMs` has passed. Resolves when it is given back, at once when there is none.
+   */
+  resign(): Promise<void>;
+  /** A snapshot of what this handle is doing. */
+  health(): HealthReport;
+  /** Adds a listener; returns what removes it. */
+  on<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): () => void;
+  /** Like `on`, for one event only. */
+  once<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): () => void;
+  off<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void;
+  /** `stop()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Takes the place of `bot.start()`: polls Telegram only while this instance holds the bot's lock, and stands by
+ * otherwise. Returns at once; nothing happens before the next tick, so that listeners can be attached.
+ *
+ * @throws SafePollingError ERR_INVALID_OPTION for a bad option; ERR_ALREADY_RUNNING for a bot that is polled already.
+ */
+export function safeStartPolling<C extends Context, A extends Api>(
+  bot: Bot<C, A>,
+  options: SafePollingOptions = {},
+): SafePolling {
+  const telegramBot = asTelegramBot(bot);
+  const resolved = resolveOptions(telegramBot, options);
+  const registry = processRegistry();
+  if (registry.bots.has(bot) || telegramBot.isRunning()) throw alreadyRunning(registry.bots.has(bot));
+  registry.bots.add(bot);
+
+  const { logger } = resolved;
+  const facts = platformFacts();
+  const instance = resolved.instance ?? facts.instance;
+  const lock = resolved.lock ?? defaultLock();
+  const startDelayMs = resolved.startDelayMs ?? defaultStartDelayMs(lock, logger);
+  const hub = new EventHub(logger);
+  const session = new BotSession({
+    bot: telegramBot,
+    options: { ...resolved, instance, startDelayMs },
+    revision: facts.revision,
+    lockName: lock === false ? "none" : lock.name,
+    context: { clock: systemClock, random: Math.random, logger, roundTrip: new RoundTrip() },
+    hub,
+    enter: (events) =>
+      lock === false
+        ? unlockedCandidate(events)
+        : lockSession(lock, instance, facts.revision, logger).enter(resolved.key, events),
+    onEnded({ exhausted }) {
+      unregister();
+      resolved.signal?.removeEventListener("abort", stop);
+      registry.bots.delete(bot);
+      if (exhausted && resolved.onExhausted === "exit") {
+        logger.warn(
+          { key: resolved.key },
+          "the conflict was not resolved: ending the process with exit code 0",
+        );
+        void exitGracefully();
+      }
+    },
+  });
+  const stop = () => session.stop();
+  const unregister = stopOnSignals({ signals: resolved.signals, stop });
+  if (resolved.signal?.aborted) void stop();
+  resolved.signal?.addEventListener("abort", stop);
+  setImmediate(() => {
+    const fields = { instance, key: resolved.key, lock: lock === false ? "none" : lock.name };
+    logger.info(fields, "starting");
+    void session.run();
+  });
+  return makeHandle(session, hub);
+}
+
+function makeHandle(session: BotSession, hub: EventHub): SafePolling {
+  const on: SafePolling["on"] = (event, listener) => {
+    hub.on(event, listener);
+    return () => hub.off(event, listener);
+  };
+  return {
+    get state() {
+      return session.state;
+    },
+    get lease() {
+      return session.lease;
+    },
+    get done() {
+      return session.done;
+    },
+    started: () => session.started(),
+    stop: () => session.stop(),
+    resign: () => session.resign(),
+    health: () => session.health(),
+    on,
+    once(event, listener) {
+      const remove = on(event, (payload) => {
+        remove();
+        listener(payload);
+      });
+      return remove;
+    },
+    off: (event, listener) => hub.off(event, listener),
+    [Symbol.asyncDispose]: () => session.stop(),
+  };
+}
+
+/** One file lock for every handle of the process that names no lock. */
+function defaultLock(): LockBackend {
+  const registry = processRegistry();
+  registry.defaultLock ??= fileLock();
+  return registry.defaultLock;
+}
+
+/** One session per process and backend object: all bots on it share its connection. */
+function lockSession(
+  backend: LockBackend,
+  instance: string,
+  revision: string | undefined,
+  logger: Logger,
+): LockSession {
+  const { lockSessions } = processRegistry();
+  const existing = lockSessions.get(backend);
+  if (existing) return existing;
+  const session = new LockSession({
+    backend,
+    instance,
+    revision,
+    logger,
+    clock: systemClock,
+    random: Math.random,
+    newId: randomUUID,
+  });
+  lockSessions.set(backend, session);
+  return session;
+}
+
+function defaultStartDelayMs(lock: LockBackend | false, logger: Logger): number {
+  const reason = lock === false ? "there is no lock" : lock.unsharedReason?.();
+  if (reason === undefined) return 0;
+  logger.warn(
+    { startDelayMs: unsharedStartDelayMs },
+    `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). Polling starts late so that a predecessor can finish; an overlap of more than 80 s can still exhaust the newcomer's attempts`,
+  );
+  return unsharedStartDelayMs;
+}
+
+function alreadyRunning(isOurs: boolean): SafePollingError {
+  const message = isOurs
+    ? "safeStartPolling() was called twice for the same bot. Call it once; use the handle that the first call returned."
+    : "This bot is already polling by bot.start(). Remove that call: safeStartPolling() takes its place.";
+  return new SafePollingError("ERR_ALREADY_RUNNING", message);
+}

@@ -1,0 +1,19 @@
+import { defineConfig } from "tsup";
+
+export default defineConfig({
+  entry: {
+    index: "src/index.ts",
+    file: "src/lock/file.ts",
+    memory: "src/lock/memory.ts",
+    testing: "src/testing/index.ts",
+  },
+  format: ["esm", "cjs"],
+  target: "node20",
+  // One shared chunk per format: the entries of one format see the same SafePollingError.
+  splitting: true,
+  sourcemap: true,
+  clean: true,
+  // p-retry is ESM only; the CommonJS build would need require(esm), which Node 20 lacks.
+  noExternal: ["p-retry", "is-network-error"],
+  dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
+});

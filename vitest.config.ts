@@ -1,0 +1,21 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
+      { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
+      { find: /^grammy-safe-polling\/(file|memory)$/, replacement: source("lock/$1.ts") },
+    ],
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Process tests start the built package: dist is made once, before everything.
+    globalSetup: ["test/support/build-once.ts"],
+    testTimeout: 20_000,
+    hookTimeout: 30_000,
+  },
+});
