@@ -1,0 +1,19 @@
+/** Shape of a series of delays for trouble that passes by itself: lost connections, silent servers. */
+export interface ExponentialBackoff {
+  readonly firstMs: number;
+  readonly capMs: number;
+}
+
+/**
+ * Delay before retry number `retry` (0 for the first): doubles up to the cap, then ±25 % so that many instances
+ * that lost the same server do not come back in step. `random` gives 0 <= r < 1.
+ */
+export function exponentialDelayMs(backoff: ExponentialBackoff, retry: number, random: () => number): number {
+  const delayMs = Math.min(backoff.capMs, backoff.firstMs * 2 ** Math.min(retry, 30));
+  return withJitter(delayMs, 0.25, random);
+}
+
+/** `delayMs` moved by up to ± `share` of itself. */
+export function withJitter(delayMs: number, share: number, random: () => number): number {
+  return delayMs * (1 + share * (2 * random() - 1));
+}

@@ -1,0 +1,123 @@
+import type { Logger } from "../logger.js";
+
+/**
+ * The contract of a lock backend. A backend is a thin shell over one lock server: it sends what it is told and
+ * reports what the server said. Every rule about time (beats, deadlines, retries, trust, waiting) lives above
+ * it, in `lock-session.ts`, once for all backends: a backend has no timer, no retry and no `Date.now()`.
+ *
+ * A definite "no" is a value. A throw means that the outcome is unknown.
+ */
+export interface LockBackend {
+  /** For logs and health: "file", "postgres", "redis", … */
+  readonly name: string;
+  /**
+   * How long the server keeps a lease that is not renewed, in milliseconds.
+   * Undefined: a lease lives exactly as long as the connection or the process, and cannot run out under its holder.
+   */
+  readonly leaseMs?: number;
+  /** How often a standby asks again when nothing wakes it, in milliseconds: the backstop of lost wake-ups. */
+  readonly pollMs: number;
+  /**
+   * True: the server keeps a record of each release, so a key that is free without one was forgotten (flushed,
+   * evicted, lost in a failover) and may still be trusted by its holder.
+   * False: the server drops a key only with its holder's connection; on an unbroken connection a free key is free.
+   */
+  readonly recordsReleases?: boolean;
+  /**
+   * Why this lock probably does not reach the other instances of the bot, where it can tell; undefined where it
+   * does. Makes polling start later, so that a predecessor can finish.
+   */
+  unsharedReason?(): string | undefined;
+  /**
+   * Opens the connection of one owner. Rejects with ERR_LOCK_CONFIG or ERR_LOCK_UNSAFE where only a human can
+   * help, with anything else for trouble that may pass. Must give up, and leave nothing open, when
+   * `context.signal` aborts.
+   */
+  connect(context: ConnectContext): Promise<LockConnection>;
+}
+
+/** What the session hands to a backend for one connection. */
+export interface ConnectContext {
+  /** Identity of this connection: instance label and a UUID. Never used twice. */
+  readonly owner: string;
+  /** Human-readable label of this process, for holder records. */
+  readonly instance: string;
+  /** Release of the bot's code (a commit, an image), where the platform tells it. */
+  readonly revision: string | undefined;
+  readonly logger: Logger;
+  /** Aborts the connecting; without effect once `connect` has resolved. */
+  readonly signal: AbortSignal;
+  /** The keys that this process waits for at this moment. */
+  wantedKeys(): readonly string[];
+  /** A hint that a key (any key, when left out) may be free. Costs little, may be wrong, may come at any time. */
+  onWake(key?: string): void;
+  /** The connection is gone, and with it every lease that it held. Called at most once; not after `close()`. */
+  onClosed(error?: unknown): void;
+}
+
+/** One owner's connection to the lock server. Never revived once closed. */
+export interface LockConnection {
+  /**
+   * Age of the server's memory at connect, in milliseconds by the server's clock: since its start, or since the
+   * birth of our data, whichever is later. Undefined: the server cannot forget a lease that its holder still trusts.
+   */
+  readonly memoryAgeMs?: number;
+  /**
+   * Tries to take keys; never waits for a holder. Answers in the order of the requests. Starts or renews the
+   * lease of this connection in the same atomic step, whether or not a key is granted. A key that this
+   * connection already holds is never granted again.
+   */
+  claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]>;
+  /** Renews the lease and checks every key. `held`: what the session believes to hold. */
+  beat(held: readonly string[]): Promise<BeatResult>;
+  /** Gives keys back and wakes whoever waits, once per batch. Keys that are not held are ignored. */
+  release(keys: readonly string[]): Promise<void>;
+  /** Who holds a key, as far as this backend can know. */
+  inspect(key: string): Promise<Holder | undefined>;
+  /** Destroys the sockets and gives up everything held, by the server's own means. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** One key that is asked for. */
+export interface ClaimRequest {
+  readonly key: string;
+  /** An earlier owner name of this process, whose lease on this key it has itself given up: may be replaced at once. */
+  readonly formerOwner?: string;
+  /** True: a key that is free without a release on record may be taken. See `LockBackend.recordsReleases`. */
+  readonly mayTakeForgotten: boolean;
+}
+
+/** The server's answer for one key. */
+export type Claim =
+  | {
+      readonly granted: true;
+      /** Fencing number: a safe integer, larger than that of every earlier holder of this key on this server. */
+      readonly token: number;
+    }
+  | {
+      readonly granted: false;
+      /** Held by another (left out: free, but forgotten, and the request may not take it). */
+      readonly holder?: Holder;
+      /** When the holder's lease ends unless it is renewed, in milliseconds from now. */
+      readonly retryInMs?: number;
+    };
+
+/** The answer to a beat. */
+export interface BeatResult {
+  /** Keys of `held` that are no longer ours. */
+  readonly lost: readonly string[];
+  /** Keys that the server counts as ours and that are not in `held`. */
+  readonly surplus: readonly string[];
+}
+
+/** What is known about who holds a key. Which fields are there depends on the backend. */
+export interface Holder {
+  readonly owner?: string;
+  readonly instance?: string;
+  readonly revision?: string;
+  readonly token?: number;
+  /** Wall-clock time of the grant, milliseconds since 1970. */
+  readonly since?: number;
+  /** The lease length that the holder works with, in milliseconds. */
+  readonly leaseMs?: number;
+}

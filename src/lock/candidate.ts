@@ -1,0 +1,42 @@
+import type { SafePollingError } from "../errors.js";
+import type { Holder } from "./backend.js";
+import type { LossReason } from "./lease-keeper.js";
+
+/** What a grant tells the one who gets it. */
+export interface Grant {
+  readonly token: number;
+  /** Another instance held the key within the last five seconds. */
+  readonly followsAnother: boolean;
+}
+
+/** What happens to a candidate. Called from timers and sockets: must not throw. */
+export interface CandidateEvents {
+  granted(grant: Grant): void;
+  lost(reason: LossReason): void;
+  /** Another instance holds the key; called again when that is a different one. */
+  standby(holder: Holder): void;
+  /** The lock server cannot be reached or answers with errors (an error), or answers again (undefined). */
+  trouble(error: unknown): void;
+  /** Waiting is pointless: the lock's configuration is wrong. */
+  failed(error: SafePollingError): void;
+}
+
+/** One handle that wants one key, as the lock session sees it. At most one per key and session holds it. */
+export interface Candidate {
+  /** Starts to wait for the key; also after a loss, once this instance has nothing running under the old lease. */
+  want(): void;
+  /** Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. */
+  trusted(): boolean;
+  /**
+   * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.
+   * Resolves when the server has confirmed or its deadline has passed; never rejects.
+   */
+  giveUp(): Promise<void>;
+  /**
+   * Gives the lease back and waits again, but takes it no sooner than another instance has held it or
+   * `pauseMs` (default: one lease) has passed.
+   */
+  resign(pauseMs?: number): Promise<void>;
+  /** `giveUp`, and the end of this candidate; the last one to leave closes the connection. */
+  leave(): Promise<void>;
+}

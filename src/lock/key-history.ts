@@ -1,0 +1,79 @@
+import { elapsedMs, type Moment } from "../clock.js";
+import { defaultLeaseMs } from "./trust-window.js";
+
+/** Another holder counts as the predecessor of a lease for this long after it was last seen. */
+const predecessorMs = 5_000;
+
+/** What this process remembers of one key across its connections. */
+export interface KeyHistory {
+  /** When another holder was last seen, on which of our connections, and its lease length. */
+  readonly otherHolder?: { readonly seen: Moment; readonly owner: string; readonly leaseMs: number };
+  /** Our own holding that ended with a lost connection instead of a release. */
+  readonly ownLoss?: { readonly at: Moment; readonly formerOwner: string };
+}
+
+/** The connection that a claim will be sent on. */
+export interface ConnectionFacts {
+  readonly owner: string;
+  readonly connectedAt: Moment;
+  /** Age of the server's memory at `connectedAt`; undefined: the server cannot forget. */
+  readonly memoryAgeMs: number | undefined;
+  readonly recordsReleases: boolean;
+  readonly leaseMs: number | undefined;
+}
+
+/**
+ * How long a key that is free without a release on record must still be left alone, in milliseconds; 0: take it.
+ * The server may have forgotten a holder that still trusts its own clock. Only its last holder may take it at
+ * once; everyone else waits one lease from the latest of: last holder seen, server start, birth of our data.
+ * On an unbroken connection to a server that keeps no records a free key is free.
+ */
+export function forgottenWaitMs(history: KeyHistory, connection: ConnectionFacts, now: Moment): number {
+  const { leaseMs } = connection;
+  if (leaseMs === undefined || isLastHolder(history, leaseMs, now)) return 0;
+  const waits = [0];
+  if (connection.memoryAgeMs !== undefined) {
+    const memoryAgeMs = connection.memoryAgeMs + elapsedMs(connection.connectedAt, now);
+    waits.push(leaseMs - memoryAgeMs);
+  }
+  const { otherHolder } = history;
+  if (otherHolder && (connection.recordsReleases || otherHolder.owner !== connection.owner)) {
+    waits.push(otherHolder.leaseMs - elapsedMs(otherHolder.seen, now));
+  }
+  return Math.max(...waits);
+}
+
+/** Whether we were the last to hold the key. Nobody can know that longer than a lease after losing it. */
+function isLastHolder(history: KeyHistory, leaseMs: number, now: Moment): boolean {
+  return history.ownLoss !== undefined && elapsedMs(history.ownLoss.at, now) < leaseMs;
+}
+
+/** Whether another instance held the key just before us: its last poll may still be on its way. */
+export function followsAnother(history: KeyHistory, now: Moment): boolean {
+  return history.otherHolder !== undefined && elapsedMs(history.otherHolder.seen, now) < predecessorMs;
+}
+
+/** The histories of all keys of a session. */
+export class KeyHistories {
+  readonly #byKey = new Map<string, KeyHistory>();
+
+  of(key: string): KeyHistory {
+    return this.#byKey.get(key) ?? {};
+  }
+
+  /** Another holder was seen, on our connection `owner`. */
+  sawOther(key: string, seen: Moment, owner: string, leaseMs: number | undefined): void {
+    this.#byKey.set(key, { otherHolder: { seen, owner, leaseMs: leaseMs ?? defaultLeaseMs } });
+  }
+
+  /** Our own lease ended without a release. */
+  lost(key: string, at: Moment, formerOwner: string): void {
+    this.#byKey.set(key, { ...this.of(key), ownLoss: { at, formerOwner } });
+  }
+
+  granted(key: string): void {
+    const { otherHolder } = this.of(key);
+    if (otherHolder) this.#byKey.set(key, { otherHolder });
+    else this.#byKey.delete(key);
+  }
+}

@@ -1,0 +1,345 @@
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { isSafePollingError } from "../errors.js";
+import type { Logger } from "../logger.js";
+import { describeError } from "../redact.js";
+import { withDeadline } from "../waiting.js";
+import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "./backend.js";
+import type { Candidate, CandidateEvents } from "./candidate.js";
+import { ClaimSchedule } from "./claim-schedule.js";
+import { Connector } from "./connector.js";
+import { type ConnectionFacts, followsAnother, forgottenWaitMs, KeyHistories } from "./key-history.js";
+import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
+import { defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
+
+export interface LockSessionOptions {
+  readonly backend: LockBackend;
+  readonly instance: string;
+  readonly revision: string | undefined;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly newId: () => string;
+  readonly logger: Logger;
+}
+
+interface Entry {
+  readonly key: string;
+  readonly events: CandidateEvents;
+  phase: "idle" | "waiting" | "holding";
+  /** After `resign`: not claimed before this is over or another holder was seen. */
+  pause?: { readonly from: Moment; readonly ms: number } | undefined;
+  shownHolder?: string | undefined;
+}
+
+interface Link extends ConnectionFacts {
+  readonly connection: LockConnection;
+  readonly keeper: LeaseKeeper;
+  claiming: { readonly keys: ReadonlySet<string>; readonly done: Promise<void> } | undefined;
+  claimAgain: boolean;
+}
+
+/**
+ * The rules above every lock backend, once per process and backend object: one connection for all bots, who in
+ * this process waits for which key, when it is claimed, and what happens when the connection is lost.
+ * `LeaseKeeper` has the rules of a lease that is held.
+ */
+export class LockSession {
+  readonly #options: LockSessionOptions;
+  readonly #timing: LeaseTiming;
+  readonly #entries = new Map<string, Set<Entry>>();
+  readonly #histories = new KeyHistories();
+  readonly #connector: Connector;
+  readonly #schedule: ClaimSchedule;
+  #link: Link | undefined;
+  #everConnected = false;
+  #inTrouble = false;
+
+  constructor(options: LockSessionOptions) {
+    this.#options = options;
+    const { backend, clock, random } = options;
+    this.#timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
+    this.#schedule = new ClaimSchedule({
+      clock,
+      random,
+      pollMs: backend.pollMs,
+      onDue: () => this.#claimDue(),
+    });
+    this.#connector = new Connector({
+      ...options,
+      wantedKeys: () => [...this.#entries.keys()].filter((key) => this.#waiting(key).length > 0),
+      onConnected: (connection, owner) => this.#connected(connection, owner),
+      onFailed: (error) => this.#connectFailed(error),
+      onWake: (key) => this.#woken(key),
+      onClosed: (error) => this.#link?.keeper.end("connection", error),
+    });
+  }
+
+  /** Registers a handle that will want `key`. Nothing happens before `want()`. */
+  enter(key: string, events: CandidateEvents): Candidate {
+    const entry: Entry = { key, events, phase: "idle" };
+    const entries = this.#entries.get(key) ?? new Set();
+    this.#entries.set(key, entries.add(entry));
+    return {
+      want: () => this.#want(entry),
+      trusted: () => entry.phase === "holding" && (this.#link?.keeper.trusted() ?? false),
+      giveUp: () => this.#giveUp(entry),
+      resign: async (pauseMs = this.#timing.leaseMs) => {
+        await this.#giveUp(entry);
+        entry.pause = { from: this.#options.clock.now(), ms: pauseMs };
+        this.#want(entry);
+      },
+      leave: () => this.#leave(entry),
+    };
+  }
+
+  #want(entry: Entry): void {
+    if (entry.phase !== "idle" || !this.#entries.get(entry.key)?.has(entry)) return;
+    entry.phase = "waiting";
+    entry.shownHolder = undefined;
+    if (this.#link) this.#claimDue();
+    else this.#connector.connect();
+  }
+
+  async #giveUp(entry: Entry): Promise<void> {
+    const { phase } = entry;
+    entry.phase = "idle";
+    entry.pause = undefined;
+    const link = this.#link;
+    if (!link) return;
+    if (phase === "holding") await link.keeper.release([entry.key]);
+    // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
+    else if (link.claiming?.keys.has(entry.key)) await link.claiming.done;
+    if (this.#waiting(entry.key).length > 0) this.#claimDue();
+  }
+
+  async #leave(entry: Entry): Promise<void> {
+    await this.#giveUp(entry);
+    const entries = this.#entries.get(entry.key);
+    entries?.delete(entry);
+    if (entries?.size === 0) this.#entries.delete(entry.key);
+    if (this.#entries.size > 0) return;
+    const connection = this.#link?.connection;
+    this.#link?.keeper.end("closed");
+    await this.#connector.disconnect(connection);
+  }
+
+  #connected(connection: LockConnection, owner: string): void {
+    const { backend, clock, logger } = this.#options;
+    this.#everConnected = true;
+    const link: Link = {
+      owner,
+      connection,
+      connectedAt: clock.now(),
+      memoryAgeMs: connection.memoryAgeMs,
+      recordsReleases: backend.recordsReleases ?? false,
+      leaseMs: backend.leaseMs,
+      claiming: undefined,
+      claimAgain: false,
+      keeper: new LeaseKeeper({
+        connection,
+        timing: this.#timing,
+        canExpire: backend.leaseMs !== undefined,
+        clock,
+        logger,
+        isClaiming: (key) => link.claiming?.keys.has(key) ?? false,
+        onLost: (keys) => this.#keysLost(keys, "vanished"),
+        onTrouble: (error) => this.#reportTrouble(error, `the ${backend.name} lock did not answer a beat`),
+        onEnded: (reason, lost, error) => this.#linkEnded(link, reason, lost, error),
+      }),
+    };
+    this.#link = link;
+    this.#claimDue();
+  }
+
+  #connectFailed(error: unknown): void {
+    const isMistake =
+      isSafePollingError(error, "ERR_LOCK_CONFIG") || isSafePollingError(error, "ERR_LOCK_UNSAFE");
+    if (isMistake && !this.#everConnected) {
+      for (const entry of this.#allEntries()) {
+        entry.phase = "idle";
+        entry.events.failed(error);
+      }
+      return;
+    }
+    this.#reportTrouble(error, `the ${this.#options.backend.name} lock cannot be reached; trying again`);
+    this.#connector.connect();
+  }
+
+  #linkEnded(link: Link, reason: LossReason | "closed", lost: readonly string[], error: unknown): void {
+    const { backend, clock } = this.#options;
+    this.#link = undefined;
+    this.#schedule.stop();
+    if (reason === "closed") return;
+    this.#connector.dropped(link.connection);
+    for (const key of lost) this.#histories.lost(key, clock.now(), link.owner);
+    const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
+    this.#reportTrouble(cause, `the connection of the ${backend.name} lock ended; opening a new one`);
+    this.#connector.connect();
+    this.#keysLost(lost, reason);
+  }
+
+  #woken(key: string | undefined): void {
+    if (key === undefined ? this.#isWaiting() : this.#waiting(key).length > 0) this.#schedule.wake();
+  }
+
+  /** One claim in flight, at most one more due. */
+  #claimDue(): void {
+    const link = this.#link;
+    if (!link?.keeper.trusted()) return;
+    if (link.claiming) {
+      link.claimAgain = true;
+      return;
+    }
+    const waiting = this.#allEntries().filter((entry) => entry.phase === "waiting");
+    if (waiting.length === 0) return this.#schedule.stop();
+    const paused = waiting.filter((entry) => this.#isPaused(entry));
+    const wanted = waiting.filter((entry) => !paused.includes(entry)).map((entry) => entry.key);
+    const keys = [...new Set(wanted)].filter(
+      // Not what we hold already, not what is still to be given back.
+      (key) => !link.keeper.held.has(key) && !link.keeper.isUnconfirmed(key),
+    );
+    if (keys.length === 0 && paused.length === 0) return this.#schedule.answered(undefined);
+    const done = this.#claim(link, keys, paused).finally(() => {
+      link.claiming = undefined;
+      if (!link.claimAgain) return;
+      link.claimAgain = false;
+      this.#claimDue();
+    });
+    link.claiming = { keys: new Set(keys), done };
+  }
+
+  async #claim(link: Link, keys: readonly string[], paused: readonly Entry[]): Promise<void> {
+    const { clock } = this.#options;
+    const sent = clock.now();
+    try {
+      await this.#lookForSuccessors(link, paused);
+      if (keys.length === 0) return this.#schedule.answered(undefined);
+      const requests = keys.map((key) => this.#request(link, key, sent));
+      const call = link.connection.claim(requests);
+      const answers = await withDeadline(clock, call, this.#timing.deadlineMs, "claim");
+      // Under a lease that ended meanwhile nothing is granted: a late good answer revives nothing.
+      if (!link.keeper.trusted()) return;
+      link.keeper.renewed(sent);
+      this.#connector.succeeded();
+      this.#reportTrouble(undefined);
+      await this.#takeAnswers(link, requests, answers, sent);
+    } catch (error) {
+      if (!link.keeper.ended) this.#claimFailed(link, keys, error);
+    }
+  }
+
+  #request(link: Link, key: string, now: Moment): ClaimRequest {
+    const history = this.#histories.of(key);
+    const mayTakeForgotten = forgottenWaitMs(history, link, now) <= 0;
+    const formerOwner = history.ownLoss?.formerOwner;
+    return formerOwner === undefined ? { key, mayTakeForgotten } : { key, mayTakeForgotten, formerOwner };
+  }
+
+  async #takeAnswers(
+    link: Link,
+    requests: readonly ClaimRequest[],
+    answers: readonly Claim[],
+    sent: Moment,
+  ): Promise<void> {
+    const unwanted: string[] = [];
+    const retries: number[] = [];
+    requests.forEach(({ key }, index) => {
+      const answer = answers[index];
+      if (!answer) return;
+      if (answer.granted) {
+        if (!this.#grant(link, key, answer.token)) unwanted.push(key);
+        return;
+      }
+      if (answer.holder) this.#heldByOther(link, key, answer.holder, sent);
+      else retries.push(forgottenWaitMs(this.#histories.of(key), link, this.#options.clock.now()));
+      if (answer.retryInMs !== undefined) retries.push(answer.retryInMs);
+    });
+    if (this.#isWaiting()) this.#schedule.answered(retries.length > 0 ? Math.min(...retries) : undefined);
+    else this.#schedule.stop();
+    if (unwanted.length > 0) await link.keeper.release(unwanted);
+  }
+
+  /** False: nobody wants the key any more. */
+  #grant(link: Link, key: string, token: number): boolean {
+    link.keeper.hold(key);
+    const entry = this.#waiting(key).find((waiting) => !this.#isPaused(waiting));
+    if (!entry) return false;
+    entry.phase = "holding";
+    const history = this.#histories.of(key);
+    this.#histories.granted(key);
+    entry.events.granted({ token, followsAnother: followsAnother(history, this.#options.clock.now()) });
+    return true;
+  }
+
+  #heldByOther(link: Link, key: string, holder: Holder, seen: Moment): void {
+    this.#histories.sawOther(key, seen, link.owner, holder.leaseMs ?? link.leaseMs);
+    const shown = `${holder.owner ?? holder.instance ?? ""}/${holder.token ?? ""}`;
+    for (const entry of this.#waiting(key)) {
+      if (entry.shownHolder === shown) continue;
+      entry.shownHolder = shown;
+      entry.events.standby(holder);
+    }
+  }
+
+  /** A resigned key is not claimed but looked at: once another instance has held it, it is wanted as any other. */
+  async #lookForSuccessors(link: Link, paused: readonly Entry[]): Promise<void> {
+    for (const entry of paused) {
+      if (!this.#isPaused(entry)) continue;
+      const call = link.connection.inspect(entry.key);
+      const holder = await withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect");
+      if (!holder || link.keeper.ended || link.keeper.held.has(entry.key)) continue;
+      entry.pause = undefined;
+      this.#heldByOther(link, entry.key, holder, this.#options.clock.now());
+    }
+  }
+
+  /** The outcome is unknown. A connection that holds nothing is dropped; one that holds keys gives these back. */
+  #claimFailed(link: Link, keys: readonly string[], error: unknown): void {
+    if (link.keeper.held.size === 0) return link.keeper.end("connection", error);
+    this.#reportTrouble(error, `the ${this.#options.backend.name} lock did not answer a claim`);
+    link.keeper.doubt(keys);
+    this.#schedule.answered(undefined);
+  }
+
+  #keysLost(keys: readonly string[], reason: LossReason): void {
+    for (const key of keys) {
+      for (const entry of this.#entries.get(key) ?? []) {
+        if (entry.phase !== "holding") continue;
+        entry.phase = "idle";
+        entry.events.lost(reason);
+      }
+    }
+  }
+
+  /** Logs the first error of a series and its end, and tells every handle. */
+  #reportTrouble(error: unknown, message = "the lock answers again"): void {
+    const { logger, backend } = this.#options;
+    if (error === undefined && !this.#inTrouble) return;
+    if (error === undefined) logger.info({ lock: backend.name }, message);
+    else
+      logger[this.#inTrouble ? "debug" : "warn"](
+        { lock: backend.name, error: describeError(error) },
+        message,
+      );
+    this.#inTrouble = error !== undefined;
+    for (const entry of this.#allEntries()) entry.events.trouble(error);
+  }
+
+  #isPaused(entry: Entry): boolean {
+    if (!entry.pause) return false;
+    if (elapsedMs(entry.pause.from, this.#options.clock.now()) < entry.pause.ms) return true;
+    entry.pause = undefined;
+    return false;
+  }
+
+  #allEntries(): Entry[] {
+    return [...this.#entries.values()].flatMap((entries) => [...entries]);
+  }
+
+  #waiting(key: string): Entry[] {
+    return [...(this.#entries.get(key) ?? [])].filter((entry) => entry.phase === "waiting");
+  }
+
+  #isWaiting(): boolean {
+    return this.#allEntries().some((entry) => entry.phase === "waiting");
+  }
+}

@@ -1,0 +1,32 @@
+import { elapsedMs, type Moment } from "../clock.js";
+
+/** The times that follow from a lease length, all in milliseconds. */
+export interface LeaseTiming {
+  readonly leaseMs: number;
+  /** From one beat to the next. */
+  readonly beatEveryMs: number;
+  /** How long the answer to a beat, a claim or a release is awaited. */
+  readonly deadlineMs: number;
+  /** How long a lease is trusted after its last good beat was sent. */
+  readonly trustMs: number;
+}
+
+/** For backends whose lease cannot run out: rules that need a lease length use this one. */
+export const defaultLeaseMs = 10_000;
+
+/**
+ * A beat every L/4 with a deadline of L/5 leaves time for two failed beats before trust ends at 0.7 L. The
+ * remaining 0.3 L is what cutting the poll, a slow clock and a late message may cost before the server can
+ * grant the key to another.
+ */
+export function leaseTiming(leaseMs: number): LeaseTiming {
+  return { leaseMs, beatEveryMs: leaseMs / 4, deadlineMs: leaseMs / 5, trustMs: leaseMs * 0.7 };
+}
+
+/**
+ * Until when we may believe that we hold a lease. Counted from the sending of the last good beat, not from its
+ * answer: the server's count cannot have started before that.
+ */
+export function isTrusted(timing: LeaseTiming, lastGoodBeatSent: Moment, now: Moment): boolean {
+  return elapsedMs(lastGoodBeatSent, now) < timing.trustMs;
+}

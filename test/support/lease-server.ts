@@ -1,0 +1,175 @@
+import type {
+  BeatResult,
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  Holder,
+  LockBackend,
+  LockConnection,
+} from "../../src/lock/backend.js";
+import type { Clock } from "../../src/clock.js";
+
+interface Record {
+  owner: string | undefined;
+  token: number;
+}
+
+/**
+ * A model of a lock server with leases (the rules of the Redis backend, without Redis), with the faults that a
+ * network and an administrator can make. Time is the given clock's.
+ */
+export class LeaseServer {
+  readonly leaseMs: number;
+  readonly clock: Clock;
+  /** Every call that arrived, as `owner verb keys`. */
+  readonly calls: string[] = [];
+  /** False: requests are lost on the way, and never answered. */
+  requestsArrive = true;
+  /** `lost`: what was asked for happens, and nobody hears of it. `held`: answers wait for `deliverAnswers()`. */
+  answers: "arrive" | "lost" | "held" = "arrive";
+  /** Instances whose requests are lost, as if they were dead or cut off. */
+  readonly cutOff = new Set<string>();
+  /** The next call of this verb throws instead of being carried out. */
+  failNext: "connect" | "claim" | "beat" | "release" | undefined;
+  records = new Map<string, Record>();
+  leases = new Map<string, number>();
+  bornMs = Number.NEGATIVE_INFINITY;
+  readonly connections = new Set<{ owner: string; context: ConnectContext }>();
+  #held: (() => void)[] = [];
+
+  constructor(clock: Clock, leaseMs = 10_000) {
+    this.clock = clock;
+    this.leaseMs = leaseMs;
+  }
+
+  /** A backend object: one per simulated process. */
+  backend(options: { recordsReleases?: boolean; pollMs?: number } = {}): LockBackend {
+    return {
+      name: "model",
+      leaseMs: this.leaseMs,
+      pollMs: options.pollMs ?? 1_000,
+      recordsReleases: options.recordsReleases ?? true,
+      connect: (context) => this.#connect(context),
+    };
+  }
+
+  /** Everything is gone: a flush, or a failover to a replica that had heard of nothing. */
+  forget(): void {
+    this.records.clear();
+    this.leases.clear();
+    this.bornMs = this.#now();
+  }
+
+  holderOf(key: string): string | undefined {
+    const record = this.records.get(key);
+    return record?.owner !== undefined && this.#isLive(record.owner) ? record.owner : undefined;
+  }
+
+  /** Cuts every connection with an error, as a restart does. */
+  dropConnections(): void {
+    for (const connection of [...this.connections]) {
+      this.connections.delete(connection);
+      connection.context.onClosed(new Error("connection reset"));
+    }
+  }
+
+  deliverAnswers(): void {
+    this.answers = "arrive";
+    for (const deliver of this.#held.splice(0)) deliver();
+  }
+
+  #reaches({ instance }: ConnectContext): boolean {
+    return this.requestsArrive && !this.cutOff.has(instance);
+  }
+
+  async #connect(context: ConnectContext): Promise<LockConnection> {
+    this.calls.push(`${context.owner} connect`);
+    this.#fail("connect");
+    if (!this.#reaches(context)) await never();
+    const entry = { owner: context.owner, context };
+    this.connections.add(entry);
+    const { owner } = context;
+    const call = async <T>(verb: string, keys: readonly string[], work: () => T): Promise<T> => {
+      this.calls.push(`${owner} ${verb} ${keys.join(",")}`);
+      this.#fail(verb);
+      if (!this.#reaches(context)) return never();
+      const result = work();
+      if (this.answers === "lost") return never();
+      if (this.answers === "held") await new Promise<void>((resolve) => this.#held.push(resolve));
+      return result;
+    };
+    return {
+      memoryAgeMs: this.#now() - this.bornMs,
+      claim: (requests) =>
+        call("claim", requests.map(({ key }) => key), () => this.#claim(owner, requests)),
+      beat: (held) => call("beat", held, () => this.#beat(owner, held)),
+      release: (keys) => call("release", keys, () => this.#release(owner, keys)),
+      inspect: (key) => call("inspect", [key], () => this.#inspect(key)),
+      close: async () => {
+        this.connections.delete(entry);
+      },
+    };
+  }
+
+  #claim(owner: string, requests: readonly ClaimRequest[]): Claim[] {
+    this.leases.set(owner, this.#now() + this.leaseMs);
+    return requests.map(({ key, formerOwner, mayTakeForgotten }): Claim => {
+      const record = this.records.get(key);
+      if (record?.owner === owner) return { granted: false, holder: { owner } };
+      if (record?.owner !== undefined && record.owner !== formerOwner && this.#isLive(record.owner)) {
+        const retryInMs = (this.leases.get(record.owner) ?? 0) - this.#now();
+        return { granted: false, holder: this.#holder(record), retryInMs };
+      }
+      if (!record && !mayTakeForgotten) return { granted: false };
+      const token = (record?.token ?? 0) + 1;
+      this.records.set(key, { owner, token });
+      return { granted: true, token };
+    });
+  }
+
+  #beat(owner: string, held: readonly string[]): BeatResult {
+    this.leases.set(owner, this.#now() + this.leaseMs);
+    const ours = [...this.records].filter(([, record]) => record.owner === owner).map(([key]) => key);
+    return {
+      lost: held.filter((key) => !ours.includes(key)),
+      surplus: ours.filter((key) => !held.includes(key)),
+    };
+  }
+
+  #release(owner: string, keys: readonly string[]): void {
+    for (const key of keys) {
+      const record = this.records.get(key);
+      if (record?.owner === owner) record.owner = undefined;
+    }
+    for (const { context } of [...this.connections]) {
+      if (context.owner !== owner) context.onWake(keys.length === 1 ? keys[0] : undefined);
+    }
+  }
+
+  #inspect(key: string): Holder | undefined {
+    const record = this.records.get(key);
+    return record?.owner !== undefined && this.#isLive(record.owner) ? this.#holder(record) : undefined;
+  }
+
+  #holder(record: Record): Holder {
+    return { ...(record.owner === undefined ? {} : { owner: record.owner }), token: record.token, leaseMs: this.leaseMs };
+  }
+
+  #isLive(owner: string): boolean {
+    return (this.leases.get(owner) ?? Number.NEGATIVE_INFINITY) > this.#now();
+  }
+
+  #fail(verb: string): void {
+    if (this.failNext !== verb) return;
+    this.failNext = undefined;
+    throw new Error(`${verb} failed`);
+  }
+
+  #now(): number {
+    return this.clock.now().monotonicMs;
+  }
+}
+
+function never<T>(): Promise<T> {
+  return new Promise(() => {});
+}

@@ -1,0 +1,467 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { SafePollingError } from "../../../src/errors.js";
+import type { LockBackend } from "../../../src/lock/backend.js";
+import type { Candidate } from "../../../src/lock/candidate.js";
+import { LockSession } from "../../../src/lock/lock-session.js";
+import { silentLogger } from "../../../src/logger.js";
+import { LeaseServer } from "../../support/lease-server.js";
+import { VirtualTime } from "../../support/virtual-time.js";
+
+const leaseMs = 10_000;
+let time: VirtualTime;
+let server: LeaseServer;
+
+beforeEach(() => {
+  time = new VirtualTime();
+  server = new LeaseServer(time.clock(), leaseMs);
+});
+
+/** A process with its own session on the server, and candidates that record what happens to them. */
+function startProcess(name: string, backend: LockBackend = server.backend()) {
+  let ids = 0;
+  const clock = time.clock();
+  const session = new LockSession({
+    backend,
+    instance: name,
+    revision: undefined,
+    clock,
+    random: () => 0.5,
+    newId: () => `${(ids += 1)}`,
+    logger: silentLogger,
+  });
+  const enter = (key = "bot") => {
+    const events: string[] = [];
+    const candidate: Candidate = session.enter(key, {
+      granted: ({ token, followsAnother }) => events.push(`granted ${token}${followsAnother ? " after another" : ""}`),
+      lost: (reason) => events.push(`lost ${reason}`),
+      standby: ({ owner }) => events.push(`standby ${owner}`),
+      trouble: (error) => events.push(error === undefined ? "well" : "trouble"),
+      failed: (error) => events.push(`failed ${error.code}`),
+    });
+    return { ...candidate, events };
+  };
+  return { session, clock, enter };
+}
+
+describe("a claim", () => {
+  it("is granted at once when the key is free, with the server's token", async () => {
+    const a = startProcess("a").enter();
+
+    a.want();
+    await time.advance(1);
+
+    expect(a.events).toEqual(["granted 1"]);
+    expect(a.trusted()).toBe(true);
+  });
+
+  it("leaves a second instance standing by, which is told who holds the key, once", async () => {
+    startProcess("a").enter().want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+
+    b.want();
+    await time.advance(5_000);
+
+    expect(b.events).toEqual(["standby a:1"]);
+    expect(b.trusted()).toBe(false);
+  });
+
+  it("goes to the standby within a millisecond of a release, which wakes it", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    b.want();
+    await time.advance(500);
+
+    await Promise.all([a.giveUp(), time.advance(1)]);
+
+    expect(b.events).toEqual(["standby a:1", "granted 2 after another"]);
+  });
+
+  it("is granted when the lease of a dead holder ends: not before, and within three milliseconds", async () => {
+    startProcess("a").enter().want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    b.want();
+    await time.advance(100);
+    const endsAt = server.leases.get("a:1") as number;
+
+    server.cutOff.add("a");
+    await time.advance(endsAt - time.nowMs - 1);
+    expect(b.events).toEqual(["standby a:1"]);
+    await time.advance(3);
+
+    expect(b.events).toEqual(["standby a:1", "granted 2 after another"]);
+  });
+
+  it("of one batch covers all keys that the process waits for", async () => {
+    const a = startProcess("a");
+    const handles = ["k1", "k2", "k3"].map((key) => a.enter(key));
+
+    for (const handle of handles) handle.want();
+    await time.advance(1);
+
+    expect(server.calls.filter((call) => call.includes("claim"))).toEqual(["a:1 claim k1,k2,k3"]);
+  });
+
+  it("without an answer grants nothing later: the connection is given up and the next owner claims", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    server.answers = "lost";
+    await time.advance(2_500);
+    expect(a.events).toEqual(["trouble"]);
+
+    server.answers = "arrive";
+    await time.advance(20_000);
+
+    expect(a.events.at(-1)).toMatch(/^granted/);
+    expect(server.holderOf("bot")).not.toBe("a:1");
+  });
+
+  it("that stop() overtakes is awaited, and what it granted is released", async () => {
+    const a = startProcess("a").enter();
+    server.answers = "held";
+    a.want();
+    await time.advance(1);
+    expect(server.holderOf("bot")).toBe("a:1");
+
+    const left = a.leave();
+    server.deliverAnswers();
+    await Promise.all([left, time.advance(1)]);
+
+    expect(a.events).toEqual([]);
+    expect(server.holderOf("bot")).toBeUndefined();
+    expect(time.pendingTimers).toBe(0);
+  });
+});
+
+describe("two handles for one key in one process", () => {
+  it("hold it one after the other", async () => {
+    const process = startProcess("a");
+    const first = process.enter();
+    const second = process.enter();
+    first.want();
+    second.want();
+    await time.advance(3_000);
+    expect(first.events).toEqual(["granted 1"]);
+    expect(second.events).toEqual([]);
+    expect(second.trusted()).toBe(false);
+
+    await Promise.all([first.leave(), time.advance(1)]);
+
+    expect(second.events).toEqual(["granted 2"]);
+    expect(first.trusted()).toBe(false);
+  });
+});
+
+describe("trust", () => {
+  it("is kept by beats, four to a lease", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(100_001);
+
+    expect(a.trusted()).toBe(true);
+    expect(server.calls.filter((call) => call.includes("beat")).length).toBe(40);
+  });
+
+  it("ends at 0.7 of the lease after the last good beat was sent, before the server can grant the key again", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(2_501);
+    server.requestsArrive = false;
+
+    await time.advance(6_900);
+    expect(a.trusted()).toBe(true);
+    await time.advance(200);
+
+    expect(a.trusted()).toBe(false);
+    expect(a.events).toContain("lost expired");
+    expect(server.holderOf("bot")).toBe("a:1");
+  });
+
+  it("is no timer: a process that wakes up late knows before any timer has run", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+
+    time.freeze(7_001);
+
+    expect(a.trusted()).toBe(false);
+    expect(a.events).toContain("lost expired");
+  });
+
+  it("goes by the wall clock too, which counts what the machine slept", async () => {
+    const process = startProcess("a");
+    const a = process.enter();
+    a.want();
+    await time.advance(1);
+
+    process.clock.wallOffsetMs += 7_001;
+
+    expect(a.trusted()).toBe(false);
+  });
+
+  it("survives a wall clock that is set back", async () => {
+    const process = startProcess("a");
+    const a = process.enter();
+    a.want();
+    await time.advance(1);
+
+    process.clock.wallOffsetMs -= 3_600_000;
+    await time.advance(30_000);
+
+    expect(a.trusted()).toBe(true);
+    expect(a.events).toEqual(["granted 1"]);
+  });
+
+  it("does not follow from beats whose answers never arrive, and the server's lease is not renewed for ever", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(2_501);
+    const b = startProcess("b").enter();
+    b.want();
+    await time.advance(1);
+    server.answers = "lost";
+
+    await time.advance(7_500);
+    expect(a.events).toContain("lost expired");
+    const beatsAtTheEnd = server.calls.filter((call) => call.startsWith("a:1 beat")).length;
+    await time.advance(20_000);
+
+    expect(server.calls.filter((call) => call.startsWith("a:1 beat")).length).toBe(beatsAtTheEnd);
+    expect(server.leases.get("a:1")).toBeLessThan(time.nowMs);
+  });
+
+  it("is not revived by a good answer that comes after its end", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(2_400);
+    server.answers = "held";
+    await time.advance(200);
+
+    time.freeze(7_000);
+    server.deliverAnswers();
+    await time.advance(1);
+
+    expect(a.trusted()).toBe(false);
+    expect(a.events).toContain("lost expired");
+  });
+
+  it("counts from the sending of a beat, not from its answer", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(2_400);
+    server.answers = "held";
+    await time.advance(200);
+    await time.advance(1_800);
+    server.deliverAnswers();
+    server.requestsArrive = false;
+
+    // The beat was sent at 2500 and answered at 4400: trust ends at 9500.
+    await time.advance(9_450 - time.nowMs);
+    expect(a.trusted()).toBe(true);
+    await time.advance(100);
+
+    expect(a.trusted()).toBe(false);
+  });
+
+  it("of one process ends with its connection, and the next one is a new owner", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+
+    server.dropConnections();
+    expect(a.events).toEqual(["granted 1", "trouble", "lost connection"]);
+    a.want();
+    await time.advance(500);
+
+    expect(a.events.slice(3)).toEqual(["well", "granted 2"]);
+    expect(server.holderOf("bot")).toBe("a:2");
+  });
+});
+
+describe("a server that forgets", () => {
+  it("costs the holder its lease at the next beat", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+
+    server.forget();
+    await time.advance(2_501);
+
+    expect(a.events).toEqual(["granted 1", "lost vanished"]);
+  });
+
+  it("grants a standby nothing before the holder that it saw has stopped trusting", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    b.want();
+    await time.advance(1_500);
+    const lastSeen = time.nowMs;
+    server.requestsArrive = false;
+    server.forget();
+    server.bornMs = Number.NEGATIVE_INFINITY;
+    await time.advance(50);
+    server.requestsArrive = true;
+
+    for (let step = 0; step < 200 && !b.events.some((event) => event.startsWith("granted")); step += 1) {
+      if (a.trusted()) expect(b.trusted()).toBe(false);
+      await time.advance(100);
+    }
+    expect(b.trusted()).toBe(true);
+    expect(time.nowMs - lastSeen).toBeGreaterThan(leaseMs - 1_500);
+  });
+
+  it("makes a newcomer wait one lease from the birth of its memory", async () => {
+    server.forget();
+    const a = startProcess("a").enter();
+    a.want();
+
+    await time.advance(9_900);
+    expect(a.events).toEqual([]);
+    await time.advance(200);
+
+    expect(a.events).toEqual(["granted 1"]);
+  });
+
+  it("gives the key back at once to the one who last held it", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+    server.forget();
+    server.dropConnections();
+    a.want();
+
+    await time.advance(100);
+
+    expect(a.events.at(-1)).toBe("granted 1");
+  });
+});
+
+describe("release", () => {
+  it("without an answer is repeated with every beat until the server confirms it", async () => {
+    const process = startProcess("a");
+    const other = process.enter("other");
+    const a = process.enter();
+    other.want();
+    a.want();
+    await time.advance(1);
+    server.failNext = "release";
+    await Promise.all([a.giveUp(), time.advance(1)]);
+    expect(server.holderOf("bot")).toBe("a:1");
+
+    await time.advance(2_600);
+
+    expect(server.holderOf("bot")).toBeUndefined();
+    expect(other.trusted()).toBe(true);
+  });
+
+  it("of many handles in one tick is one message", async () => {
+    const process = startProcess("a");
+    const handles = Array.from({ length: 50 }, (_, index) => process.enter(`k${index}`));
+    for (const handle of handles) handle.want();
+    await time.advance(1);
+
+    await Promise.all([...handles.map((handle) => handle.giveUp()), time.advance(1)]);
+
+    expect(server.calls.filter((call) => call.includes("release")).length).toBe(1);
+  });
+
+  it("of a key that the server granted without our knowing comes with the next beat", async () => {
+    const process = startProcess("a");
+    process.enter("other").want();
+    await time.advance(1);
+    server.records.set("bot", { owner: "a:1", token: 7 });
+
+    await time.advance(2_600);
+
+    expect(server.holderOf("bot")).toBeUndefined();
+  });
+});
+
+describe("resign", () => {
+  it("hands the key to a standby, and waits for it like any other afterwards", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    b.want();
+    await time.advance(100);
+
+    await Promise.all([a.resign(), time.advance(5)]);
+    expect(b.events.at(-1)).toMatch(/^granted 2/);
+    await time.advance(3_000);
+    await Promise.all([b.giveUp(), time.advance(5)]);
+
+    expect(a.events.at(-1)).toMatch(/^granted 3/);
+  });
+
+  it("does not take the key back before a lease has passed when nobody else wants it", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+
+    await Promise.all([a.resign(), time.advance(9_900)]);
+    expect(a.events).toEqual(["granted 1"]);
+    await time.advance(2_000);
+
+    expect(a.events).toEqual(["granted 1", "granted 2"]);
+  });
+});
+
+describe("trouble", () => {
+  it("at connecting is retried for ever, and told once with its end", async () => {
+    server.requestsArrive = false;
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(60_000);
+    expect(a.events.every((event) => event === "trouble")).toBe(true);
+
+    server.requestsArrive = true;
+    await time.advance(30_000);
+
+    expect(a.events.slice(-2)).toEqual(["well", "granted 1"]);
+  });
+
+  it("that only a human can help ends waiting, but only before the first connection", async () => {
+    const refuse = () => {
+      throw new SafePollingError("ERR_LOCK_CONFIG", "wrong password");
+    };
+    const backend = server.backend();
+    const fatal = startProcess("a", { ...backend, connect: refuse }).enter();
+    fatal.want();
+    await time.advance(1);
+    expect(fatal.events).toEqual(["failed ERR_LOCK_CONFIG"]);
+
+    let refusing = false;
+    const later = startProcess("b", {
+      ...backend,
+      connect: (context) => (refusing ? refuse() : backend.connect(context)),
+    }).enter();
+    later.want();
+    await time.advance(1);
+    refusing = true;
+    server.dropConnections();
+    later.want();
+    await time.advance(30_000);
+    expect(later.events.filter((event) => event.startsWith("failed"))).toEqual([]);
+    refusing = false;
+    await time.advance(20_000);
+    expect(later.events.at(-1)).toMatch(/^granted/);
+  });
+
+  it("leaves no timer and no connection behind when the last handle leaves", async () => {
+    const process = startProcess("a");
+    const handles = ["k1", "k2"].map((key) => process.enter(key));
+    for (const handle of handles) handle.want();
+    await time.advance(5_000);
+
+    await Promise.all([...handles.map((handle) => handle.leave()), time.advance(1)]);
+
+    expect(time.pendingTimers).toBe(0);
+    expect(server.connections.size).toBe(0);
+  });
+});
