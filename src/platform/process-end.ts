@@ -1,0 +1,63 @@
+import { constants } from "node:os";
+import { processRegistry, type RunningHandle, stopAllHandles } from "./process-registry.js";
+
+/** The same or another signal this long after the first is a second one; platforms and shells double signals. */
+const secondSignalMs = 1_000;
+/** How long user code after `await polling.done` may keep the process alive before it is ended, in milliseconds. */
+const leftoverMs = 1_000;
+
+/**
+ * Stops the handle on its signals. One listener per signal and process serves all handles: on a signal all stop,
+ * every `done` resolves, the listener goes, and the process ends by itself. Returns what takes it out again.
+ */
+export function stopOnSignals(handle: RunningHandle): () => void {
+  const { handles, signalListeners } = processRegistry();
+  handles.add(handle);
+  for (const signal of handle.signals) {
+    if (signalListeners.has(signal)) continue;
+    const listener = () => onSignal(signal);
+    signalListeners.set(signal, listener);
+    // First in line: a `once` listener of the app is still counted when ours runs.
+    process.prependListener(signal, listener);
+  }
+  return () => {
+    handles.delete(handle);
+    removeUnusedListeners();
+  };
+}
+
+let firstSignalAt: number | undefined;
+
+function onSignal(signal: NodeJS.Signals): void {
+  const now = performance.now();
+  if (firstSignalAt !== undefined) {
+    if (now - firstSignalAt > secondSignalMs) process.exit(128 + constants.signals[signal]);
+    return;
+  }
+  firstSignalAt = now;
+  const appListens = process.listenerCount(signal) > 1;
+  void stopAllHandles().then(() => {
+    firstSignalAt = undefined;
+    if (!appListens) whenStillAlive(() => process.kill(process.pid, signal));
+  });
+}
+
+/** Ends the process with code 0, after every handle has stopped and the code that waited for them has run. */
+export async function exitGracefully(): Promise<void> {
+  await stopAllHandles();
+  whenStillAlive(() => process.exit(0));
+}
+
+/** The timer is unref'd: a process that has nothing left to do ends by itself, with code 0, before it fires. */
+function whenStillAlive(end: () => void): void {
+  setTimeout(end, leftoverMs).unref();
+}
+
+function removeUnusedListeners(): void {
+  const { handles, signalListeners } = processRegistry();
+  for (const [signal, listener] of signalListeners) {
+    if ([...handles].some((handle) => handle.signals.includes(signal))) continue;
+    process.removeListener(signal, listener);
+    signalListeners.delete(signal);
+  }
+}

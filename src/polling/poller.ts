@@ -1,0 +1,292 @@
+import { createConcurrentSink, createRunner, createSequentialSink, createSource } from "@grammyjs/runner";
+import type { Update } from "grammy/types";
+import { type ConflictBackoff, ConflictSeries } from "../backoff/conflict-series.js";
+import { elapsedMs, type Moment } from "../clock.js";
+import { describeError } from "../redact.js";
+import { abortable, CutError, wait } from "../waiting.js";
+import { conflictError } from "./conflict-error.js";
+import { reportHandlerError } from "./handler-errors.js";
+import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
+import { type CallContext, waitOutTrouble } from "./telegram-call.js";
+import {
+  type ConflictKind,
+  classifyFailure,
+  fatalTelegramError,
+  type TelegramFailure,
+} from "./telegram-failure.js";
+import type { UpdateLedger } from "./update-ledger.js";
+import type { WebhookGuard } from "./webhook-guard.js";
+
+/** A poll ends by itself after its timeout; one without an answer this much later is network trouble. */
+const pollGraceMs = 10_000;
+const confirmDeadlineMs = 1_000;
+/** A second 401 this long after the first is no slip of a proxy. */
+const unauthorizedRetryMs = 5_000;
+/** The predecessor's last poll may still be on its way when ours arrives: that conflict is none. */
+const predecessorRetryMs = 250;
+const predecessorWindowMs = 5_000;
+/** A holder that Telegram has not answered for this long offers its lease to a standby. */
+const silenceMs = 60_000;
+
+/** Parameters of getUpdates that the user chooses. */
+export interface PollParameters {
+  readonly timeoutSeconds: number;
+  readonly limit: number;
+  readonly allowedUpdates: readonly string[] | undefined;
+}
+
+export interface PollerEvents {
+  /** A poll is under way. */
+  polled(): void;
+  /** A poll was answered normally. */
+  answered(): void;
+  conflict(kind: ConflictKind): void;
+  retry(retry: { attempt: number; attempts: number; delayMs: number }): void;
+  handled(): void;
+  handlerError(error: Error, updateId: number): void;
+  /** No answer of Telegram for a minute. */
+  silent(): void;
+}
+
+export interface PollerOptions {
+  readonly bot: TelegramBot;
+  readonly context: CallContext;
+  readonly ledger: UpdateLedger;
+  readonly webhook: WebhookGuard;
+  readonly parameters: PollParameters;
+  readonly concurrency: number;
+  readonly backoff: ConflictBackoff;
+  readonly events: PollerEvents;
+  /** Another instance held the lease just before. */
+  readonly followsAnother: boolean;
+  /** Whether the lease can still be proved. Asked before every poll and every handler. */
+  trusted(): boolean;
+}
+
+/** Polls under one lease: fetches under trust, hands updates to the runner's sink, and books what is done. */
+export class Poller {
+  readonly #options: PollerOptions;
+  readonly #cut = new AbortController();
+  readonly #conflicts: ConflictSeries;
+  readonly #startedAt: Moment;
+  #runner: ReturnType<typeof createRunner> | undefined;
+  #pollInFlight: Promise<unknown> = Promise.resolve();
+  #pollSentAt: Moment | undefined;
+  #lastSentOffset: number | undefined;
+  #lastAnswerAt: Moment;
+  #answered = false;
+  #unauthorizedOnce = false;
+  #mayForgiveConflict: boolean;
+  #trouble = 0;
+
+  constructor(options: PollerOptions) {
+    this.#options = options;
+    const { clock, random } = options.context;
+    this.#startedAt = clock.now();
+    this.#lastAnswerAt = this.#startedAt;
+    this.#mayForgiveConflict = options.followsAnother;
+    this.#conflicts = new ConflictSeries({
+      backoff: options.backoff,
+      clock,
+      random,
+      signal: this.#cut.signal,
+      onRetry: (retry) => options.events.retry(retry),
+    });
+  }
+
+  /** Polls until cut (resolves), or until something ends polling for good (rejects). */
+  async run(): Promise<void> {
+    const { concurrency, ledger } = this.#options;
+    if (this.#cut.signal.aborted) return;
+    ledger.beginLease();
+    const source = createSource({ supply: (batchSize) => this.#supply(batchSize) });
+    const consumer = { consume: (update: Update) => this.#handle(update) };
+    // `#handle` never rejects: the sink's error handler has nothing to do.
+    const sink =
+      concurrency === 1
+        ? createSequentialSink(consumer, async () => {})
+        : createConcurrentSink(consumer, async () => {}, { concurrency });
+    this.#runner = createRunner(source, sink);
+    this.#runner.start();
+    try {
+      await this.#runner.task();
+    } catch (error) {
+      if (!(error instanceof CutError)) throw error;
+    }
+    if (!this.#cut.signal.aborted && this.#options.trusted()) throw new Error("the runner ended by itself");
+  }
+
+  /** Cuts the poll and starts no more handlers. Resolves when the cut request has really ended. */
+  async cut(): Promise<void> {
+    if (!this.#cut.signal.aborted) {
+      this.#cut.abort();
+      this.#runner?.stop()?.catch(() => {}); // `run` reports it
+    }
+    await this.#pollInFlight;
+  }
+
+  /**
+   * Waits until the cut poll can no longer overtake the successor's: two round trips after it was sent, at most
+   * one second.
+   */
+  async settle(signal: AbortSignal): Promise<void> {
+    if (!this.#pollSentAt) return;
+    const { clock, roundTrip } = this.#options.context;
+    const leftMs = 2 * roundTrip.ms - elapsedMs(this.#pollSentAt, clock.now());
+    if (leftMs > 0) await wait(clock, Math.min(1_000, leftMs), signal);
+  }
+
+  /**
+   * Tells Telegram which updates are done, with one short getUpdates. Not when the last poll has told it already:
+   * the server stretches a repeated offset to a 3 s poll (Client.cpp:15713), which would hit the successor's.
+   */
+  async confirm(signal: AbortSignal): Promise<void> {
+    const { bot, context, ledger, trusted } = this.#options;
+    const offset = ledger.confirmOffset;
+    if (offset === 0 || offset <= (this.#lastSentOffset ?? 0) || !trusted()) return;
+    const parameters = { offset, timeout: 0, limit: 1 };
+    try {
+      const call = (callSignal: AbortSignal) => bot.api.getUpdates(parameters, callSignal);
+      await abortable(context.clock, call, confirmDeadlineMs, signal);
+    } catch (error) {
+      context.logger.warn(
+        { offset, error: describeError(error) },
+        "could not tell Telegram which updates are done; some will be delivered again",
+      );
+    }
+  }
+
+  /** The runner's update supplier: resolves with the next updates, rejects when polling ends. */
+  async #supply(batchSize: number): Promise<Update[]> {
+    for (;;) {
+      this.#mustBeTrusted();
+      try {
+        const updates = await this.#poll(batchSize);
+        this.#mustBeTrusted();
+        this.#noteAnswer();
+        this.#conflicts.pollAnswered();
+        this.#options.events.answered();
+        return this.#options.ledger.fetched(updates);
+      } catch (error) {
+        // What arrives under a lease that is no longer trusted is dropped whole, its 409 included.
+        this.#mustBeTrusted();
+        await this.#recover(classifyFailure(error), error);
+      }
+    }
+  }
+
+  #poll(batchSize: number): Promise<Update[]> {
+    const { bot, concurrency, context, ledger, parameters, events } = this.#options;
+    // The runner asks for its free places, but for everything the first time.
+    const wanted = concurrency === 1 ? parameters.limit : Math.min(batchSize, concurrency, parameters.limit);
+    const request: GetUpdatesParameters = {
+      offset: ledger.nextOffset,
+      limit: Math.max(1, wanted),
+      timeout: parameters.timeoutSeconds,
+      ...(this.#answered || !parameters.allowedUpdates ? {} : { allowed_updates: parameters.allowedUpdates }),
+    };
+    this.#lastSentOffset = request.offset ?? 0;
+    this.#pollSentAt = context.clock.now();
+    const deadlineMs = parameters.timeoutSeconds * 1000 + pollGraceMs;
+    const poll = abortable(
+      context.clock,
+      (signal) => bot.api.getUpdates(request, signal),
+      deadlineMs,
+      this.#cut.signal,
+    );
+    this.#pollInFlight = poll
+      .catch(() => {})
+      .finally(() => {
+        if (!this.#cut.signal.aborted) this.#pollSentAt = undefined;
+      });
+    this.#conflicts.pollSent();
+    events.polled();
+    return poll;
+  }
+
+  #noteAnswer(): void {
+    this.#answered = true;
+    this.#unauthorizedOnce = false;
+    this.#trouble = 0;
+    this.#lastAnswerAt = this.#options.context.clock.now();
+  }
+
+  /** Resolves when the next poll is due; rejects when there must be none. */
+  async #recover(failure: TelegramFailure, error: unknown): Promise<void> {
+    if (failure.kind === "conflict") return this.#resolveConflict(failure.conflict, error);
+    this.#conflicts.pollFailed();
+    if (failure.kind === "refused") throw fatalTelegramError(failure.kind, "getUpdates", error);
+    if (failure.kind === "unauthorized") return this.#doubtUnauthorized(error);
+    if (failure.kind === "silence") this.#noteSilence();
+    else this.#lastAnswerAt = this.#options.context.clock.now();
+    await waitOutTrouble(
+      this.#options.context,
+      "getUpdates",
+      failure,
+      error,
+      this.#trouble++,
+      this.#cut.signal,
+    );
+  }
+
+  async #resolveConflict(kind: ConflictKind, error: unknown): Promise<void> {
+    const { bot, context, events, webhook } = this.#options;
+    this.#lastAnswerAt = context.clock.now();
+    if (kind === "other-poller" && this.#isPredecessors()) {
+      if (!(await wait(context.clock, predecessorRetryMs, this.#cut.signal))) throw new CutError();
+      return;
+    }
+    events.conflict(kind);
+    if (kind !== "other-poller") return webhook.conflict(this.#answered, this.#cut.signal);
+    try {
+      await this.#conflicts.conflict(conflictError(bot, error));
+    } catch (exhausted) {
+      throw this.#cut.signal.aborted ? new CutError() : exhausted;
+    }
+  }
+
+  /** The first conflict of a lease that has just changed hands is the predecessor's doing. */
+  #isPredecessors(): boolean {
+    const isForgiven =
+      this.#mayForgiveConflict &&
+      elapsedMs(this.#startedAt, this.#options.context.clock.now()) < predecessorWindowMs;
+    this.#mayForgiveConflict = false;
+    return isForgiven;
+  }
+
+  async #doubtUnauthorized(error: unknown): Promise<void> {
+    if (!this.#answered || this.#unauthorizedOnce)
+      throw fatalTelegramError("unauthorized", "getUpdates", error);
+    this.#unauthorizedOnce = true;
+    if (!(await wait(this.#options.context.clock, unauthorizedRetryMs, this.#cut.signal)))
+      throw new CutError();
+  }
+
+  #noteSilence(): void {
+    const now = this.#options.context.clock.now();
+    if (elapsedMs(this.#lastAnswerAt, now) < silenceMs) return;
+    this.#lastAnswerAt = now;
+    this.#options.events.silent();
+    this.#mustBeTrusted();
+  }
+
+  /** Never rejects. An update that must not be started stays unfinished and is delivered again. */
+  async #handle(update: Update): Promise<void> {
+    const { bot, context, events, ledger } = this.#options;
+    if (this.#cut.signal.aborted || !this.#options.trusted()) return;
+    ledger.started(update.update_id);
+    try {
+      await bot.handleUpdate(update);
+    } catch (error) {
+      const uncaught = await reportHandlerError(bot, context.logger, update.update_id, error);
+      if (uncaught) events.handlerError(uncaught, update.update_id);
+    } finally {
+      ledger.finished(update.update_id);
+      events.handled();
+    }
+  }
+
+  #mustBeTrusted(): void {
+    if (this.#cut.signal.aborted || !this.#options.trusted()) throw new CutError();
+  }
+}

@@ -1,0 +1,65 @@
+import { type ExponentialBackoff, exponentialDelayMs } from "../backoff/exponential.js";
+import { type Clock, elapsedMs } from "../clock.js";
+import type { Logger } from "../logger.js";
+import { describeError } from "../redact.js";
+import { abortable, CutError, wait } from "../waiting.js";
+import type { RoundTrip } from "./round-trip.js";
+import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
+
+/** How long Telegram may take for a call that does not park, in milliseconds. */
+const callDeadlineMs = 10_000;
+const troubleBackoff: ExponentialBackoff = { firstMs: 100, capMs: 10_000 };
+
+/** What calls to Telegram share. */
+export interface CallContext {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly roundTrip: RoundTrip;
+}
+
+/**
+ * Makes a call that does not park until it succeeds. Rejects with ERR_UNAUTHORIZED or ERR_TELEGRAM where a retry
+ * cannot help, and with CutError when `signal` aborts.
+ */
+export async function callTelegram<T>(
+  context: CallContext,
+  method: string,
+  call: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  for (let retry = 0; ; retry += 1) {
+    if (signal.aborted) throw new CutError();
+    const sent = context.clock.now();
+    try {
+      const result = await abortable(context.clock, call, callDeadlineMs, signal);
+      context.roundTrip.measured(elapsedMs(sent, context.clock.now()));
+      return result;
+    } catch (error) {
+      if (signal.aborted) throw new CutError();
+      const failure = classifyFailure(error);
+      if (failure.kind === "unauthorized" || failure.kind === "refused") {
+        throw fatalTelegramError(failure.kind, method, error);
+      }
+      await waitOutTrouble(context, method, failure, error, retry, signal);
+    }
+  }
+}
+
+/** Waits as long as the failure asks for; rejects with CutError when `signal` aborts meanwhile. */
+export async function waitOutTrouble(
+  { clock, random, logger }: CallContext,
+  method: string,
+  failure: TelegramFailure,
+  error: unknown,
+  retry: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const delayMs =
+    failure.kind === "flood" ? failure.retryAfterMs : exponentialDelayMs(troubleBackoff, retry, random);
+  logger[retry === 0 ? "warn" : "debug"](
+    { method, error: describeError(error), retryInMs: Math.round(delayMs) },
+    "Telegram did not answer as it should; trying again",
+  );
+  if (!(await wait(clock, delayMs, signal))) throw new CutError();
+}

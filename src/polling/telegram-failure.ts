@@ -1,0 +1,73 @@
+import { SafePollingError } from "../errors.js";
+import { describeError } from "../redact.js";
+
+/**
+ * The kinds of HTTP 409 that getUpdates meets: another getUpdates took the slot; a webhook is active; a
+ * setWebhook came while we polled (texts: telegram-bot-api Client.cpp:15702, 16229, 16231).
+ */
+export type ConflictKind = "other-poller" | "webhook-active" | "webhook-set";
+
+/** What a failed Telegram call means for whoever made it. */
+export type TelegramFailure =
+  | { readonly kind: "conflict"; readonly conflict: ConflictKind }
+  | { readonly kind: "unauthorized" }
+  /** Any other 4xx: the same call will fail again. */
+  | { readonly kind: "refused" }
+  | { readonly kind: "flood"; readonly retryAfterMs: number }
+  /** Telegram answered that it cannot answer now (5xx). */
+  | { readonly kind: "server" }
+  /** No answer of Telegram: network, deadline, or a proxy's page instead of JSON. */
+  | { readonly kind: "silence" };
+
+/** Waited after a 429 that does not say how long, in milliseconds: grammY's own default. */
+const floodDefaultMs = 3_000;
+
+/**
+ * By the shape of the error, never by `instanceof`: grammY may be loaded twice. A numeric `error_code` exists
+ * only on errors that were made from a JSON body with `ok: false`; an HTML 404 of a proxy has none.
+ */
+export function classifyFailure(error: unknown): TelegramFailure {
+  const {
+    error_code: code,
+    description,
+    parameters,
+  } = (error ?? {}) as {
+    error_code?: unknown;
+    description?: unknown;
+    parameters?: { retry_after?: unknown };
+  };
+  if (typeof code !== "number") return { kind: "silence" };
+  if (code === 409) return { kind: "conflict", conflict: conflictKind(String(description)) };
+  if (code === 401 || code === 404) return { kind: "unauthorized" };
+  if (code === 429) {
+    const seconds = parameters?.retry_after;
+    return { kind: "flood", retryAfterMs: typeof seconds === "number" ? seconds * 1000 : floodDefaultMs };
+  }
+  return { kind: code >= 500 ? "server" : "refused" };
+}
+
+function conflictKind(description: string): ConflictKind {
+  if (description.includes("terminated by setWebhook")) return "webhook-set";
+  if (description.includes("webhook is active")) return "webhook-active";
+  return "other-poller";
+}
+
+/** The error that ends `done` for a failure that no retry can help. */
+export function fatalTelegramError(
+  kind: "unauthorized" | "refused",
+  method: string,
+  cause: unknown,
+): SafePollingError {
+  const answer = describeError(cause);
+  return kind === "unauthorized"
+    ? new SafePollingError(
+        "ERR_UNAUTHORIZED",
+        `Telegram does not accept the bot token (${answer}). Check the token with @BotFather: it may have been revoked or mistyped.`,
+        { cause },
+      )
+    : new SafePollingError(
+        "ERR_TELEGRAM",
+        `Telegram refused ${method} and would again (${answer}). Fix what the answer names, then start the bot again.`,
+        { cause },
+      );
+}

@@ -1,0 +1,367 @@
+import { elapsedMs } from "../clock.js";
+import { isSafePollingError } from "../errors.js";
+import type { EventHub, Lease, PollingState } from "../events.js";
+import { type HealthCounters, type HealthReport, newCounters } from "../health/report.js";
+import type { Holder } from "../lock/backend.js";
+import type { Candidate, CandidateEvents, Grant } from "../lock/candidate.js";
+import type { LossReason } from "../lock/lease-keeper.js";
+import type { ResolvedOptions } from "../options.js";
+import { Poller, type PollerEvents } from "../polling/poller.js";
+import type { TelegramBot } from "../polling/telegram-bot.js";
+import { type CallContext, callTelegram } from "../polling/telegram-call.js";
+import { UpdateLedger } from "../polling/update-ledger.js";
+import { WebhookGuard } from "../polling/webhook-guard.js";
+import { describeError, redact } from "../redact.js";
+import { CutError, type Deferred, deferred, orCut, wait } from "../waiting.js";
+import { HandlePromises } from "./done-promise.js";
+
+/** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
+const offerMs = 1_000;
+
+export interface BotSessionOptions {
+  readonly bot: TelegramBot;
+  readonly options: ResolvedOptions & { readonly startDelayMs: number; readonly instance: string };
+  readonly revision: string | undefined;
+  readonly lockName: string;
+  readonly context: CallContext;
+  readonly hub: EventHub;
+  /** Makes this handle a candidate for its key. */
+  enter(events: CandidateEvents): Candidate;
+  /** Called once when everything has ended; `exhausted`: a conflict that nothing resolved ended it. */
+  onEnded(outcome: { readonly exhausted: boolean }): void;
+}
+
+/** One lease from its grant to its end. `ended` tells how; the controller cuts whatever is under way. */
+interface Term {
+  readonly lease: Lease;
+  readonly grant: Grant;
+  readonly cut: AbortController;
+  ended: "lost" | "resigned" | undefined;
+}
+
+/**
+ * The life of one bot in this process: stand by, poll under a lease, drain, release, over and over until it is
+ * stopped or cannot go on. The only place that knows both the lock and the polling.
+ */
+export class BotSession {
+  readonly #deps: BotSessionOptions;
+  readonly #promises = new HandlePromises<Lease>();
+  readonly #ending = new AbortController();
+  readonly #ledger: UpdateLedger;
+  readonly #webhook: WebhookGuard;
+  readonly #candidate: Candidate;
+  readonly #counters: HealthCounters;
+  #state: PollingState = "starting";
+  #failure: { readonly error: unknown } | undefined;
+  #granted: Deferred<Term> = deferred();
+  #term: Term | undefined;
+  #resigned: Deferred<void> | undefined;
+  #resignPauseMs: number | undefined;
+  #hasCompany = false;
+  #leases = 0;
+
+  constructor(deps: BotSessionOptions) {
+    this.#deps = deps;
+    this.#ledger = new UpdateLedger(deps.context.clock);
+    this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
+    this.#counters = newCounters(this.#now());
+    this.#candidate = deps.enter(this.#candidateEvents());
+  }
+
+  get state(): PollingState {
+    return this.#state;
+  }
+
+  get lease(): Lease | undefined {
+    return this.#term?.ended === undefined ? this.#term?.lease : undefined;
+  }
+
+  get done(): Promise<void> {
+    return this.#promises.done;
+  }
+
+  started(): Promise<Lease> {
+    return this.#promises.started();
+  }
+
+  /** Runs to the end. Never rejects: what ends it goes to `done`. */
+  async run(): Promise<void> {
+    const { signal } = this.#ending;
+    const prepared = this.#prepare(signal);
+    prepared.catch((error) => this.#fail(error));
+    if (!signal.aborted) this.#candidate.want();
+    while (!signal.aborted) {
+      const term = await orCut(this.#granted.promise, signal).catch(() => undefined);
+      if (term) await this.#serve(term, prepared);
+    }
+    await this.#candidate.leave();
+    this.#endTerm();
+    this.#finish();
+  }
+
+  /** Idempotent; never rejects. */
+  async stop(): Promise<void> {
+    this.#ending.abort();
+    await this.done.catch(() => {});
+  }
+
+  /** Gives the lease up and stands by again. Resolves when it is given back; at once when there is none. */
+  async resign(pauseMs?: number): Promise<void> {
+    const term = this.#term;
+    if (!term || term.ended || this.#ending.signal.aborted) return this.#resigned?.promise;
+    this.#resigned = deferred();
+    this.#resignPauseMs = pauseMs;
+    this.#end(term, "resigned");
+    await this.#resigned.promise;
+  }
+
+  health(): HealthReport {
+    const { options, revision, lockName } = this.#deps;
+    const { degraded, holder, ...counters } = this.#counters;
+    return {
+      state: this.#state,
+      instance: options.instance,
+      revision,
+      key: options.key,
+      lease: this.lease,
+      lock: { name: lockName, degraded, holder },
+      ...counters,
+      conflicts: { ...counters.conflicts },
+      handlersRunning: this.#ledger.running,
+    };
+  }
+
+  /** What needs no lease, done while still standing by: a bad token ends `done` before any waiting. */
+  async #prepare(signal: AbortSignal): Promise<void> {
+    const { bot, context } = this.#deps;
+    await callTelegram(context, "getMe", (callSignal) => bot.init(callSignal), signal);
+    await this.#webhook.look(signal);
+  }
+
+  /** One lease: prepare, poll until it ends, drain, give it back. */
+  async #serve(term: Term, prepared: Promise<void>): Promise<void> {
+    let poller: Poller | undefined;
+    try {
+      await this.#beforeFirstPoll(term, prepared);
+      poller = this.#newPoller(term);
+      const ended = poller.run();
+      await orCut(ended, term.cut.signal);
+    } catch (error) {
+      if (!(error instanceof CutError)) this.#fail(error);
+    }
+    await this.#drain(term, poller);
+    await this.#giveBack(term);
+  }
+
+  async #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
+    const { clock } = this.#deps.context;
+    const { beforePolling, startDelayMs } = this.#deps.options;
+    const { signal } = term.cut;
+    await orCut(prepared, signal);
+    if (startDelayMs > 0) {
+      this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
+      if (!(await wait(clock, startDelayMs, signal))) throw new CutError();
+    }
+    await this.#webhook.clear(signal);
+    if (!beforePolling) return;
+    const coldStart = this.#leases === 1 && !this.#hasCompany;
+    try {
+      await orCut(
+        Promise.resolve().then(() => beforePolling(term.lease, { coldStart, signal })),
+        signal,
+      );
+    } catch (error) {
+      throw error instanceof CutError ? error : redact(error);
+    }
+  }
+
+  #newPoller(term: Term): Poller {
+    const { bot, context, options } = this.#deps;
+    return new Poller({
+      bot,
+      context,
+      ledger: this.#ledger,
+      webhook: this.#webhook,
+      parameters: options.polling,
+      concurrency: options.concurrency,
+      backoff: options.backoff,
+      followsAnother: term.grant.followsAnother,
+      events: this.#pollerEvents(term),
+      trusted: () => !term.ended && this.#candidate.trusted(),
+    });
+  }
+
+  /** The poll is cut first, then running handlers may end; beats go on meanwhile. After a loss nothing is sent. */
+  async #drain(term: Term, poller: Poller | undefined): Promise<void> {
+    if (!poller) return;
+    const { clock, logger } = this.#deps.context;
+    const { drainTimeoutMs } = this.#deps.options;
+    this.#setState("draining");
+    const never = new AbortController();
+    await poller.cut();
+    await Promise.all([poller.settle(never.signal), this.#handlersEnd(drainTimeoutMs)]);
+    const unfinished = this.#ledger.runningIds();
+    if (unfinished.length > 0) {
+      logger.warn(
+        { updates: unfinished, drainTimeoutMs },
+        "handlers still run after the drain time; their updates will be delivered again",
+      );
+    }
+    const from = clock.now();
+    if (term.ended !== "lost") await poller.confirm(never.signal);
+    logger.debug({ ms: Math.round(elapsedMs(from, clock.now())) }, "confirmed");
+  }
+
+  async #handlersEnd(timeoutMs: number): Promise<void> {
+    const timeUp = new AbortController();
+    const idle = this.#ledger.idle().then(() => timeUp.abort());
+    await Promise.race([idle, wait(this.#deps.context.clock, timeoutMs, timeUp.signal)]);
+    timeUp.abort();
+  }
+
+  /** After the poller has stopped, and only then. A stopped handle gives the lease back when it leaves. */
+  async #giveBack(term: Term): Promise<void> {
+    this.#granted = deferred();
+    if (this.#ending.signal.aborted) return;
+    this.#setState("standby");
+    if (term.ended === "resigned") {
+      this.#endTerm();
+      await this.#candidate.resign(this.#resignPauseMs);
+      this.#resigned?.resolve();
+      return;
+    }
+    this.#term = undefined;
+    this.#candidate.want();
+  }
+
+  #endTerm(): void {
+    const term = this.#term;
+    this.#term = undefined;
+    if (!term || term.ended === "lost") return;
+    this.#log("info", { token: term.lease.token }, "released the lease");
+    this.#deps.hub.emit("released", { lease: term.lease });
+  }
+
+  #finish(): void {
+    const failure = this.#failure;
+    this.#resigned?.resolve();
+    const exhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
+    if (!failure || (exhausted && this.#deps.options.onExhausted === "exit")) {
+      this.#setState("stopped");
+      this.#deps.onEnded({ exhausted });
+      this.#promises.stopped();
+      return;
+    }
+    this.#log("error", { error: describeError(failure.error) }, "polling failed");
+    this.#setState("failed");
+    // One macrotask later: listeners of the state can act before an unobserved rejection ends the process.
+    this.#deps.context.clock.setTimer(() => {
+      this.#deps.onEnded({ exhausted });
+      this.#promises.failed(failure.error);
+    }, 0);
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof CutError) return;
+    this.#failure ??= { error };
+    this.#ending.abort();
+    this.#term?.cut.abort();
+  }
+
+  #end(term: Term, how: "lost" | "resigned"): void {
+    term.ended ??= how;
+    term.cut.abort();
+  }
+
+  #candidateEvents(): CandidateEvents {
+    return {
+      granted: (grant) => this.#onGranted(grant),
+      lost: (reason) => this.#onLost(reason),
+      standby: (holder) => this.#onStandby(holder),
+      trouble: (error) => {
+        this.#counters.degraded = error === undefined ? undefined : describeError(error);
+        if (error !== undefined && this.#state === "starting") this.#setState("standby");
+      },
+      failed: (error) => this.#fail(error),
+    };
+  }
+
+  #onGranted(grant: Grant): void {
+    const { options, hub } = this.#deps;
+    if (this.#ending.signal.aborted) return;
+    const lease: Lease = { key: options.key, token: grant.token, since: this.#now() };
+    const cut = new AbortController();
+    this.#ending.signal.addEventListener("abort", () => cut.abort(), { once: true, signal: cut.signal });
+    const term: Term = { lease, grant, cut, ended: undefined };
+    this.#term = term;
+    this.#leases += 1;
+    this.#counters.holder = undefined;
+    this.#log("info", { token: grant.token }, "holds the lease");
+    hub.emit("acquired", { lease });
+    this.#granted.resolve(term);
+  }
+
+  #onLost(reason: LossReason): void {
+    const term = this.#term;
+    if (!term) return;
+    this.#end(term, "lost");
+    this.#log("warn", { reason, token: term.lease.token }, "lost the lease; polling is cut");
+    this.#deps.hub.emit("lost", { lease: term.lease, reason });
+  }
+
+  #onStandby(holder: Holder): void {
+    this.#hasCompany = true;
+    this.#counters.holder = holder;
+    this.#log("info", { holder: holder.instance ?? holder.owner }, "stands by: another instance polls");
+    this.#setState("standby");
+    this.#deps.hub.emit("standby", { holder });
+  }
+
+  #pollerEvents(term: Term): PollerEvents {
+    const { hub } = this.#deps;
+    return {
+      polled: () => {
+        this.#counters.lastPollAt = this.#now();
+        this.#setState("polling");
+        this.#promises.hasStarted(term.lease);
+      },
+      answered: () => {
+        this.#counters.lastAnswerAt = this.#now();
+      },
+      conflict: (kind) => {
+        this.#counters.conflicts[kind] += 1;
+        hub.emit("conflict", { kind });
+      },
+      retry: (retry) => {
+        this.#setState("conflict");
+        this.#log("warn", retry, "someone else polls this bot without holding the lock; waiting");
+        hub.emit("retry", retry);
+      },
+      handled: () => {
+        this.#counters.updatesHandled += 1;
+      },
+      handlerError: (error, updateId) => hub.emit("handlerError", { error, updateId }),
+      silent: () => {
+        this.#log("warn", {}, "Telegram has not answered for a minute; offering the lease to a standby");
+        void this.resign(offerMs);
+      },
+    };
+  }
+
+  #setState(state: PollingState): void {
+    const previous = this.#state;
+    if (state === previous) return;
+    this.#state = state;
+    this.#counters.since = this.#now();
+    this.#log("info", {}, `${previous} -> ${state}`);
+    this.#deps.hub.emit("state", { state, previous });
+  }
+
+  #log(level: "info" | "warn" | "error", fields: object, message: string): void {
+    this.#deps.context.logger[level]({ key: this.#deps.options.key, ...fields }, message);
+  }
+
+  #now(): Date {
+    return new Date(this.#deps.context.clock.now().wallMs);
+  }
+}

@@ -1,0 +1,55 @@
+import { SafePollingError } from "../errors.js";
+import { type Deferred, deferred } from "../waiting.js";
+
+/**
+ * The two promises of a handle: `done`, whose unobserved rejection crashes the process on purpose, and
+ * `started()`, whose rejection is the same news: delivered there, it counts as observed.
+ */
+export class HandlePromises<T> {
+  readonly #done = deferred<void>();
+  #started: Deferred<T> | undefined;
+  #outcome: { readonly started: T } | { readonly error: unknown } | undefined;
+
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  started(): Promise<T> {
+    if (!this.#started) {
+      this.#started = deferred();
+      if (this.#outcome) this.#settleStarted();
+    }
+    return this.#started.promise;
+  }
+
+  hasStarted(value: T): void {
+    if (this.#outcome) return;
+    this.#outcome = { started: value };
+    this.#settleStarted();
+  }
+
+  stopped(): void {
+    this.#outcome ??= {
+      error: new SafePollingError(
+        "ERR_STOPPED",
+        "Stopped before the first poll. Nothing is wrong if you asked for that.",
+      ),
+    };
+    this.#settleStarted();
+    this.#done.resolve();
+  }
+
+  failed(error: unknown): void {
+    this.#outcome ??= { error };
+    this.#settleStarted();
+    this.#done.reject(error);
+  }
+
+  #settleStarted(): void {
+    if (!this.#started || !this.#outcome) return;
+    if ("started" in this.#outcome) return this.#started.resolve(this.#outcome.started);
+    // Delivered here means delivered: `done` may stay unobserved.
+    this.#done.promise.catch(() => {});
+    this.#started.reject(this.#outcome.error);
+  }
+}

@@ -1,0 +1,24 @@
+import { wallNow } from "../clock.js";
+import type { Candidate, CandidateEvents } from "../lock/candidate.js";
+
+/** What `lock: false` uses: granted at once, and to everyone. */
+export function unlockedCandidate(events: CandidateEvents): Candidate {
+  let isHolding = false;
+  const want = () => {
+    isHolding = true;
+    events.granted({ token: wallNow(), followsAnother: false });
+  };
+  const giveUp = async () => {
+    isHolding = false;
+  };
+  return {
+    want,
+    trusted: () => isHolding,
+    giveUp,
+    leave: giveUp,
+    async resign() {
+      await giveUp();
+      want();
+    },
+  };
+}

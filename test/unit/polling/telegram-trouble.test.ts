@@ -1,0 +1,215 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { VirtualWorld } from "../../support/virtual-world.js";
+
+let world: VirtualWorld;
+
+beforeEach(() => {
+  world = new VirtualWorld();
+});
+
+describe("trouble that passes", () => {
+  const kinds = [
+    "too-many-requests",
+    "internal-error",
+    "bad-gateway",
+    "bad-gateway-html",
+    "not-found-html",
+    "reset-before",
+    "reset-after",
+    "silent",
+  ] as const;
+  for (const kind of kinds) {
+    it(`${kind}: is waited out, and nothing is lost or answered twice`, async () => {
+      const a = world.start("a", { options: { polling: { timeoutSeconds: 5 } } });
+      await world.advance(100);
+      world.api.injectFault({ kind, method: "getUpdates", times: 3, retryAfter: 2 });
+
+      for (let index = 0; index < 5; index += 1) {
+        world.push();
+        await world.advance(1_000);
+      }
+      await world.until(() => a.handled.length === 5);
+      await world.advance(1_000);
+
+      expect(world.api.counters()).toMatchObject({ answered: 5, repeatedAnswers: 0, lost: 0 });
+      expect(a.outcome.done).toBeUndefined();
+    });
+  }
+
+  it("429 is waited out for as long as it says", async () => {
+    world.start("a");
+    await world.advance(100);
+    world.api.injectFault({ kind: "too-many-requests", method: "getUpdates", retryAfter: 7 });
+    world.push();
+    await world.advance(50);
+    const refused = world.polls("a").length;
+    const [from] = world.calls("a", "getUpdates").slice(-1) as [number];
+
+    await world.until(() => world.polls("a").length > refused);
+
+    expect((world.polls("a").at(-1)?.at ?? 0) - from).toBeGreaterThanOrEqual(7_000);
+    expect((world.polls("a").at(-1)?.at ?? 0) - from).toBeLessThan(7_010);
+  });
+
+  it("a server that stays silent costs one poll timeout and ten seconds, not minutes", async () => {
+    const a = world.start("a", { options: { polling: { timeoutSeconds: 5 } } });
+    await world.advance(100);
+    world.api.injectFault({ kind: "silent", method: "getUpdates" });
+    world.push();
+    await world.advance(10);
+    world.push();
+    const from = world.time.nowMs;
+
+    await world.until(() => a.handled.length === 2);
+
+    expect(world.time.nowMs - from).toBeLessThan(16_500);
+  });
+});
+
+describe("trouble that stays", () => {
+  it("401 ends polling, but only the second one, 5 s later, once polling had worked", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    world.push();
+    await world.advance(100);
+    world.api.injectFault({ kind: "unauthorized", method: "getUpdates" });
+    world.push();
+    await world.advance(6_000);
+    expect(a.outcome.done).toBeUndefined();
+
+    world.api.injectFault({ kind: "unauthorized", method: "getUpdates", times: 2 });
+    world.push();
+    const from = world.time.nowMs;
+    await world.until(() => a.outcome.done !== undefined);
+
+    expect(a.outcome.done).toMatchObject({ error: { code: "ERR_UNAUTHORIZED" } });
+    expect(world.time.nowMs - from).toBeGreaterThanOrEqual(5_000);
+  });
+
+  it("a bad token at the start ends polling at once", async () => {
+    world.api.revoke(world.account.id);
+    const a = world.start("a");
+
+    await world.advance(100);
+
+    expect(a.outcome.done).toMatchObject({ error: { code: "ERR_UNAUTHORIZED" } });
+  });
+
+  it("any other refusal ends polling with ERR_TELEGRAM", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    world.api.call({ token: world.account.token, method: "logOut", args: new Map(), instance: "admin" }, () => {});
+
+    await world.until(() => a.outcome.done !== undefined);
+
+    expect(a.outcome.done).toMatchObject({ error: { code: "ERR_TELEGRAM" } });
+  });
+});
+
+describe("allowedUpdates", () => {
+  it("goes with the polls of a lease until one was answered, and is not sent when it is not given", async () => {
+    const sent: unknown[] = [];
+    const record = (bot: import("grammy").Bot) =>
+      bot.api.config.use((prev, method, payload, signal) => {
+        if (method === "getUpdates") sent.push((payload as { allowed_updates?: unknown }).allowed_updates);
+        return prev(method, payload, signal);
+      });
+    world.start("a", { options: { polling: { allowedUpdates: ["message"] } }, configure: record });
+    await world.advance(100);
+    world.push();
+    await world.advance(100);
+    expect(sent).toEqual([["message"], undefined]);
+
+    const other = new VirtualWorld();
+    sent.length = 0;
+    other.start("b", { configure: record });
+    await other.advance(100);
+    expect(sent).toEqual([undefined]);
+  });
+});
+
+describe("handlers", () => {
+  it("run one at a time and in order by default", async () => {
+    const log: string[] = [];
+    world.start("a", {
+      onMessage: async (text) => {
+        log.push(`begin ${text}`);
+        await new Promise((resolve) => world.clock.setTimer(() => resolve(undefined), 50));
+        log.push(`end ${text}`);
+      },
+    });
+    for (const text of ["1", "2", "3"]) world.push(text);
+
+    await world.advance(1_000);
+
+    expect(log).toEqual(["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"]);
+  });
+
+  it("run side by side with concurrency, never more than that", async () => {
+    let running = 0;
+    let most = 0;
+    const a = world.start("a", {
+      options: { concurrency: 3 },
+      onMessage: async () => {
+        running += 1;
+        most = Math.max(most, running);
+        await new Promise((resolve) => world.clock.setTimer(() => resolve(undefined), 50));
+        running -= 1;
+      },
+    });
+    for (let index = 0; index < 20; index += 1) world.push();
+
+    await world.until(() => a.handled.length === 20);
+    await world.advance(1_000);
+
+    expect(most).toBe(3);
+    expect(world.api.counters()).toMatchObject({ answered: 20, repeatedAnswers: 0 });
+  });
+
+  it("that throw go to bot.catch, and polling goes on", async () => {
+    const caught: unknown[] = [];
+    const a = world.start("a", {
+      onMessage: (text) => {
+        if (text === "bad") throw new Error("boom");
+      },
+      configure: (bot) => bot.catch((error) => void caught.push((error.error as Error).message)),
+    });
+    world.push("bad");
+    world.push("good");
+
+    await world.until(() => a.handled.length === 2);
+
+    expect(caught).toEqual(["boom"]);
+    expect(a.events.some(({ type }) => type === "handlerError")).toBe(false);
+  });
+
+  it("that throw without bot.catch, or with one that throws, are reported redacted and count as done", async () => {
+    const token = world.account.token;
+    for (const configure of [
+      (bot: import("grammy").Bot) => Object.assign(bot, { errorHandler: new (bot.constructor as typeof import("grammy").Bot)(token).errorHandler }),
+      (bot: import("grammy").Bot) =>
+        bot.catch(() => {
+          throw new Error(`catch failed with ${token}`);
+        }),
+    ]) {
+      world = new VirtualWorld();
+      const a = world.start("a", {
+        onMessage: () => {
+          throw new Error(`handler failed with ${world.account.token}`);
+        },
+        configure,
+      });
+      world.push();
+      world.push();
+
+      await world.until(() => a.handled.length === 2);
+      await world.advance(100);
+
+      const errors = a.events.filter(({ type }) => type === "handlerError");
+      expect(errors.length).toBe(2);
+      expect(String((errors[0]?.payload as { error: Error }).error.message)).toMatch(/failed with <token>/);
+      expect(JSON.stringify(a.logs)).not.toContain(world.account.token);
+      expect(a.session.state).toBe("polling");
+    }
+  });
+});

@@ -1,0 +1,362 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { VirtualWorld } from "../../support/virtual-world.js";
+
+let world: VirtualWorld;
+
+beforeEach(() => {
+  world = new VirtualWorld();
+});
+
+describe("a lone instance", () => {
+  it("goes from starting to polling, and answers what comes", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    world.push();
+    await world.advance(100);
+
+    expect(a.states).toEqual(["polling"]);
+    expect(world.api.counters()).toMatchObject({ answered: 1, repeatedAnswers: 0 });
+    expect(a.session.lease).toMatchObject({ key: String(world.account.id), token: 1 });
+  });
+
+  it("has drained, confirmed and released when stop() resolves, and leaves no timer", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    world.push();
+    await world.advance(100);
+
+    const stopped = a.session.stop();
+    await world.advance(2_000);
+    await stopped;
+
+    expect(a.states).toEqual(["polling", "draining", "stopped"]);
+    expect(a.outcome).toEqual({ done: "resolved", exhausted: false });
+    expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
+    expect(world.api.counters()).toMatchObject({ pending: 0, confirmed: 1 });
+    world.api.dispose();
+    expect(world.time.pendingTimers).toBe(0);
+  });
+
+  it("sends no confirm when its last poll has carried that offset already: the server would make it a 3 s poll", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    world.push();
+    await world.advance(100);
+    const polls = world.polls("a").length;
+
+    const stopped = a.session.stop();
+    await world.until(() => a.outcome.done !== undefined);
+    await stopped;
+
+    expect(world.polls("a").length).toBe(polls);
+  });
+
+  it("confirms what is done of a half-handled batch and leaves the rest to its successor", async () => {
+    let finish = () => {};
+    const a = world.start("a", {
+      onMessage: (_, id) => (id === 5_000_002 ? new Promise<void>((resolve) => (finish = resolve)) : undefined),
+    });
+    for (let index = 0; index < 6; index += 1) world.push();
+    await world.until(() => a.handled.length === 3);
+
+    const stopped = a.session.stop();
+    await world.advance(100);
+    finish();
+    await world.advance(1_000);
+    await stopped;
+    expect(a.handled).toEqual([5_000_000, 5_000_001, 5_000_002]);
+    const b = world.start("b");
+    await world.until(() => b.handled.length === 3);
+
+    expect(b.handled).toEqual([5_000_003, 5_000_004, 5_000_005]);
+    await world.advance(10);
+    expect(world.api.counters()).toMatchObject({ answered: 6, repeatedAnswers: 0 });
+  });
+
+  it("names the updates whose handlers outlive the drain time, which come again", async () => {
+    const a = world.start("a", { options: { drainTimeoutMs: 500 }, onMessage: () => new Promise(() => {}) });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+
+    const stopped = a.session.stop();
+    await world.advance(600);
+    await stopped;
+
+    expect(a.logs).toContainEqual(
+      expect.objectContaining({ level: "warn", fields: { updates: [5_000_000], drainTimeoutMs: 500 } }),
+    );
+    const b = world.start("b");
+    await world.until(() => b.handled.length === 1);
+    expect(b.handled).toEqual([5_000_000]);
+  });
+});
+
+describe("a standby", () => {
+  it("is prepared (getMe, getWebhookInfo) but sends no getUpdates", async () => {
+    world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+
+    await world.advance(10_000);
+
+    expect(b.states).toEqual(["standby"]);
+    expect(world.calls("b", "getMe").length).toBe(1);
+    expect(world.calls("b", "getWebhookInfo").length).toBe(1);
+    expect(world.polls("b")).toEqual([]);
+  });
+
+  it("takes over within milliseconds when the holder stops, and nobody sees a 409", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(5_000);
+
+    const from = world.time.nowMs;
+    const stopped = a.session.stop();
+    await world.until(() => world.polls("b").length === 1);
+    await stopped;
+
+    expect(world.time.nowMs - from).toBeLessThan(10);
+    await world.advance(60_000);
+    expect(world.live409s()).toBe(0);
+    expect(b.session.lease?.token).toBe(2);
+  });
+
+  it("ends with ERR_UNAUTHORIZED at once when the token is bad, holder or not", async () => {
+    world.start("a");
+    await world.advance(100);
+    world.api.revoke(world.account.id);
+    const old = world.start("b");
+
+    await world.advance(100);
+
+    expect(old.outcome.done).toMatchObject({ error: { code: "ERR_UNAUTHORIZED" } });
+    expect(old.states.at(-1)).toBe("failed");
+  });
+
+  it("stops at once", async () => {
+    world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(1_000);
+
+    const stopped = b.session.stop();
+    await world.advance(5);
+    await stopped;
+
+    expect(b.states).toEqual(["standby", "stopped"]);
+    await expect(b.session.started()).rejects.toMatchObject({ code: "ERR_STOPPED" });
+  });
+});
+
+describe("a holder that loses its lease", () => {
+  it("cuts its poll, handles nothing more, sends nothing, and stands by", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    world.locks.cutOff.add("a");
+
+    await world.advance(10_000);
+
+    expect(a.events.map(({ type }) => type)).toContain("lost");
+    expect(a.states.slice(0, 3)).toEqual(["polling", "draining", "standby"]);
+    const polls = world.polls("a").length;
+    await world.advance(20_000);
+    expect(world.polls("a").length).toBe(polls);
+  });
+
+  it("polls no more before another can be granted the key", async () => {
+    world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(1_000);
+    world.locks.cutOff.add("a");
+
+    await world.until(() => world.polls("b").length === 1);
+    const lastOfA = world.api.events.filter((event) => event.type === "disconnected" && event.instance === "a").at(-1);
+
+    expect(lastOfA?.at).toBeLessThan(world.polls("b")[0]?.at ?? 0);
+    expect(b.session.state).toBe("polling");
+  });
+
+  it("drops an answer that arrives when trust has ended: its updates come again under the next lease", async () => {
+    const tokens: unknown[] = [];
+    const a = world.start("a", { onMessage: () => tokens.push(a.session.lease?.token) });
+    await world.advance(100);
+    world.latencyMs = 50;
+    world.push();
+    await world.advance(20);
+    world.time.freeze(8_000);
+
+    await world.until(() => a.handled.length === 1);
+    await world.advance(200);
+
+    expect(tokens).toEqual([2]);
+    expect(world.api.counters()).toMatchObject({ deliveries: 2, answered: 1, repeatedAnswers: 0 });
+  });
+
+  it("does not claim again while its own handlers run", async () => {
+    let finish = () => {};
+    const a = world.start("a", { onMessage: () => new Promise<void>((resolve) => (finish = resolve)) });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+
+    world.locks.forget();
+    await world.until(() => a.events.some(({ type }) => type === "lost"));
+    const from = world.time.nowMs;
+    await world.until(() => a.events.filter(({ type }) => type === "acquired").length === 2);
+
+    // It waited out its drain time; the running handler's update is not begun a second time.
+    expect(world.time.nowMs - from).toBeGreaterThanOrEqual(4_000);
+    finish();
+    await world.advance(1_000);
+    expect(a.handled).toEqual([5_000_000]);
+    expect(world.api.counters()).toMatchObject({ answered: 1, repeatedAnswers: 0 });
+  });
+});
+
+describe("stop", () => {
+  const during: { name: string; prepare: () => void; options?: object; when?: () => Promise<void> }[] = [
+    { name: "before anything has happened", prepare: () => {} },
+    {
+      name: "a hanging getMe",
+      prepare: () => world.api.injectFault({ kind: "silent", method: "getMe", times: null }),
+    },
+    {
+      name: "a hanging webhook check",
+      prepare: () => world.api.injectFault({ kind: "silent", method: "getWebhookInfo", times: null }),
+    },
+    { name: "the start delay", prepare: () => {}, options: { startDelayMs: 10_000 } },
+    {
+      name: "a poll that the server never answers",
+      prepare: () => world.api.injectFault({ kind: "silent", method: "getUpdates", times: null }),
+    },
+    {
+      name: "a wait for a server that refuses",
+      prepare: () => world.api.injectFault({ kind: "too-many-requests", retryAfter: 300, times: null }),
+    },
+    {
+      name: "beforePolling",
+      prepare: () => {},
+      options: { beforePolling: () => new Promise(() => {}) },
+    },
+  ];
+  for (const { name, prepare, options = {} } of during) {
+    it(`during ${name} ends at once`, async () => {
+      prepare();
+      const a = world.start("a", { options });
+      if (!name.startsWith("before ")) await world.advance(2_000);
+
+      const from = world.time.nowMs;
+      const stopped = a.session.stop();
+      await world.until(() => a.outcome.done !== undefined, 1_100);
+      await stopped;
+
+      expect(a.outcome.done).toBe("resolved");
+      expect(world.time.nowMs - from).toBeLessThanOrEqual(1_000);
+      expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
+    });
+  }
+
+  it("is idempotent, and resolves every time", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    const stops = [a.session.stop(), a.session.stop()];
+    await world.advance(1_000);
+
+    await Promise.all([...stops, a.session.stop()]);
+    expect(a.states.filter((state) => state === "stopped").length).toBe(1);
+  });
+});
+
+describe("resign", () => {
+  it("hands the lease to a standby and stands by", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(5_000);
+
+    const resigned = a.session.resign();
+    await world.until(() => b.session.state === "polling");
+    await resigned;
+    await world.advance(2_000);
+
+    expect(a.session.state).toBe("standby");
+    expect(world.live409s()).toBe(0);
+    const stopped = b.session.stop();
+    await world.until(() => a.session.state === "polling");
+    await stopped;
+  });
+
+  it("without a lease does nothing", async () => {
+    world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(100);
+
+    await b.session.resign();
+
+    expect(b.session.state).toBe("standby");
+  });
+
+  it("is what a holder does that Telegram has not answered for a minute, if a standby is there", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(100);
+    world.api.injectFault({ kind: "reset-before", instance: "a", times: null });
+
+    await world.until(() => b.session.state === "polling");
+
+    expect(world.time.nowMs).toBeLessThan(120_000);
+    expect(a.session.state).toBe("standby");
+  });
+
+  it("offered to nobody is taken back after a second", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    const fault = world.api.injectFault({ kind: "reset-before", instance: "a", times: null });
+    await world.until(() => a.events.some(({ type }) => type === "released"));
+    fault.remove();
+    const from = world.time.nowMs;
+
+    await world.until(() => a.session.state === "polling");
+
+    expect(world.time.nowMs - from).toBeLessThan(2_500);
+  });
+});
+
+describe("beforePolling", () => {
+  it("runs under the lease, before the first poll, and knows a cold start", async () => {
+    const seen: unknown[] = [];
+    const hook = (name: string) => async (lease: { token: number }, { coldStart }: { coldStart: boolean }) => {
+      seen.push([name, lease.token, coldStart, world.polls(name).length]);
+    };
+    const a = world.start("a", { options: { beforePolling: hook("a") } });
+    await world.advance(100);
+    world.start("b", { options: { beforePolling: hook("b") } });
+    await world.advance(100);
+    const stopped = a.session.stop();
+    await world.advance(1_000);
+    await stopped;
+
+    expect(seen).toEqual([
+      ["a", 1, true, 0],
+      ["b", 2, false, 0],
+    ]);
+  });
+
+  it("that fails ends polling with its error, redacted, and frees the lock", async () => {
+    const a = world.start("a", {
+      options: {
+        beforePolling: () => {
+          throw new Error(`cannot reach /bot${world.account.token}/setMyCommands`);
+        },
+      },
+    });
+    await world.advance(1_000);
+
+    expect(a.outcome.done).toMatchObject({ error: { message: "cannot reach /bot<token>/setMyCommands" } });
+    expect(world.polls("a")).toEqual([]);
+    expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
+  });
+});
