@@ -1,0 +1,250 @@
+import { systemClock } from "../../clock.js";
+import type { Arguments } from "./arguments.js";
+import type { Bot } from "./bot.js";
+import { type BotApiOptions, journalLimit, resolveEnvironment } from "./bot-api-options.js";
+import { type BotAccount, type BotReference, BotRegistry, type NewBot } from "./bot-registry.js";
+import { applyFault, type Fault, FaultPlan, type InjectedFault } from "./faults.js";
+import { type EventListener, Journal, type WaitOptions } from "./journal.js";
+import type { BotApiEvent, EventOf, ZombieReason } from "./journal-events.js";
+import { limits } from "./limits.js";
+import { type MessageOptions, messageUpdate } from "./messages.js";
+import { tooManyRequests } from "./reply.js";
+import { type Answer, type PendingCall, PendingRequest } from "./request.js";
+import { type BotApiCounters, sumCounters } from "./statistics.js";
+import { unknownTokenReply } from "./tokens.js";
+import { type TrackedClock, trackTimers } from "./tracked-timers.js";
+import { updateTypeOf } from "./update-types.js";
+
+/** A call, however it came. */
+export interface BotApiCall {
+  readonly token: string;
+  /** In upper or lower case. */
+  readonly method: string;
+  readonly args: Arguments;
+  /** Who sent it. */
+  readonly instance: string;
+  /** Asked when the answer is written, for a transport that can know before it calls `disconnect`. */
+  readonly isConnected?: () => boolean;
+}
+
+/** One bot's state. */
+export interface BotState {
+  /** Id of the oldest update; the next id when there is none; 0 before the first push. */
+  readonly head: number;
+  /** The id that the next update gets; 0 before the first push. */
+  readonly tail: number;
+  /** Updates in the queue. */
+  readonly pending: number;
+  /** The poll in the slot. `until`: monotonic time, in milliseconds. */
+  readonly parked?: { readonly instance: string; readonly offset: number; readonly until: number };
+  readonly isWebhookActive: boolean;
+  readonly allowedUpdates: readonly string[];
+}
+
+/**
+ * The Bot API as its server keeps it, without a network: calls come in by `call`, answers go out by its callback.
+ * Every call is processed at once, in the order of arrival.
+ */
+export class BotApi {
+  readonly #malformedToken: 401 | 404;
+  readonly #clock: TrackedClock;
+  readonly #journal: Journal;
+  readonly #registry: BotRegistry;
+  readonly #faults = new FaultPlan();
+  readonly #pending = new Set<PendingRequest>();
+  #nextRequestId = 1;
+  #isDown = false;
+
+  constructor(options: BotApiOptions = {}) {
+    this.#malformedToken = options.malformedToken ?? 401;
+    this.#clock = trackTimers(options.clock ?? systemClock);
+    this.#journal = new Journal(this.#clock, journalLimit(options));
+    const environment = resolveEnvironment(options, this.#clock);
+    this.#registry = new BotRegistry(environment, this.#journal, options.random ?? Math.random);
+  }
+
+  /** The bots with their present tokens, oldest first. */
+  get bots(): readonly BotAccount[] {
+    return this.#registry.accounts;
+  }
+
+  addBot(bot: NewBot = {}): BotAccount {
+    return this.#registry.add(bot);
+  }
+
+  /** Makes a bot's token invalid and gives it another one; updates stay. */
+  revoke(bot: BotReference): BotAccount {
+    return this.#registry.revoke(bot);
+  }
+
+  /**
+   * Adds an update and tells its id; undefined when the bot's `allowed_updates` filter it out or its queue is full.
+   * @throws TypeError for an update of no known type
+   */
+  push(bot: BotReference, update: object): number | undefined {
+    return this.#registry.get(bot).push(updateTypeOf(update), () => update);
+  }
+
+  /**
+   * Adds a text message. Its `message_id` is the update's id: a message that the bot sends counts as the answer to
+   * the update whose message it replies to, or whose id is the first to appear in its text.
+   */
+  pushMessage(bot: BotReference, text: string, options: MessageOptions = {}): number | undefined {
+    const { wallMs } = this.#clock.now();
+    return this.#registry.get(bot).push("message", (id) => messageUpdate(id, text, options, wallMs));
+  }
+
+  /** Calls a method. `onAnswer` is called at most once, possibly before this returns. */
+  call(call: BotApiCall, onAnswer: (answer: Answer) => void): PendingCall {
+    const bot = this.#registry.byToken(call.token);
+    const botId = bot?.identity.id ?? 0;
+    const method = call.method.toLowerCase();
+    const request = new PendingRequest({
+      requestId: this.#nextRequestId++,
+      instance: call.instance,
+      method,
+      args: call.args,
+      botId,
+      arrivedAt: this.#clock.now().monotonicMs,
+      isConnected: call.isConnected ?? (() => true),
+      note: (event) => this.#journal.record(botId, event),
+      onAnswer: (answered, answer, zombie) => {
+        this.#answered(answered, answer, zombie, bot);
+        onAnswer(zombie === "response-lost" ? "reset" : answer);
+      },
+    });
+    this.#pending.add(request);
+    request.note({ type: "request", ...request.identity, method });
+    if (method === "getupdates") bot?.statistics.polled(call.instance);
+
+    const fault = this.#faults.take({ method, instance: call.instance, botId });
+    if (fault === undefined) this.#process(request, call.token);
+    else applyFault(fault, request, () => this.#process(request, call.token), this.#clock);
+    return request;
+  }
+
+  /** Lets calls go wrong from now on. The oldest fault that fits a call hits it. */
+  injectFault(fault: Fault): InjectedFault {
+    return this.#faults.inject(fault);
+  }
+
+  clearFaults(): void {
+    this.#faults.clear();
+  }
+
+  /** Waiting polls are answered with what there is, every new call by 429: as when the server process ends. */
+  shutDown(): void {
+    this.#isDown = true;
+    for (const bot of this.#registry.bots) bot.endSession();
+  }
+
+  /** The server is back, with all its updates. */
+  restart(): void {
+    this.#isDown = false;
+  }
+
+  /**
+   * Tells that an instance's lease ended at `wallAt` (milliseconds since 1970, now when left out). What it sent
+   * until then and had no answer to at that moment counts as a zombie's, even if it was answered meanwhile; for
+   * this, a moment in the past needs the journal.
+   */
+  markLeaseEnded(instance: string, wallAt?: number): void {
+    const { monotonicMs, wallMs } = this.#clock.now();
+    const endedAt = monotonicMs - (wallAt === undefined ? 0 : wallMs - wallAt);
+    for (const request of this.#pending) {
+      const isConcerned = request.identity.instance === instance && request.arrivedAt <= endedAt;
+      if (isConcerned) request.markZombie("lease-ended");
+    }
+    this.#journal.revise(endedAt, (event) => {
+      if (event.type !== "answered" || event.instance !== instance || event.arrivedAt > endedAt)
+        return undefined;
+      return event.zombie === undefined ? this.#recount(event) : undefined;
+    });
+    this.#journal.record(0, { type: "lease-ended", instance, endedAt });
+  }
+
+  /** What happened, oldest first. */
+  get events(): readonly BotApiEvent[] {
+    return this.#journal.events;
+  }
+
+  /** Calls `listener` for every event from now on, until the returned function is called. */
+  onEvent(listener: EventListener): () => void {
+    return this.#journal.onEvent(listener);
+  }
+
+  /** The first event of a type that matches, past or future; rejects after `timeoutMs` (5000). */
+  waitForEvent<T extends BotApiEvent["type"]>(
+    type: T,
+    matches?: (event: EventOf<T>) => boolean,
+    options?: WaitOptions,
+  ): Promise<EventOf<T>> {
+    return this.#journal.waitFor(type, matches, options);
+  }
+
+  /** The counters of one bot, or the sum of all. */
+  counters(bot?: BotReference): BotApiCounters {
+    const bots = bot === undefined ? this.#registry.bots : [this.#registry.get(bot)];
+    return sumCounters(bots.map(({ statistics, queue }) => statistics.snapshot(queue.size)));
+  }
+
+  state(reference: BotReference): BotState {
+    const bot = this.#registry.get(reference);
+    const { head, tail, size: pending } = bot.queue;
+    const slot = bot.parked;
+    const parked = slot && {
+      instance: slot.request.identity.instance,
+      offset: slot.offset,
+      until: slot.deadline,
+    };
+    const common = { head, tail, pending, isWebhookActive: bot.webhook.isActive };
+    return { ...common, allowedUpdates: [...bot.allowedUpdates], ...(parked && { parked }) };
+  }
+
+  /** Clears every timer: what was not answered never will be. */
+  dispose(): void {
+    this.#clock.clearAll();
+  }
+
+  #process(request: PendingRequest, token: string): void {
+    if (this.#isDown) return request.reply(tooManyRequests(limits.shutdownRetryAfterSeconds));
+    const bot = this.#registry.byToken(token);
+    if (bot === undefined) return request.reply(unknownTokenReply(token, this.#malformedToken));
+    bot.handle(request);
+  }
+
+  #answered(
+    request: PendingRequest,
+    answer: Answer,
+    zombie: ZombieReason | undefined,
+    bot: Bot | undefined,
+  ): void {
+    this.#pending.delete(request);
+    const { status, updateIds = [], conflict } = answer === "reset" ? { status: answer } : answer;
+    request.note({
+      type: "answered",
+      ...request.identity,
+      method: request.method,
+      arrivedAt: request.arrivedAt,
+      status,
+      updateIds,
+      ...(conflict && { conflict }),
+      ...(zombie && { zombie }),
+    });
+    if (conflict !== undefined) bot?.statistics.conflict(conflict, zombie === undefined ? "live" : "zombie");
+    if (zombie === undefined) bot?.statistics.delivered(updateIds);
+    else if (request.method === "getupdates") bot?.statistics.zombieAnswer();
+  }
+
+  /** Counts an answer as a zombie's after the fact. */
+  #recount(event: EventOf<"answered">): BotApiEvent {
+    const { statistics, queue } = this.#registry.get(event.botId);
+    if (event.conflict !== undefined) {
+      statistics.conflict(event.conflict, "live", -1);
+      statistics.conflict(event.conflict, "zombie");
+    }
+    if (event.method === "getupdates") statistics.zombieAnswer();
+    statistics.undelivered(event.updateIds, (id) => queue.has(id));
+    return { ...event, zombie: "lease-ended" };
+  }
+}

@@ -1,0 +1,99 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { MalformedBodyError, readArguments } from "./arguments.js";
+import type { BotApi } from "./bot-api.js";
+import { type Connection, connectionOf } from "./connection.js";
+import { controls } from "./control.js";
+import { limits } from "./limits.js";
+import { failure, type Reply } from "./reply.js";
+
+const controlPrefix = "/_emulator/";
+
+/** `[/as/<instance>]/bot<token>[/test]/<method>`, HttpConnection.cpp handle:28-45; the first part is ours. */
+const methodPath = /^(?:\/as\/([^/]+))?\/bot([^/]*)(?:\/test)?\/(.+)$/;
+
+/** An HTTP server, not listening yet, in front of a Bot API. */
+export function createHttpServer(api: BotApi): Server {
+  // Only the client ends a connection or a request: a poll may wait for 50 s and more.
+  const server = createServer({ keepAliveTimeout: limits.keepAliveMs, requestTimeout: 0 });
+  server.on("request", (request, response) => {
+    const connection = connectionOf(request);
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const serve = () => handle(api, connection, request, response, Buffer.concat(chunks));
+      connection.enqueue(() => afterEarlierDisconnects(serve));
+    });
+  });
+  return server;
+}
+
+/**
+ * Waits for one more round of the event loop: whoever went away before this request was sent is then known to be
+ * gone. (libuv reports the data and the FIN of one connection in different rounds.)
+ */
+function afterEarlierDisconnects(serve: () => void): void {
+  setImmediate(() => setImmediate(serve));
+}
+
+function handle(
+  api: BotApi,
+  connection: Connection,
+  request: IncomingMessage,
+  response: ServerResponse,
+  body: Buffer,
+): void {
+  const [rawPath = "", query = ""] = (request.url ?? "").split("?", 2);
+  if (rawPath.startsWith(controlPrefix)) {
+    const command = `${request.method} ${rawPath.slice(controlPrefix.length)}`;
+    return connection.answer(response, control(api, command, query, body));
+  }
+
+  const [, tag, token, method] = methodPath.exec(rawPath)?.map(decode) ?? [];
+  if (token === undefined || method === undefined) {
+    return connection.answer(response, failure(404, "Not Found"));
+  }
+  const args = argumentsOf(request, query, body);
+  if (args === undefined) {
+    response.writeHead(400, { Connection: "close", "Content-Length": 0 }).end();
+    return;
+  }
+  const instance = tag ?? request.headers["x-instance"]?.toString() ?? `port:${request.socket.remotePort}`;
+  const isConnected = () => connection.isOpen;
+  connection.serve(
+    (onAnswer) => api.call({ token, method, args, instance, isConnected }, onAnswer),
+    response,
+  );
+}
+
+function argumentsOf(request: IncomingMessage, query: string, body: Buffer) {
+  try {
+    return readArguments(query, body, request.headers["content-type"] ?? "");
+  } catch (error) {
+    if (error instanceof MalformedBodyError) return undefined;
+    throw error;
+  }
+}
+
+function control(api: BotApi, command: string, query: string, body: Buffer): Reply {
+  const run = controls[command];
+  if (run === undefined) return jsonReply(404, { error: `no such command: ${command}` });
+  try {
+    const input =
+      body.length === 0 ? Object.fromEntries(new URLSearchParams(query)) : JSON.parse(body.toString());
+    return jsonReply(200, run(api, input));
+  } catch (error) {
+    return jsonReply(400, { error: String(error) });
+  }
+}
+
+function jsonReply(status: number, content: unknown): Reply {
+  return { status, contentType: "application/json", body: JSON.stringify(content) };
+}
+
+function decode(part: string | undefined): string | undefined {
+  try {
+    return part && decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

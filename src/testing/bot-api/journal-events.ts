@@ -1,0 +1,149 @@
+import type { FaultKind } from "./faults.js";
+import type { ConflictKind } from "./reply.js";
+import type { RemovalReason } from "./update-queue.js";
+
+/**
+ * Why nobody reads an answer: the client had disconnected, its lease had ended while it waited
+ * (`markLeaseEnded`), or a fault threw the answer away.
+ */
+export type ZombieReason = "disconnected" | "lease-ended" | "response-lost";
+
+/** When and for which bot something happened. */
+export interface EventStamp {
+  /** Grows by one with every event; gaps only where a bounded journal dropped the oldest. */
+  readonly sequence: number;
+  /** Monotonic time, in milliseconds. */
+  readonly at: number;
+  /** Wall-clock time, in milliseconds since 1970. */
+  readonly wallAt: number;
+  /** 0: no bot of this server. */
+  readonly botId: number;
+}
+
+/** What a request carries through all its events. */
+interface OfRequest {
+  readonly requestId: number;
+  /** Who sent it: the tag in its URL or its `x-instance` header, else `port:` and the client's port. */
+  readonly instance: string;
+}
+
+/** A request has arrived; nothing was done yet. */
+export interface RequestEvent extends OfRequest {
+  readonly type: "request";
+  /** In lower case. */
+  readonly method: string;
+}
+
+/** A getUpdates call was admitted. */
+export interface PollEvent extends OfRequest {
+  readonly type: "poll";
+  /** As the client sent it. */
+  readonly offset: number;
+  /** After clamping and the repeat rule, in seconds. */
+  readonly timeoutSeconds: number;
+  /** After clamping and the repeat rule. */
+  readonly limit: number;
+}
+
+/** A poll waits in the bot's one slot. */
+export interface ParkedEvent extends OfRequest {
+  readonly type: "parked";
+  /** Monotonic time at which it is answered with nothing, in milliseconds. */
+  readonly until: number;
+}
+
+/** A call was refused, or ended by another one; its 409 follows after `delayMs`. */
+export interface ConflictEvent extends OfRequest {
+  readonly type: "conflict";
+  readonly conflict: ConflictKind;
+  readonly delayMs: number;
+}
+
+/** An answer was written, or the connection was reset instead. */
+export interface AnsweredEvent extends OfRequest {
+  readonly type: "answered";
+  readonly method: string;
+  /** Monotonic time, in milliseconds. */
+  readonly arrivedAt: number;
+  readonly status: number | "reset";
+  /** The updates in the answer to getUpdates. */
+  readonly updateIds: readonly number[];
+  /** The kind of a 409. */
+  readonly conflict?: ConflictKind;
+  /** Left out: a live client has it. */
+  readonly zombie?: ZombieReason;
+}
+
+/** A client went away before its answer was written. */
+export interface DisconnectedEvent extends OfRequest {
+  readonly type: "disconnected";
+}
+
+/** `markLeaseEnded` was called. */
+export interface LeaseEndedEvent {
+  readonly type: "lease-ended";
+  readonly instance: string;
+  /** Monotonic time, in milliseconds. */
+  readonly endedAt: number;
+}
+
+export interface PushedEvent {
+  readonly type: "pushed";
+  readonly updateId: number;
+  readonly updateType: string;
+}
+
+/** An update that never came into the queue: its type was not asked for, or it was full. */
+export interface RejectedEvent {
+  readonly type: "rejected";
+  readonly updateType: string;
+  readonly reason: "not-allowed" | "no-room";
+}
+
+/** Updates that left the queue. */
+export interface RemovedEvent {
+  readonly type: "removed";
+  readonly reason: RemovalReason;
+  readonly updateIds: readonly number[];
+  /** Those of them that no live client was ever sent. */
+  readonly lostIds: readonly number[];
+}
+
+/** A message that a bot sent. */
+export interface SentEvent extends OfRequest {
+  readonly type: "sent";
+  readonly chatId: string;
+  readonly text: string;
+  readonly messageId: number;
+  /** The update that it answers: see `BotApi.pushMessage`. */
+  readonly updateId?: number;
+}
+
+/** A fault took hold of a request. */
+export interface FaultEvent extends OfRequest {
+  readonly type: "fault";
+  readonly fault: FaultKind;
+}
+
+export type BotApiEventBody =
+  | RequestEvent
+  | PollEvent
+  | ParkedEvent
+  | ConflictEvent
+  | AnsweredEvent
+  | DisconnectedEvent
+  | LeaseEndedEvent
+  | PushedEvent
+  | RejectedEvent
+  | RemovedEvent
+  | SentEvent
+  | FaultEvent;
+
+/** One line of the journal. */
+export type BotApiEvent = BotApiEventBody & EventStamp;
+
+/** The events of one type. */
+export type EventOf<T extends BotApiEvent["type"]> = Extract<BotApiEvent, { readonly type: T }>;
+
+/** Adds an event about one bot to the journal. */
+export type RecordEvent = (event: BotApiEventBody) => void;

@@ -1,0 +1,141 @@
+import type { Clock, Timer } from "../../clock.js";
+import { type Arguments, booleanArgument, integerArgument, jsonArgument } from "./arguments.js";
+import type { ConflictThrottle } from "./conflict-throttle.js";
+import { limits } from "./limits.js";
+import type { LongPoll } from "./long-poll.js";
+import { failure, success, tooManyRequests } from "./reply.js";
+import type { ApiRequest } from "./request.js";
+import type { UpdateQueue } from "./update-queue.js";
+import { isDefaultAllowedUpdates, parseAllowedUpdates } from "./update-types.js";
+
+/** A webhook that is set. Nothing is ever sent to it. */
+interface WebhookSettings {
+  readonly url: string;
+  readonly maxConnections: number;
+  readonly ipAddress: string;
+  readonly secretToken: string;
+}
+
+/** What the webhook methods know of their bot. */
+export interface WebhookContext {
+  readonly clock: Clock;
+  readonly queue: UpdateQueue;
+  readonly longPoll: LongPoll;
+  readonly conflicts: ConflictThrottle;
+  allowedUpdates: ReadonlySet<string>;
+  /** How long setting one up or closing one takes, in milliseconds. */
+  readonly webhookSetupMs: number;
+}
+
+/** A setWebhook or deleteWebhook that was not answered yet. */
+interface PendingChange {
+  readonly request: ApiRequest;
+  readonly timer: Timer;
+}
+
+/** setWebhook, deleteWebhook and getWebhookInfo of one bot. Client.cpp process_set_webhook_query:15726-15798. */
+export class Webhook {
+  #settings: WebhookSettings | undefined;
+  #pending: PendingChange | undefined;
+  #nextSetAt = Number.NEGATIVE_INFINITY;
+
+  /** Whether getUpdates has to be refused: a webhook is set, or a change of it is under way. */
+  get isActive(): boolean {
+    return this.#settings !== undefined || this.#pending !== undefined;
+  }
+
+  /** Without an answer to anybody: what logOut does. */
+  forget(): void {
+    this.#settings = undefined;
+  }
+
+  change(request: ApiRequest, context: WebhookContext): void {
+    const wanted = request.method === "setwebhook" ? settingsOf(request.args) : undefined;
+    if (wanted !== undefined) {
+      const now = context.clock.now().monotonicMs;
+      if (now < this.#nextSetAt) return request.reply(tooManyRequests(1));
+      this.#nextSetAt = now + limits.setWebhookIntervalMs;
+    }
+
+    if (this.#pending !== undefined) {
+      this.#pending.timer.clear();
+      context.conflicts.fail(this.#pending.request, "webhook-replaced");
+      this.#pending = undefined;
+    } else if (isSame(wanted, this.#settings) && !booleanArgument(request.args, "drop_pending_updates")) {
+      applyAllowedUpdates(request, context);
+      return request.reply(success(true, `Webhook is already ${wanted === undefined ? "deleted" : "set"}`));
+    }
+
+    if (wanted !== undefined) context.longPoll.displace("webhook-set");
+    if (this.#settings === undefined) return this.#open(request, wanted, false, context);
+    this.#afterSetup(request, context, () => {
+      this.#settings = undefined;
+      this.#open(request, wanted, true, context);
+    });
+  }
+
+  /** Client.cpp JsonWebhookInfo:5945. */
+  info(request: ApiRequest, context: WebhookContext): void {
+    const settings = this.#settings;
+    const allowed = context.allowedUpdates;
+    request.reply(
+      success({
+        url: settings?.url ?? "",
+        has_custom_certificate: false,
+        pending_update_count: context.queue.size,
+        max_connections: settings?.maxConnections,
+        ip_address: settings === undefined ? undefined : settings.ipAddress || "<unknown>",
+        allowed_updates: isDefaultAllowedUpdates(allowed) ? undefined : [...allowed],
+      }),
+    );
+  }
+
+  /** Client.cpp do_set_webhook:16006. */
+  #open(
+    request: ApiRequest,
+    wanted: WebhookSettings | undefined,
+    wasDeleted: boolean,
+    context: WebhookContext,
+  ): void {
+    if (booleanArgument(request.args, "drop_pending_updates")) context.queue.clear();
+    if (wanted === undefined) {
+      return request.reply(success(true, wasDeleted ? "Webhook was deleted" : "Webhook is already deleted"));
+    }
+    if (!URL.canParse(wanted.url)) {
+      return request.reply(failure(400, "Bad Request: invalid webhook URL specified"));
+    }
+    this.#settings = wanted;
+    applyAllowedUpdates(request, context);
+    this.#afterSetup(request, context, () => request.reply(success(true, "Webhook was set")));
+  }
+
+  #afterSetup(request: ApiRequest, context: WebhookContext, finish: () => void): void {
+    if (context.webhookSetupMs === 0) return finish();
+    const timer = context.clock.setTimer(() => {
+      this.#pending = undefined;
+      finish();
+    }, context.webhookSetupMs);
+    this.#pending = { request, timer };
+  }
+}
+
+function settingsOf(args: Arguments): WebhookSettings | undefined {
+  const url = args.get("url") ?? "";
+  if (url === "") return undefined;
+  return {
+    url,
+    // 40: the server's default_max_webhook_connections; 1..100 as in Client.cpp get_webhook_max_connections.
+    maxConnections: Math.min(Math.max(integerArgument(args, "max_connections", 40), 1), 100),
+    ipAddress: args.get("ip_address") ?? "",
+    secretToken: args.get("secret_token") ?? "",
+  };
+}
+
+function isSame(wanted: WebhookSettings | undefined, present: WebhookSettings | undefined): boolean {
+  return JSON.stringify(wanted) === JSON.stringify(present);
+}
+
+function applyAllowedUpdates(request: ApiRequest, context: WebhookContext): void {
+  context.allowedUpdates =
+    parseAllowedUpdates(jsonArgument(request.args, "allowed_updates")) ?? context.allowedUpdates;
+}

@@ -1,0 +1,203 @@
+import { describe, expect, test } from "vitest";
+import { virtualBotApi } from "./virtual-bot-api.js";
+
+describe("tokens", () => {
+  test("an unknown one is unauthorized", () => {
+    const { call } = virtualBotApi();
+    expect(call("a", "getMe", {}, `1:${"a".repeat(35)}`).body).toBe(
+      '{"ok":false,"error_code":401,"description":"Unauthorized"}',
+    );
+  });
+
+  test.each(["", "123", "0:abc", "abc:def", `12345678901234567:${"a".repeat(35)}`, `123:${"a".repeat(80)}`])(
+    "%j is no token at all",
+    (token) => {
+      const own = virtualBotApi().call("a", "getMe", {}, token);
+      expect(own).toMatchObject({ status: 401, description: "Unauthorized: invalid token specified" });
+      const hosted = virtualBotApi({ malformedToken: 404 }).call("a", "getMe", {}, token);
+      expect(hosted).toMatchObject({ status: 404, description: "Not Found" });
+    },
+  );
+
+  test("a revoked one is unauthorized, its poll ends, and the new one has the old updates", () => {
+    const { api, token, clock, call, poll, pushMany } = virtualBotApi();
+    const waiting = poll("a", { timeout: 30 });
+    const { token: newToken } = api.revoke(token);
+
+    expect(waiting).toMatchObject({ status: 200, result: [] });
+    expect(poll("a", { offset: 1 })).toMatchObject({ status: 401, description: "Unauthorized" });
+    const next = call("a", "getUpdates", { timeout: 30 }, newToken);
+    expect(() => pushMany(1)).toThrow(TypeError);
+    const id = api.pushMessage(newToken, "hi");
+    clock.advance(1);
+    expect(next.updateIds).toEqual([id]);
+  });
+
+  test("many bots live on one server, each with its own updates", () => {
+    const { api, botId, token, poll, pushMany, call } = virtualBotApi();
+    const other = api.addBot({ token: `42:${"b".repeat(35)}`, username: "other_bot" });
+    const ids = pushMany(2);
+
+    expect(call("a", "getUpdates", {}, other.token).updateIds).toEqual([]);
+    expect(poll("a").updateIds).toEqual(ids);
+    expect(api.bots).toEqual([{ id: botId, username: `bot_${botId}_bot`, token }, other]);
+    expect(api.counters(botId).pushed).toBe(2);
+    expect(api.counters(other.token)).toMatchObject({ pushed: 0, polls: 1 });
+    expect(api.counters()).toMatchObject({ pushed: 2, polls: 2 });
+    expect(() => api.addBot({ token: `42:${"c".repeat(35)}` })).toThrow(TypeError);
+  });
+});
+
+describe("methods", () => {
+  test("getMe tells who the bot is; upper and lower case are the same", () => {
+    const { botId, call } = virtualBotApi();
+    expect(call("a", "GETme").result).toMatchObject({
+      id: botId,
+      is_bot: true,
+      username: `bot_${botId}_bot`,
+    });
+  });
+
+  test("an unknown one is not found", () => {
+    expect(virtualBotApi().call("a", "getNothing").body).toBe(
+      '{"ok":false,"error_code":404,"description":"Not Found: method not found"}',
+    );
+  });
+
+  test("setMyCommands is remembered", () => {
+    const { call } = virtualBotApi();
+    const commands = [{ command: "start", description: "begins" }];
+    expect(call("a", "setMyCommands", { commands: JSON.stringify(commands) }).result).toBe(true);
+    expect(call("a", "getMyCommands").result).toEqual(commands);
+    call("a", "deleteMyCommands");
+    expect(call("a", "getMyCommands").result).toEqual([]);
+  });
+
+  test("sendMessage answers with the message and is recorded", () => {
+    const { api, botId, call, clock } = virtualBotApi();
+    const updateId = api.pushMessage(botId, "ping", { chatId: 77 })!;
+    clock.advance(5);
+
+    const answer = call("a", "sendMessage", { chat_id: 77, text: `answer to ${updateId}` });
+
+    const sent = {
+      type: "sent",
+      botId,
+      instance: "a",
+      chatId: "77",
+      text: `answer to ${updateId}`,
+      updateId,
+      at: 5,
+    };
+    expect(api.events.find((event) => event.type === "sent")).toMatchObject(sent);
+    expect(answer.result).toMatchObject({
+      message_id: 1,
+      from: { id: botId, is_bot: true },
+      chat: { id: 77, type: "private" },
+      date: Date.UTC(2026, 0, 1) / 1_000,
+      text: `answer to ${updateId}`,
+    });
+  });
+
+  test("a message answers the update that it replies to, or names in its text", () => {
+    const { api, botId, call } = virtualBotApi();
+    const [first, second] = [api.pushMessage(botId, "one")!, api.pushMessage(botId, "two")!];
+    const send = (args: Record<string, string>) =>
+      call("a", "sendMessage", { chat_id: 1, text: "hi 12", ...args });
+    send({ reply_parameters: `{"message_id":${first}}` });
+    send({ reply_to_message_id: String(second) });
+    send({ text: `12 done ${second}` });
+    send({});
+
+    const answered = api.events.flatMap((event) => (event.type === "sent" ? [event.updateId] : []));
+    expect(answered).toEqual([first, second, second, undefined]);
+    expect(api.counters()).toMatchObject({ sent: 4, answered: 2, repeatedAnswers: 1 });
+  });
+
+  test("sendMessage wants a chat and a text", () => {
+    const { api, call } = virtualBotApi();
+    expect(call("a", "sendMessage", { text: "hi" }).description).toBe("Bad Request: chat_id is empty");
+    expect(call("a", "sendMessage", { chat_id: 1 }).description).toBe("Bad Request: message text is empty");
+    expect(api.counters().sent).toBe(0);
+  });
+
+  test("a pushed command is marked as one", () => {
+    const { api, botId, poll } = virtualBotApi();
+    const id = api.pushMessage(botId, "/start now", { chatId: 9 });
+    const [update] = poll("a").result as { message: object }[];
+    expect(update?.message).toMatchObject({
+      message_id: id,
+      chat: { id: 9, type: "private" },
+      entities: [{ type: "bot_command", offset: 0, length: 6 }],
+    });
+  });
+});
+
+describe("close and logOut", () => {
+  test("close is refused for the first ten minutes", () => {
+    const { clock, call } = virtualBotApi();
+    call("a", "getMe");
+    clock.advance(1_500);
+    expect(call("a", "close")).toMatchObject({ status: 429, retryAfter: 599 });
+  });
+
+  test("close answers the waiting poll, forgets the rules' state and keeps the updates", () => {
+    const { clock, call, poll, pushMany } = virtualBotApi({ closeUptimeMs: 0 });
+    const ids = pushMany(1);
+    poll("a", { offset: ids[0]! + 1 });
+    const waiting = poll("a", { offset: ids[0]! + 2, timeout: 30 });
+    pushMany(1);
+
+    expect(call("a", "close").result).toBe(true);
+
+    expect(waiting).toMatchObject({ status: 200, result: [] });
+    expect(call("a", "close")).toMatchObject({
+      status: 400,
+      description: "Bad Request: the bot has already been closed",
+    });
+    pushMany(1);
+    expect(poll("a", { offset: ids[0]! + 2 }).updateIds).toEqual([ids[0]! + 2]);
+    clock.advance(1);
+    expect(call("a", "close").result).toBe(true);
+    expect(poll("a", { offset: ids[0]! + 2 }).updateIds, "not limited by the repeat rule").toHaveLength(1);
+  });
+
+  test("logOut empties the queue and refuses everything for a while", () => {
+    const { api, botId, clock, call, poll, pushMany } = virtualBotApi({ loggedOutMs: 60_000 });
+    call("a", "setWebhook", { url: "https://example.com/hook" });
+    pushMany(2);
+    expect(call("a", "logOut").result).toBe(true);
+
+    expect(poll("a")).toMatchObject({ status: 400, description: "Logged out" });
+    expect(call("a", "getMe")).toMatchObject({ status: 400, description: "Logged out" });
+    clock.advance(60_000);
+    expect(poll("a")).toMatchObject({ status: 200, result: [] });
+    expect(api.state(botId)).toMatchObject({ pending: 0, isWebhookActive: false });
+  });
+});
+
+describe("the end of the server", () => {
+  test("waiting polls are answered, new calls get a 429, and all updates are there afterwards", () => {
+    const { api, call, poll, pushMany } = virtualBotApi();
+    const waiting = poll("a", { timeout: 30 });
+    pushMany(1);
+    api.shutDown();
+
+    expect(waiting.updateIds).toHaveLength(1);
+    expect(call("a", "getMe")).toMatchObject({ status: 429, retryAfter: 5 });
+    api.restart();
+    expect(poll("a", { offset: 0 }).updateIds).toHaveLength(1);
+  });
+
+  test("dispose leaves no timer", () => {
+    const { api, clock, call, poll } = virtualBotApi({ webhookSetupMs: 100 });
+    poll("a", { timeout: 30 });
+    poll("b", { timeout: 30 });
+    poll("c", { timeout: 30 });
+    api.injectFault({ kind: "hold", delayMs: 50 });
+    call("a", "getMe");
+    expect(clock.runningTimers).toBeGreaterThan(2);
+    api.dispose();
+    expect(clock.runningTimers).toBe(0);
+  });
+});
