@@ -1,0 +1,117 @@
+// A rolling deploy and a crash under traffic, with real processes: `npm run demo`, and `npm run demo -- --unsafe`.
+import { constants } from "node:os";
+import { startBotApi } from "grammy-safe-polling/testing";
+import { readArguments, usage } from "./arguments.js";
+import { paintFor } from "./colours.js";
+import { measure } from "./figures.js";
+import { Fleet } from "./fleet.js";
+import { restartAfterMs } from "./instance.js";
+import { legend, unsafeLegend } from "./lanes.js";
+import { CutShortError, Patience } from "./patience.js";
+import { brokenPromises, drawTable, verdict } from "./report.js";
+import { Screen } from "./screen.js";
+import { tellStory } from "./story.js";
+import { wrap } from "./text.js";
+import { Timeline } from "./timeline.js";
+
+/** Far more than it takes: whoever hangs is to be told so. Crashes and restarts need their time. */
+const deadlineMs = { safe: 28_000, unsafe: 50_000 };
+
+const paint = paintFor(process.stdout, process.env);
+let exitCode = 0;
+
+async function runDemo(isUnsafe: boolean): Promise<void> {
+  const patience = new Patience();
+  const limitMs = isUnsafe ? deadlineMs.unsafe : deadlineMs.safe;
+  const deadline = setTimeout(() => {
+    patience.end(
+      `The demo hangs: ${limitMs / 1_000} s are over. It waited until this happens: ${patience.awaited}.`,
+    );
+  }, limitMs);
+  endOnSignals(patience);
+  await using api = await startBotApi();
+  using timeline = new Timeline({
+    api,
+    screen: new Screen(process.stdout, process.env),
+    paint,
+    legend: isUnsafe ? unsafeLegend : legend,
+  });
+  await using fleet = new Fleet(api, isUnsafe, {
+    changed: ({ name }, phase) => timeline.enter(name, phase),
+    conflict(instance, by, delayMs) {
+      const when = delayMs > 0 ? `; its 409 comes ${delayMs / 1_000} s late, until then it is deaf` : "";
+      timeline.say(`conflict: ${by} ended ${instance.name}'s poll${when}`, "red");
+    },
+    crashed({ name, output }, { code, reason }) {
+      timeline.say(`${name} crashed with code ${code}: ${reason ?? "it gave no reason"}`, "red");
+      if (isUnsafe && reason?.startsWith("409")) return;
+      patience.end(`${name} crashed, which it must not. It printed:\n${output}`);
+    },
+  });
+  try {
+    const story = await tellStory({ api, fleet, timeline, patience, isUnsafe });
+    const picture = timeline.picture();
+    timeline[Symbol.dispose]();
+    const figures = measure(api.events, story);
+    print("", ...picture, "", ...drawTable(figures, paint), "");
+    const isBroken = brokenPromises(figures).length > 0;
+    const sentence = wrap(verdict(figures, isUnsafe), process.stdout.columns ?? Number.POSITIVE_INFINITY);
+    print(...sentence.map((line) => paint(isBroken ? "red" : "green", line)));
+    if (isUnsafe) print("The same with grammy-safe-polling: npm run demo");
+    else if (isBroken) exitCode = 1;
+  } catch (error) {
+    timeline[Symbol.dispose]();
+    if (!(error instanceof CutShortError)) throw error;
+    exitCode ||= 1;
+    process.stderr.write(`\n${error.message}\n`);
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+/** Ctrl+C and the like end the demo and everything that it has started; at the second time without waiting. */
+function endOnSignals(patience: Patience): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (exitCode !== 0) process.exit(exitCode);
+      exitCode = 128 + constants.signals[signal];
+      patience.end(`${signal}: the demo ends, and every instance with it.`);
+    });
+  }
+  // Whoever read the output is gone, as in `npm run demo | head`.
+  process.stdout.on("error", () => process.exit(1));
+}
+
+function introduce(isUnsafe: boolean): void {
+  const how = isUnsafe ? "plain grammY, bot.start()" : "safeStartPolling() with a file lock";
+  print(
+    paint("bold", `A rolling deploy and a crash under traffic: ${how}`),
+    paint("dim", "Only one instance of a bot may poll: a second one ends its poll with a 409."),
+    paint("dim", "Each version of the bot is a process; Telegram is an emulator on this machine."),
+    ...(isUnsafe
+      ? [
+          paint(
+            "dim",
+            `A crashed instance is started again ${restartAfterMs / 1_000} s later, as a platform does.`,
+          ),
+        ]
+      : []),
+    "",
+  );
+}
+
+function print(...lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+const asked = readArguments(process.argv.slice(2));
+if (asked.run === "error") {
+  process.stderr.write(`${asked.message}\n\n${usage}`);
+  exitCode = 2;
+} else if (asked.run === "help") {
+  process.stdout.write(usage);
+} else {
+  introduce(asked.isUnsafe);
+  await runDemo(asked.isUnsafe);
+}
+process.exitCode = exitCode;

@@ -1,0 +1,76 @@
+import type { Colour } from "./colours.js";
+
+/** What an instance is doing, as far as it can be seen from outside. */
+export type Phase =
+  | "starting"
+  | "standby"
+  | "polling"
+  /** Its poll was ended by another instance's; the 409 has not come yet. */
+  | "conflict"
+  | "draining"
+  | "ended"
+  | "crashed"
+  | "killed";
+
+interface Symbol {
+  readonly text: string;
+  readonly colour: Colour;
+  /** Shown at the moment only; afterwards there is nothing to see. */
+  readonly isMoment?: true;
+}
+
+const symbols: Readonly<Record<Phase, Symbol>> = {
+  starting: { text: "·", colour: "dim" },
+  standby: { text: "░", colour: "yellow" },
+  polling: { text: "█", colour: "green" },
+  conflict: { text: "!", colour: "red" },
+  draining: { text: "▒", colour: "green" },
+  ended: { text: "▪", colour: "dim", isMoment: true },
+  crashed: { text: "x", colour: "red", isMoment: true },
+  killed: { text: "X", colour: "red", isMoment: true },
+};
+
+export const legend = "█ polls  ░ stands by  ▒ drains  · starts  ▪ ended  X SIGKILL";
+export const unsafeLegend = "█ polls  ! its poll is gone  x crashed  ▒ stops  · starts  ▪ ended  X SIGKILL";
+
+interface Change {
+  readonly at: number;
+  readonly phase: Phase;
+}
+
+/** What one instance did when. Times in milliseconds since the beginning. */
+export interface Lane {
+  readonly name: string;
+  readonly changes: Change[];
+}
+
+const shortestCellMs = 250;
+
+/** The lanes as bars of equal scale, `columns` wide at most. */
+export function drawLanes(
+  lanes: readonly Lane[],
+  now: number,
+  columns: number,
+  paint: (colour: Colour | undefined, text: string) => string,
+): string[] {
+  const labelWidth = Math.max(...lanes.map(({ name }) => name.length)) + 2;
+  const cells = Math.max(10, columns - labelWidth);
+  const cellMs = shortestCellMs * Math.max(1, Math.ceil(now / shortestCellMs / cells));
+  return lanes.map(({ name, changes }) => {
+    const bar = Array.from({ length: Math.ceil(now / cellMs) }, (_, cell) => {
+      const symbol = symbolIn(changes, cell * cellMs, (cell + 1) * cellMs);
+      return symbol ? paint(symbol.colour, symbol.text) : " ";
+    });
+    return `${name.padEnd(labelWidth)}${bar.join("").trimEnd()}`;
+  });
+}
+
+/** A moment that falls into the time stands for all of it; else what was so at its end. */
+function symbolIn(changes: readonly Change[], from: number, until: number): Symbol | undefined {
+  const inside = changes.filter(({ at }) => at >= from && at < until).map(({ phase }) => symbols[phase]);
+  const moment = inside.findLast(({ isMoment }) => isMoment);
+  if (moment) return moment;
+  const last = changes.findLast(({ at }) => at < until);
+  const symbol = last && symbols[last.phase];
+  return symbol?.isMoment ? undefined : symbol;
+}

@@ -1,0 +1,95 @@
+import type { Colour, Paint } from "./colours.js";
+import type { Figures } from "./figures.js";
+import { count } from "./text.js";
+
+interface Row {
+  readonly label: string;
+  readonly value: string;
+  readonly note: string;
+  /** Whether the value is as it should be; undefined: there is no such thing. */
+  readonly isGood?: boolean;
+}
+
+/** The promises that did not hold, in words. */
+export function brokenPromises(figures: Figures): string[] {
+  const { lost, live409s, twicePlanned, crashes, ends } = figures;
+  return [
+    ...(lost > 0 ? [`${count(lost, "message")} lost`] : []),
+    ...(live409s > 0 ? [`${count(live409s, "live 409")}`] : []),
+    ...(twicePlanned > 0 ? [`${count(twicePlanned, "message")} answered twice on the planned deploy`] : []),
+    ...(crashes > 0 ? [`${count(crashes, "crash", "crashes")}`] : []),
+    ...ends
+      .filter(({ code }) => code !== 0)
+      .map(({ name, code }) => `${name} ended with code ${code} on SIGTERM`),
+  ];
+}
+
+/** The table, one line a row. */
+export function drawTable(figures: Figures, paint: Paint): string[] {
+  const rows = rowsOf(figures);
+  const labelWidth = Math.max(...rows.map(({ label }) => label.length));
+  const valueWidth = Math.max(...rows.map(({ value }) => value.length));
+  return rows.map(({ label, value, note, isGood }) => {
+    const colour: Colour | undefined = isGood === undefined ? undefined : isGood ? "green" : "red";
+    const padded = paint(colour, value.padStart(valueWidth));
+    return `  ${label.padEnd(labelWidth)}  ${padded}  ${paint("dim", note)}`.trimEnd();
+  });
+}
+
+function rowsOf(figures: Figures): Row[] {
+  const { handover, takeover, ends, unconfirmedAtKill } = figures;
+  const good = ends.filter(({ code }) => code === 0).length;
+  return [
+    { label: "pushed", value: `${figures.pushed}`, note: "messages" },
+    { label: "answered", value: `${figures.answered}`, note: "" },
+    zeroRow("lost", figures.lost, "never answered"),
+    zeroRow("twice on the planned deploy", figures.twicePlanned, "answered twice but for SIGKILL"),
+    {
+      label: "twice after SIGKILL",
+      value: `${figures.twiceAfterKill}`,
+      note: `of ${unconfirmedAtKill} unconfirmed: those come again`,
+    },
+    zeroRow("409s (live)", figures.live409s, "read by an instance"),
+    zeroRow("crashes", figures.crashes, "without a signal"),
+    { label: "handover", value: milliseconds(handover), note: "SIGTERM to 1 -> next poll of 2" },
+    { label: "takeover", value: milliseconds(takeover), note: "SIGKILL to 2 -> next poll of 3" },
+    { label: "longest wait for an answer", value: `${Math.round(figures.longestAnswerMs)} ms`, note: "" },
+    {
+      label: "longest time without a poll",
+      value: `${Math.round(figures.longestWithoutPollMs)} ms`,
+      note: "nobody asked for updates",
+    },
+    {
+      label: "code 0 on SIGTERM",
+      value: `${good} of ${ends.length}`,
+      note: ends.map(({ name }) => name).join(", "),
+      isGood: good === ends.length,
+    },
+  ];
+}
+
+function zeroRow(label: string, value: number, note: string): Row {
+  return { label, value: `${value}`, note, isGood: value === 0 };
+}
+
+function milliseconds({ from, until }: Figures["handover"]): string {
+  return `${Math.max(0, Math.round(until - from))} ms`;
+}
+
+/** One sentence: what the figures mean. */
+export function verdict(figures: Figures, isUnsafe: boolean): string {
+  const { twicePlanned, twiceAfterKill, live409s, crashes, lost, longestAnswerMs } = figures;
+  if (isUnsafe) {
+    return (
+      `Plain grammY: ${count(live409s, "live 409")}, ${count(crashes, "crash", "crashes")}, ` +
+      `${twicePlanned + twiceAfterKill} answered twice, ${lost} lost, ` +
+      `up to ${(longestAnswerMs / 1_000).toFixed(1)} s without an answer.`
+    );
+  }
+  const broken = brokenPromises(figures);
+  if (broken.length > 0) return `Promise broken: ${broken.join("; ")}.`;
+  return (
+    "Promises kept: every message was answered; the planned deploy repeated none, " +
+    `the SIGKILL ${twiceAfterKill} (a crash may repeat what was fetched and not yet confirmed).`
+  );
+}
