@@ -4,6 +4,8 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     file: "src/lock/file.ts",
+    postgres: "src/lock/postgres.ts",
+    redis: "src/lock/redis.ts",
     memory: "src/lock/memory.ts",
     testing: "src/testing/index.ts",
   },

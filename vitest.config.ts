@@ -8,13 +8,15 @@ export default defineConfig({
     alias: [
       { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
       { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
-      { find: /^grammy-safe-polling\/(file|memory)$/, replacement: source("lock/$1.ts") },
+      { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
     ],
   },
   test: {
     include: ["test/**/*.test.ts"],
     // Process tests start the built package: dist is made once, before everything.
     globalSetup: ["test/support/build-once.ts"],
+    // Process tests mostly wait for other processes: more of them at once than there are cores.
+    maxWorkers: 4,
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

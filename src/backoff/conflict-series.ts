@@ -61,7 +61,7 @@ export class ConflictSeries {
     this.#quietSince = undefined;
     const now = this.#options.clock.now();
     this.#recent = [...this.#recent.filter((at) => elapsedMs(at, now) < budgetPeriodMs), now];
-    const isOverBudget = !this.#options.backoff.isEndless && this.#recent.length > budget;
+    const isOverBudget = !this.#options.backoff.isEndless && this.#recent.length >= budget;
     this.#series ??= startSeries(this.#options);
     await this.#series.attemptFailed(isOverBudget ? new AbortError(conflict) : conflict);
   }

@@ -15,6 +15,11 @@ export interface CandidateEvents {
   lost(reason: LossReason): void;
   /** Another instance holds the key; called again when that is a different one. */
   standby(holder: Holder): void;
+  /**
+   * The key is free, but the lock server has forgotten its last holder, which may still poll: it is claimed in
+   * `waitMs`. Called once per wait.
+   */
+  forgotten(waitMs: number): void;
   /** The lock server cannot be reached or answers with errors (an error), or answers again (undefined). */
   trouble(error: unknown): void;
   /** Waiting is pointless: the lock's configuration is wrong. */

@@ -1,10 +1,11 @@
-import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import type { Clock, Moment } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { withDeadline } from "../waiting.js";
 import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "./backend.js";
 import type { Candidate, CandidateEvents } from "./candidate.js";
+import { type CandidateEntry, CandidateSet } from "./candidate-set.js";
 import { ClaimSchedule } from "./claim-schedule.js";
 import { Connector } from "./connector.js";
 import { type ConnectionFacts, followsAnother, forgottenWaitMs, KeyHistories } from "./key-history.js";
@@ -19,15 +20,6 @@ export interface LockSessionOptions {
   readonly random: () => number;
   readonly newId: () => string;
   readonly logger: Logger;
-}
-
-interface Entry {
-  readonly key: string;
-  readonly events: CandidateEvents;
-  phase: "idle" | "waiting" | "holding";
-  /** After `resign`: not claimed before this is over or another holder was seen. */
-  pause?: { readonly from: Moment; readonly ms: number } | undefined;
-  shownHolder?: string | undefined;
 }
 
 interface Link extends ConnectionFacts {
@@ -45,7 +37,7 @@ interface Link extends ConnectionFacts {
 export class LockSession {
   readonly #options: LockSessionOptions;
   readonly #timing: LeaseTiming;
-  readonly #entries = new Map<string, Set<Entry>>();
+  readonly #candidates: CandidateSet;
   readonly #histories = new KeyHistories();
   readonly #connector: Connector;
   readonly #schedule: ClaimSchedule;
@@ -57,6 +49,7 @@ export class LockSession {
     this.#options = options;
     const { backend, clock, random } = options;
     this.#timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
+    this.#candidates = new CandidateSet(clock);
     this.#schedule = new ClaimSchedule({
       clock,
       random,
@@ -65,7 +58,7 @@ export class LockSession {
     });
     this.#connector = new Connector({
       ...options,
-      wantedKeys: () => [...this.#entries.keys()].filter((key) => this.#waiting(key).length > 0),
+      wantedKeys: () => this.#candidates.waitedKeys(),
       onConnected: (connection, owner) => this.#connected(connection, owner),
       onFailed: (error) => this.#connectFailed(error),
       onWake: (key) => this.#woken(key),
@@ -75,9 +68,7 @@ export class LockSession {
 
   /** Registers a handle that will want `key`. Nothing happens before `want()`. */
   enter(key: string, events: CandidateEvents): Candidate {
-    const entry: Entry = { key, events, phase: "idle" };
-    const entries = this.#entries.get(key) ?? new Set();
-    this.#entries.set(key, entries.add(entry));
+    const entry = this.#candidates.add(key, events);
     return {
       want: () => this.#want(entry),
       trusted: () => entry.phase === "holding" && (this.#link?.keeper.trusted() ?? false),
@@ -91,15 +82,15 @@ export class LockSession {
     };
   }
 
-  #want(entry: Entry): void {
-    if (entry.phase !== "idle" || !this.#entries.get(entry.key)?.has(entry)) return;
+  #want(entry: CandidateEntry): void {
+    if (entry.phase !== "idle" || !this.#candidates.has(entry)) return;
     entry.phase = "waiting";
     entry.shownHolder = undefined;
     if (this.#link) this.#claimDue();
     else this.#connector.connect();
   }
 
-  async #giveUp(entry: Entry): Promise<void> {
+  async #giveUp(entry: CandidateEntry): Promise<void> {
     const { phase } = entry;
     entry.phase = "idle";
     entry.pause = undefined;
@@ -108,15 +99,13 @@ export class LockSession {
     if (phase === "holding") await link.keeper.release([entry.key]);
     // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
     else if (link.claiming?.keys.has(entry.key)) await link.claiming.done;
-    if (this.#waiting(entry.key).length > 0) this.#claimDue();
+    if (this.#candidates.waiting(entry.key).length > 0) this.#claimDue();
   }
 
-  async #leave(entry: Entry): Promise<void> {
+  async #leave(entry: CandidateEntry): Promise<void> {
     await this.#giveUp(entry);
-    const entries = this.#entries.get(entry.key);
-    entries?.delete(entry);
-    if (entries?.size === 0) this.#entries.delete(entry.key);
-    if (this.#entries.size > 0) return;
+    this.#candidates.delete(entry);
+    if (!this.#candidates.isEmpty) return;
     const connection = this.#link?.connection;
     this.#link?.keeper.end("closed");
     await this.#connector.disconnect(connection);
@@ -154,7 +143,7 @@ export class LockSession {
     const isMistake =
       isSafePollingError(error, "ERR_LOCK_CONFIG") || isSafePollingError(error, "ERR_LOCK_UNSAFE");
     if (isMistake && !this.#everConnected) {
-      for (const entry of this.#allEntries()) {
+      for (const entry of this.#candidates.all()) {
         entry.phase = "idle";
         entry.events.failed(error);
       }
@@ -178,7 +167,9 @@ export class LockSession {
   }
 
   #woken(key: string | undefined): void {
-    if (key === undefined ? this.#isWaiting() : this.#waiting(key).length > 0) this.#schedule.wake();
+    const isWanted =
+      key === undefined ? this.#candidates.isWaiting() : this.#candidates.waiting(key).length > 0;
+    if (isWanted) this.#schedule.wake();
   }
 
   /** One claim in flight, at most one more due. */
@@ -189,14 +180,11 @@ export class LockSession {
       link.claimAgain = true;
       return;
     }
-    const waiting = this.#allEntries().filter((entry) => entry.phase === "waiting");
-    if (waiting.length === 0) return this.#schedule.stop();
-    const paused = waiting.filter((entry) => this.#isPaused(entry));
-    const wanted = waiting.filter((entry) => !paused.includes(entry)).map((entry) => entry.key);
-    const keys = [...new Set(wanted)].filter(
-      // Not what we hold already, not what is still to be given back.
-      (key) => !link.keeper.held.has(key) && !link.keeper.isUnconfirmed(key),
-    );
+    if (!this.#candidates.isWaiting()) return this.#schedule.stop();
+    const paused = this.#candidates.paused();
+    // Not what we hold already, not what is still to be given back.
+    const isFree = (key: string) => !link.keeper.held.has(key) && !link.keeper.isUnconfirmed(key);
+    const keys = this.#candidates.claimableKeys().filter(isFree);
     if (keys.length === 0 && paused.length === 0) return this.#schedule.answered(undefined);
     const done = this.#claim(link, keys, paused).finally(() => {
       link.claiming = undefined;
@@ -207,7 +195,7 @@ export class LockSession {
     link.claiming = { keys: new Set(keys), done };
   }
 
-  async #claim(link: Link, keys: readonly string[], paused: readonly Entry[]): Promise<void> {
+  async #claim(link: Link, keys: readonly string[], paused: readonly CandidateEntry[]): Promise<void> {
     const { clock } = this.#options;
     const sent = clock.now();
     try {
@@ -250,10 +238,11 @@ export class LockSession {
         return;
       }
       if (answer.holder) this.#heldByOther(link, key, answer.holder, sent);
-      else retries.push(forgottenWaitMs(this.#histories.of(key), link, this.#options.clock.now()));
+      else retries.push(this.#forgotten(link, key));
       if (answer.retryInMs !== undefined) retries.push(answer.retryInMs);
     });
-    if (this.#isWaiting()) this.#schedule.answered(retries.length > 0 ? Math.min(...retries) : undefined);
+    if (this.#candidates.isWaiting())
+      this.#schedule.answered(retries.length > 0 ? Math.min(...retries) : undefined);
     else this.#schedule.stop();
     if (unwanted.length > 0) await link.keeper.release(unwanted);
   }
@@ -261,7 +250,7 @@ export class LockSession {
   /** False: nobody wants the key any more. */
   #grant(link: Link, key: string, token: number): boolean {
     link.keeper.hold(key);
-    const entry = this.#waiting(key).find((waiting) => !this.#isPaused(waiting));
+    const entry = this.#candidates.next(key);
     if (!entry) return false;
     entry.phase = "holding";
     const history = this.#histories.of(key);
@@ -273,17 +262,28 @@ export class LockSession {
   #heldByOther(link: Link, key: string, holder: Holder, seen: Moment): void {
     this.#histories.sawOther(key, seen, link.owner, holder.leaseMs ?? link.leaseMs);
     const shown = `${holder.owner ?? holder.instance ?? ""}/${holder.token ?? ""}`;
-    for (const entry of this.#waiting(key)) {
+    for (const entry of this.#candidates.waiting(key)) {
       if (entry.shownHolder === shown) continue;
       entry.shownHolder = shown;
       entry.events.standby(holder);
     }
   }
 
+  /** Free, but without a release on record: how long to leave it alone. */
+  #forgotten(link: Link, key: string): number {
+    const waitMs = forgottenWaitMs(this.#histories.of(key), link, this.#options.clock.now());
+    for (const entry of this.#candidates.waiting(key)) {
+      if (entry.shownHolder === "forgotten") continue;
+      entry.shownHolder = "forgotten";
+      entry.events.forgotten(waitMs);
+    }
+    return waitMs;
+  }
+
   /** A resigned key is not claimed but looked at: once another instance has held it, it is wanted as any other. */
-  async #lookForSuccessors(link: Link, paused: readonly Entry[]): Promise<void> {
+  async #lookForSuccessors(link: Link, paused: readonly CandidateEntry[]): Promise<void> {
     for (const entry of paused) {
-      if (!this.#isPaused(entry)) continue;
+      if (!this.#candidates.isPaused(entry)) continue;
       const call = link.connection.inspect(entry.key);
       const holder = await withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect");
       if (!holder || link.keeper.ended || link.keeper.held.has(entry.key)) continue;
@@ -302,7 +302,7 @@ export class LockSession {
 
   #keysLost(keys: readonly string[], reason: LossReason): void {
     for (const key of keys) {
-      for (const entry of this.#entries.get(key) ?? []) {
+      for (const entry of this.#candidates.of(key)) {
         if (entry.phase !== "holding") continue;
         entry.phase = "idle";
         entry.events.lost(reason);
@@ -321,25 +321,6 @@ export class LockSession {
         message,
       );
     this.#inTrouble = error !== undefined;
-    for (const entry of this.#allEntries()) entry.events.trouble(error);
-  }
-
-  #isPaused(entry: Entry): boolean {
-    if (!entry.pause) return false;
-    if (elapsedMs(entry.pause.from, this.#options.clock.now()) < entry.pause.ms) return true;
-    entry.pause = undefined;
-    return false;
-  }
-
-  #allEntries(): Entry[] {
-    return [...this.#entries.values()].flatMap((entries) => [...entries]);
-  }
-
-  #waiting(key: string): Entry[] {
-    return [...(this.#entries.get(key) ?? [])].filter((entry) => entry.phase === "waiting");
-  }
-
-  #isWaiting(): boolean {
-    return this.#allEntries().some((entry) => entry.phase === "waiting");
+    for (const entry of this.#candidates.all()) entry.events.trouble(error);
   }
 }

@@ -15,15 +15,16 @@ export interface GetUpdatesParameters {
  */
 export interface TelegramBot {
   readonly token: string;
-  readonly botInfo: UserFromGetMe;
+  botInfo: UserFromGetMe;
   readonly errorHandler: (error: unknown) => unknown;
   readonly api: {
     readonly options?: { readonly timeoutSeconds?: number; readonly environment?: string };
     getUpdates(parameters: GetUpdatesParameters, signal: AbortSignal): Promise<Update[]>;
+    getMe(signal: AbortSignal): Promise<UserFromGetMe>;
     getWebhookInfo(signal: AbortSignal): Promise<WebhookInfo>;
     deleteWebhook(parameters: undefined, signal: AbortSignal): Promise<true>;
   };
-  init(signal: AbortSignal): Promise<void>;
+  isInited(): boolean;
   isRunning(): boolean;
   handleUpdate(update: Update): Promise<void>;
 }

@@ -131,10 +131,16 @@ export class BotSession {
     };
   }
 
-  /** What needs no lease, done while still standing by: a bad token ends `done` before any waiting. */
+  /**
+   * What needs no lease, done while still standing by: a bad token ends `done` before any waiting. `bot.init()`
+   * would retry out of sight; its whole effect is to set `botInfo`.
+   */
   async #prepare(signal: AbortSignal): Promise<void> {
     const { bot, context } = this.#deps;
-    await callTelegram(context, "getMe", (callSignal) => bot.init(callSignal), signal);
+    if (!bot.isInited()) {
+      const me = await callTelegram(context, "getMe", (callSignal) => bot.api.getMe(callSignal), signal);
+      if (!bot.isInited()) bot.botInfo = me;
+    }
     await this.#webhook.look(signal);
   }
 
@@ -278,6 +284,12 @@ export class BotSession {
       granted: (grant) => this.#onGranted(grant),
       lost: (reason) => this.#onLost(reason),
       standby: (holder) => this.#onStandby(holder),
+      forgotten: (waitMs) => {
+        const reason =
+          "the lock server does not know who polled last: waiting until nobody can poll any more";
+        this.#log("info", { waitMs: Math.round(waitMs) }, reason);
+        this.#setState("standby");
+      },
       trouble: (error) => {
         this.#counters.degraded = error === undefined ? undefined : describeError(error);
         if (error !== undefined && this.#state === "starting") this.#setState("standby");

@@ -1,3 +1,4 @@
+import type { Clock } from "../../src/clock.js";
 import type {
   BeatResult,
   Claim,
@@ -7,7 +8,6 @@ import type {
   LockBackend,
   LockConnection,
 } from "../../src/lock/backend.js";
-import type { Clock } from "../../src/clock.js";
 
 interface Record {
   owner: string | undefined;
@@ -101,7 +101,11 @@ export class LeaseServer {
     return {
       memoryAgeMs: this.#now() - this.bornMs,
       claim: (requests) =>
-        call("claim", requests.map(({ key }) => key), () => this.#claim(owner, requests)),
+        call(
+          "claim",
+          requests.map(({ key }) => key),
+          () => this.#claim(owner, requests),
+        ),
       beat: (held) => call("beat", held, () => this.#beat(owner, held)),
       release: (keys) => call("release", keys, () => this.#release(owner, keys)),
       inspect: (key) => call("inspect", [key], () => this.#inspect(key)),
@@ -152,7 +156,11 @@ export class LeaseServer {
   }
 
   #holder(record: Record): Holder {
-    return { ...(record.owner === undefined ? {} : { owner: record.owner }), token: record.token, leaseMs: this.leaseMs };
+    return {
+      ...(record.owner === undefined ? {} : { owner: record.owner }),
+      token: record.token,
+      leaseMs: this.leaseMs,
+    };
   }
 
   #isLive(owner: string): boolean {

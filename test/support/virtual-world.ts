@@ -28,11 +28,25 @@ export interface VirtualInstance {
   readonly session: BotSession;
   readonly clock: Clock & { wallOffsetMs: number };
   readonly states: PollingState[];
-  readonly events: { readonly type: keyof SafePollingEvents; readonly at: number; readonly payload: unknown }[];
+  readonly events: {
+    readonly type: keyof SafePollingEvents;
+    readonly at: number;
+    readonly payload: unknown;
+  }[];
   readonly logs: { readonly level: string; readonly message: string; readonly fields: object }[];
   /** Ids of the updates that its handlers began with, in order. */
   readonly handled: number[];
   readonly outcome: { done?: "resolved" | { readonly error: unknown }; exhausted?: boolean };
+}
+
+/** The events of one type, in order. */
+export function eventsOf<E extends keyof SafePollingEvents>(
+  instance: VirtualInstance,
+  type: E,
+): { readonly at: number; readonly payload: SafePollingEvents[E] }[] {
+  return instance.events
+    .filter((event) => event.type === type)
+    .map(({ at, payload }) => ({ at, payload: payload as SafePollingEvents[E] }));
 }
 
 /** A Bot API server, a lock server and instances of one bot, all on virtual time. */
@@ -60,7 +74,8 @@ export class VirtualWorld {
     given.configure?.(bot);
 
     const logs: VirtualInstance["logs"] = [];
-    const logAs = (level: string) => (fields: object, message: string) => void logs.push({ level, message, fields });
+    const logAs = (level: string) => (fields: object, message: string) =>
+      void logs.push({ level, message, fields });
     const logger: Logger = {
       debug: logAs("debug"),
       info: logAs("info"),
@@ -70,7 +85,16 @@ export class VirtualWorld {
     const hub = new EventHub(logger);
     const events: VirtualInstance["events"] = [];
     const states: PollingState[] = [];
-    const eventNames = ["state", "acquired", "lost", "released", "standby", "conflict", "retry", "handlerError"] as const;
+    const eventNames = [
+      "state",
+      "acquired",
+      "lost",
+      "released",
+      "standby",
+      "conflict",
+      "retry",
+      "handlerError",
+    ] as const;
     for (const type of eventNames) {
       hub.on(type, (payload) => {
         events.push({ type, at: this.time.nowMs, payload });
@@ -151,7 +175,9 @@ export class VirtualWorld {
   /** Calls of one method by an instance. */
   calls(name: string, method: string): number[] {
     return this.api.events.flatMap((event) =>
-      event.type === "request" && event.instance === name && event.method === method.toLowerCase() ? [event.at] : [],
+      event.type === "request" && event.instance === name && event.method === method.toLowerCase()
+        ? [event.at]
+        : [],
     );
   }
 
@@ -159,7 +185,11 @@ export class VirtualWorld {
     return Object.values(this.api.counters().conflicts).reduce((sum, { live }) => sum + live, 0);
   }
 
-  #fetch(instance: string, url: string, { body, signal }: { body: string; signal: AbortSignal }): Promise<unknown> {
+  #fetch(
+    instance: string,
+    url: string,
+    { body, signal }: { body: string; signal: AbortSignal },
+  ): Promise<unknown> {
     const [, token = "", method = ""] = /\/bot([^/]+)\/(\w+)$/.exec(url) ?? [];
     const args = readArguments("", Buffer.from(body ?? ""), "application/json");
     return new Promise((resolve, reject) => {
@@ -167,7 +197,9 @@ export class VirtualWorld {
       const abort = () => {
         isGone = true;
         pending?.disconnect();
-        reject(Object.assign(new Error("The user aborted a request."), { name: "AbortError", type: "aborted" }));
+        reject(
+          Object.assign(new Error("The user aborted a request."), { name: "AbortError", type: "aborted" }),
+        );
       };
       let pending: { disconnect(): void } | undefined;
       if (signal.aborted) return abort();

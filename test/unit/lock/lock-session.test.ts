@@ -18,7 +18,7 @@ beforeEach(() => {
 
 /** A process with its own session on the server, and candidates that record what happens to them. */
 function startProcess(name: string, backend: LockBackend = server.backend()) {
-  let ids = 0;
+  let nextId = 1;
   const clock = time.clock();
   const session = new LockSession({
     backend,
@@ -26,15 +26,17 @@ function startProcess(name: string, backend: LockBackend = server.backend()) {
     revision: undefined,
     clock,
     random: () => 0.5,
-    newId: () => `${(ids += 1)}`,
+    newId: () => String(nextId++),
     logger: silentLogger,
   });
   const enter = (key = "bot") => {
     const events: string[] = [];
     const candidate: Candidate = session.enter(key, {
-      granted: ({ token, followsAnother }) => events.push(`granted ${token}${followsAnother ? " after another" : ""}`),
+      granted: ({ token, followsAnother }) =>
+        events.push(`granted ${token}${followsAnother ? " after another" : ""}`),
       lost: (reason) => events.push(`lost ${reason}`),
       standby: ({ owner }) => events.push(`standby ${owner}`),
+      forgotten: (waitMs) => events.push(`forgotten ${waitMs}`),
       trouble: (error) => events.push(error === undefined ? "well" : "trouble"),
       failed: (error) => events.push(`failed ${error.code}`),
     });
@@ -321,10 +323,10 @@ describe("a server that forgets", () => {
     a.want();
 
     await time.advance(9_900);
-    expect(a.events).toEqual([]);
+    expect(a.events).toEqual(["forgotten 10000"]);
     await time.advance(200);
 
-    expect(a.events).toEqual(["granted 1"]);
+    expect(a.events).toEqual(["forgotten 10000", "granted 1"]);
   });
 
   it("gives the key back at once to the one who last held it", async () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { startRogue } from "../../support/virtual-rogue.js";
-import { VirtualWorld } from "../../support/virtual-world.js";
+import { eventsOf, VirtualWorld } from "../../support/virtual-world.js";
 
 let world: VirtualWorld;
 
@@ -17,7 +17,7 @@ describe("a rival without our lock", () => {
 
     await world.until(() => a.outcome.done !== undefined);
 
-    const retries = a.events.filter(({ type }) => type === "retry");
+    const retries = eventsOf(a, "retry");
     expect(retries.map(({ payload }) => payload)).toEqual([
       { attempt: 1, attempts: 5, delayMs: 5_000 },
       { attempt: 2, attempts: 5, delayMs: 10_000 },
@@ -27,7 +27,7 @@ describe("a rival without our lock", () => {
     const polls = world.polls("a").map(({ at }) => at);
     expect(polls.length).toBe(5);
     retries.forEach(({ at }, index) => {
-      expect((polls[index + 1] as number) - at - (retries[index]?.payload as { delayMs: number }).delayMs).toBeLessThan(5);
+      expect((polls[index + 1] as number) - at - (retries[index]?.payload.delayMs ?? 0)).toBeLessThan(5);
     });
     expect(a.outcome.done).toMatchObject({ error: { code: "ERR_CONFLICT" } });
     expect(a.states).toEqual([
@@ -41,12 +41,14 @@ describe("a rival without our lock", () => {
 
   it("is fought for ever with onExhausted: repeat, at the last wait", async () => {
     startRogue(world);
-    const a = world.start("a", { options: { backoff: { delaysMs: [1_000, 2_000], jitter: 0, onExhausted: "repeat" } } });
+    const a = world.start("a", {
+      options: { backoff: { delaysMs: [1_000, 2_000], jitter: 0, onExhausted: "repeat" } },
+    });
 
     await world.advance(200_000);
 
     expect(a.outcome.done).toBeUndefined();
-    const delays = a.events.filter(({ type }) => type === "retry").map(({ payload }) => (payload as { delayMs: number }).delayMs);
+    const delays = eventsOf(a, "retry").map(({ payload }) => payload.delayMs);
     expect(delays.length).toBeGreaterThan(20);
     expect(delays.slice(0, 4)).toEqual([1_000, 2_000, 2_000, 2_000]);
   });
@@ -65,15 +67,18 @@ describe("a rival without our lock", () => {
   it("that goes away is forgotten after ten quiet seconds: the next conflict starts a new series", async () => {
     const first = startRogue(world);
     const a = world.start("a", { options: { backoff: { jitter: 0 } } });
-    await world.until(() => a.events.filter(({ type }) => type === "retry").length === 2);
+    await world.until(() => eventsOf(a, "retry").length === 2);
     first.stop();
     await world.advance(60_000);
     expect(a.session.state).toBe("polling");
 
     startRogue(world);
-    await world.until(() => a.events.filter(({ type }) => type === "retry").length === 3);
+    await world.until(() => eventsOf(a, "retry").length === 3);
 
-    expect(a.events.filter(({ type }) => type === "retry").at(-1)?.payload).toMatchObject({ attempt: 1, delayMs: 5_000 });
+    expect(eventsOf(a, "retry").at(-1)?.payload).toMatchObject({
+      attempt: 1,
+      delayMs: 5_000,
+    });
   });
 
   it("that comes back every 15 s exhausts the budget of ten conflicts in ten minutes", async () => {
@@ -84,7 +89,7 @@ describe("a rival without our lock", () => {
     await world.until(() => a.outcome.done !== undefined, 600_000);
 
     expect(a.outcome.done).toMatchObject({ error: { code: "ERR_CONFLICT" } });
-    expect(a.session.health().conflicts["other-poller"]).toBe(11);
+    expect(a.session.health().conflicts["other-poller"]).toBe(10);
   });
 
   it("leaves the handle stoppable at once while it waits", async () => {
@@ -119,7 +124,9 @@ describe("a rival without our lock", () => {
 
     await world.until(() => a.outcome.done !== undefined);
 
-    expect(a.outcome.done).toMatchObject({ error: { message: expect.stringContaining("also called bot.start()") } });
+    expect(a.outcome.done).toMatchObject({
+      error: { message: expect.stringContaining("also called bot.start()") },
+    });
   });
 });
 
@@ -186,7 +193,7 @@ describe("a webhook", () => {
     webhook();
     await world.advance(5_000);
     expect(a.session.state).toBe("polling");
-    expect(a.events.filter(({ type }) => type === "conflict").map(({ payload }) => payload)).toEqual([{ kind: "webhook-set" }]);
+    expect(eventsOf(a, "conflict").map(({ payload }) => payload)).toEqual([{ kind: "webhook-set" }]);
     world.push();
     await world.until(() => a.handled.length === 2);
     await world.advance(5_000);

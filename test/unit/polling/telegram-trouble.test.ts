@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { VirtualWorld } from "../../support/virtual-world.js";
+import { eventsOf, VirtualWorld } from "../../support/virtual-world.js";
 
 let world: VirtualWorld;
 
@@ -98,7 +98,10 @@ describe("trouble that stays", () => {
   it("any other refusal ends polling with ERR_TELEGRAM", async () => {
     const a = world.start("a");
     await world.advance(100);
-    world.api.call({ token: world.account.token, method: "logOut", args: new Map(), instance: "admin" }, () => {});
+    world.api.call(
+      { token: world.account.token, method: "logOut", args: new Map(), instance: "admin" },
+      () => {},
+    );
 
     await world.until(() => a.outcome.done !== undefined);
 
@@ -186,7 +189,10 @@ describe("handlers", () => {
   it("that throw without bot.catch, or with one that throws, are reported redacted and count as done", async () => {
     const token = world.account.token;
     for (const configure of [
-      (bot: import("grammy").Bot) => Object.assign(bot, { errorHandler: new (bot.constructor as typeof import("grammy").Bot)(token).errorHandler }),
+      (bot: import("grammy").Bot) =>
+        Object.assign(bot, {
+          errorHandler: new (bot.constructor as typeof import("grammy").Bot)(token).errorHandler,
+        }),
       (bot: import("grammy").Bot) =>
         bot.catch(() => {
           throw new Error(`catch failed with ${token}`);
@@ -205,9 +211,9 @@ describe("handlers", () => {
       await world.until(() => a.handled.length === 2);
       await world.advance(100);
 
-      const errors = a.events.filter(({ type }) => type === "handlerError");
+      const errors = eventsOf(a, "handlerError");
       expect(errors.length).toBe(2);
-      expect(String((errors[0]?.payload as { error: Error }).error.message)).toMatch(/failed with <token>/);
+      expect(errors[0]?.payload.error.message).toMatch(/failed with <token>/);
       expect(JSON.stringify(a.logs)).not.toContain(world.account.token);
       expect(a.session.state).toBe("polling");
     }

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { VirtualWorld } from "../../support/virtual-world.js";
+import { eventsOf, VirtualWorld } from "../../support/virtual-world.js";
 
 let world: VirtualWorld;
 
@@ -54,7 +54,8 @@ describe("a lone instance", () => {
   it("confirms what is done of a half-handled batch and leaves the rest to its successor", async () => {
     let finish = () => {};
     const a = world.start("a", {
-      onMessage: (_, id) => (id === 5_000_002 ? new Promise<void>((resolve) => (finish = resolve)) : undefined),
+      onMessage: (_, id) =>
+        id === 5_000_002 ? new Promise<void>((resolve) => (finish = resolve)) : undefined,
     });
     for (let index = 0; index < 6; index += 1) world.push();
     await world.until(() => a.handled.length === 3);
@@ -172,7 +173,9 @@ describe("a holder that loses its lease", () => {
     world.locks.cutOff.add("a");
 
     await world.until(() => world.polls("b").length === 1);
-    const lastOfA = world.api.events.filter((event) => event.type === "disconnected" && event.instance === "a").at(-1);
+    const lastOfA = world.api.events
+      .filter((event) => event.type === "disconnected" && event.instance === "a")
+      .at(-1);
 
     expect(lastOfA?.at).toBeLessThan(world.polls("b")[0]?.at ?? 0);
     expect(b.session.state).toBe("polling");
@@ -203,7 +206,7 @@ describe("a holder that loses its lease", () => {
     world.locks.forget();
     await world.until(() => a.events.some(({ type }) => type === "lost"));
     const from = world.time.nowMs;
-    await world.until(() => a.events.filter(({ type }) => type === "acquired").length === 2);
+    await world.until(() => eventsOf(a, "acquired").length === 2);
 
     // It waited out its drain time; the running handler's update is not begun a second time.
     expect(world.time.nowMs - from).toBeGreaterThanOrEqual(4_000);
@@ -328,9 +331,11 @@ describe("resign", () => {
 describe("beforePolling", () => {
   it("runs under the lease, before the first poll, and knows a cold start", async () => {
     const seen: unknown[] = [];
-    const hook = (name: string) => async (lease: { token: number }, { coldStart }: { coldStart: boolean }) => {
-      seen.push([name, lease.token, coldStart, world.polls(name).length]);
-    };
+    const hook =
+      (name: string) =>
+      async (lease: { token: number }, { coldStart }: { coldStart: boolean }) => {
+        seen.push([name, lease.token, coldStart, world.polls(name).length]);
+      };
     const a = world.start("a", { options: { beforePolling: hook("a") } });
     await world.advance(100);
     world.start("b", { options: { beforePolling: hook("b") } });

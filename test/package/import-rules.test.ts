@@ -1,0 +1,130 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("../../src", import.meta.url));
+const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
+  (file) => file.endsWith(".ts") && !file.endsWith(".d.ts"),
+);
+const source = new Map(files.map((file) => [file, readFileSync(join(root, file), "utf8")]));
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly isLazy: boolean;
+  readonly isType: boolean;
+}
+
+const imports: Import[] = files.flatMap((from) => {
+  const text = source.get(from) as string;
+  const found = [
+    ...text.matchAll(
+      /(?:^|\n)\s*(import|export)\s+(type\s)?[^;]*?from\s+"([^"]+)"|import\(\s*"([^"]+)"\s*\)/g,
+    ),
+  ];
+  return found.map(([, , type, fixed, lazy]) => {
+    const name = (fixed ?? lazy) as string;
+    const to = name.startsWith(".")
+      ? relative(root, normalize(join(root, dirname(from), name))).replace(/\.js$/, ".ts")
+      : name;
+    return { from, to, isLazy: lazy !== undefined, isType: type !== undefined };
+  });
+});
+
+const within = (file: string, room: string) => file.startsWith(`${room}/`);
+/** Which backend a file of `lock/` belongs to: `file.ts` and `file/…` are the file lock's. */
+const backends = ["file", "postgres", "redis", "memory"];
+const backendOf = (file: string) =>
+  backends.find((name) => file === `lock/${name}.ts` || within(file, `lock/${name}`));
+
+describe("who may import whom", () => {
+  it("finds the imports that it judges", () => {
+    expect(imports.length).toBeGreaterThan(100);
+    expect(imports).toContainEqual({ from: "index.ts", to: "lock/file.ts", isLazy: false, isType: false });
+  });
+
+  it("polling and lock never import each other", () => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        (within(from, "polling") && within(to, "lock")) || (within(from, "lock") && within(to, "polling")),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("backends import the contract and small helpers, never each other or the session's rules", () => {
+    const allowed =
+      /^(node:.*|lock\/backend\.ts|lock\/trust-window\.ts|errors\.ts|logger\.ts|redact\.ts|clock\.ts|option-checks\.ts|platform\/.*)$/;
+    const wrong = imports.filter(({ from, to, isType }) => {
+      const backend = backendOf(from);
+      if (!backend || backendOf(to) === backend || isType) return false;
+      const library = {
+        file: "fs-native-extensions",
+        postgres: "pg",
+        redis: /^(ioredis|redis)$/,
+        memory: "",
+      }[backend];
+      return !allowed.test(to) && !(typeof library === "string" ? to === library : library?.test(to));
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("optional libraries are loaded lazily", () => {
+    const wrong = imports.filter(
+      ({ to, isLazy, isType }) =>
+        ["pg", "ioredis", "redis", "fs-native-extensions"].includes(to) && !isLazy && !isType,
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("nothing outside testing imports testing", () => {
+    expect(imports.filter(({ from, to }) => within(to, "testing") && !within(from, "testing"))).toEqual([]);
+  });
+
+  it("there are no cycles", () => {
+    const next = (file: string) =>
+      imports
+        .filter(({ from, to, isType }) => from === file && source.has(to) && !isType)
+        .map(({ to }) => to);
+    const cycles: string[][] = [];
+    const visit = (file: string, path: string[]): void => {
+      const start = path.indexOf(file);
+      if (start >= 0) return void cycles.push([...path.slice(start), file]);
+      for (const to of next(file)) visit(to, [...path, file]);
+    };
+    for (const file of files) visit(file, []);
+    expect(cycles).toEqual([]);
+  });
+});
+
+describe("what a file may touch", () => {
+  const uses = (pattern: RegExp, rooms: (file: string) => boolean) =>
+    files.filter((file) => rooms(file) && pattern.test(stripComments(source.get(file) as string)));
+
+  it("backends have no timer, no retry over time and no clock of their own", () => {
+    const inBackend = (file: string) => backendOf(file) !== undefined;
+    expect(uses(/\b(setTimeout|setInterval|Date\.now|performance\.now|new Date\(\))/, inBackend)).toEqual([]);
+  });
+
+  it("only platform reads the environment and listens to signals", () => {
+    const elsewhere = (file: string) => !within(file, "platform") && !within(file, "testing");
+    expect(
+      uses(/\bprocess\.(env|on|once|prependListener|kill|exit)\b/, elsewhere).filter(
+        (file) => file !== "bin.ts",
+      ),
+    ).toEqual([]);
+  });
+
+  it("time and chance come from outside in everything that a simulation runs", () => {
+    const simulated = (file: string) =>
+      ["session", "polling", "backoff"].some((room) => within(file, room)) ||
+      (within(file, "lock") && backendOf(file) === undefined);
+    expect(
+      uses(/\b(setTimeout|setInterval|Date\.now|performance\.now|Math\.random|randomUUID)\b/, simulated),
+    ).toEqual([]);
+  });
+});
+
+function stripComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*$/gm, "");
+}

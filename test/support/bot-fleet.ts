@@ -1,0 +1,259 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { SafePollingOptions } from "grammy-safe-polling";
+import {
+  type BotApiEmulator,
+  type BotApiEvent,
+  type EventOf,
+  startBotApi,
+} from "grammy-safe-polling/testing";
+
+/** Which lock the instances share. */
+export type LockChoice =
+  | { readonly kind: "none" }
+  /** No `lock` option; the state directory is the fleet's own. */
+  | { readonly kind: "default" }
+  | { readonly kind: "file"; readonly directory: string }
+  | {
+      readonly kind: "postgres";
+      readonly options: { readonly connectionString: string; readonly leaseMs?: number };
+    }
+  | { readonly kind: "redis"; readonly options: { readonly url: string; readonly leaseMs?: number } };
+
+/** What `bot-process.mjs` does. */
+export interface Scenario {
+  readonly apiRoot: string;
+  readonly tokens: readonly string[];
+  readonly lock: LockChoice;
+  /** JSON only. */
+  readonly options?: SafePollingOptions;
+  /** How long a handler takes, and for how long it blocks the event loop, in milliseconds. */
+  readonly handlerMs?: number;
+  readonly blockMs?: number;
+  readonly throws?: boolean;
+  /** Whether the bot has a `bot.catch`. */
+  readonly catches?: boolean;
+  /** Installs auto-retry and the throttler on the bot. */
+  readonly plugins?: boolean;
+  /** Whether the app has a SIGTERM listener of its own, and how long that takes. */
+  readonly appListens?: boolean;
+  readonly appCleanupMs?: number;
+  /** How long the code after `await polling.done` takes. */
+  readonly cleanupMs?: number;
+  /** Something else that keeps the process alive. */
+  readonly keepAlive?: boolean;
+  /** Which promise the app awaits. */
+  readonly watch?: "done" | "started" | "nothing";
+  /** False: the library's own logger. */
+  readonly logs?: boolean;
+}
+
+/** One line that an instance printed. */
+export interface Line {
+  readonly event: string;
+  /** Wall clock, in milliseconds. */
+  readonly at: number;
+  readonly [name: string]: unknown;
+}
+
+const programPath = fileURLToPath(new URL("./bot-process.mjs", import.meta.url));
+const lineDeadlineMs = 15_000;
+
+/** A running process of the bot. */
+export class Instance {
+  readonly name: string;
+  readonly process: ChildProcess;
+  readonly lines: Line[] = [];
+  /** Everything that it printed, raw. */
+  output = "";
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  #watchers = new Set<() => void>();
+
+  constructor(name: string, scenario: Scenario, env: NodeJS.ProcessEnv) {
+    this.name = name;
+    this.process = spawn(process.execPath, [programPath, JSON.stringify(scenario)], {
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      env: { ...process.env, ...env },
+    });
+    const { stdout, stderr } = this.process;
+    if (!stdout || !stderr) throw new Error("no pipes");
+    createInterface({ input: stdout }).on("line", (text) => this.#read(text));
+    createInterface({ input: stderr }).on("line", (text) =>
+      this.#add(text, { event: "stderr", at: Date.now(), text }),
+    );
+    this.exited = new Promise((resolve) => {
+      this.process.once("close", (code, signal) => {
+        for (const watcher of [...this.#watchers]) watcher();
+        resolve({ code, signal });
+      });
+    });
+  }
+
+  /** Resolves with the first line, from `from` on, that fits; rejects when none comes in time. */
+  async line(event: string, fields: object = {}, from = 0): Promise<Line> {
+    const find = () => this.lines.slice(from).find((line) => line.event === event && fits(line, fields));
+    const found = find();
+    if (found) return found;
+    return new Promise((resolve, reject) => {
+      const finish = () => {
+        clearTimeout(timer);
+        this.#watchers.delete(check);
+      };
+      const check = () => {
+        const line = find();
+        const hasEnded = this.process.exitCode !== null || this.process.signalCode !== null;
+        if (line) {
+          finish();
+          resolve(line);
+        } else if (hasEnded) {
+          finish();
+          reject(new Error(`${this.name} ended without ${event} ${JSON.stringify(fields)}:\n${this.output}`));
+        }
+      };
+      const timer = setTimeout(() => {
+        finish();
+        reject(new Error(`${this.name} did not print ${event} ${JSON.stringify(fields)}:\n${this.output}`));
+      }, lineDeadlineMs);
+      this.#watchers.add(check);
+    });
+  }
+
+  state(state: string, from = 0): Promise<Line> {
+    return this.line("state", { state }, from);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.process.kill(signal);
+  }
+
+  tell(command: "stop" | "resign" | "health"): void {
+    this.process.send({ command });
+  }
+
+  #read(text: string): void {
+    try {
+      this.#add(text, JSON.parse(text) as Line);
+    } catch {
+      this.#add(text, { event: "text", at: Date.now(), text });
+    }
+  }
+
+  #add(text: string, line: Line): void {
+    this.output += `${text}\n`;
+    this.lines.push(line);
+    for (const watcher of [...this.#watchers]) watcher();
+  }
+}
+
+function fits(line: Line, fields: object): boolean {
+  return Object.entries(fields).every(([name, value]) =>
+    value instanceof RegExp ? value.test(String(line[name])) : line[name] === value,
+  );
+}
+
+/** A Bot API server and instances of one bot on one lock, cleaned up together. */
+export class BotFleet implements AsyncDisposable {
+  readonly api: BotApiEmulator;
+  readonly lock: LockChoice;
+  readonly instances: Instance[] = [];
+  readonly #directory: string;
+
+  private constructor(api: BotApiEmulator, directory: string, lock: LockChoice) {
+    this.api = api;
+    this.#directory = directory;
+    this.lock = lock;
+  }
+
+  static async start(lock?: LockChoice): Promise<BotFleet> {
+    const directory = mkdtempSync(join(tmpdir(), "gsp-"));
+    const api = await startBotApi();
+    return new BotFleet(api, directory, lock ?? { kind: "file", directory: join(directory, "locks") });
+  }
+
+  /** Where instances with the default lock keep it. */
+  get stateDirectory(): string {
+    return join(this.#directory, "state");
+  }
+
+  get token(): string {
+    return this.api.bot.token;
+  }
+
+  /** Starts a process of the bot. */
+  instance(name: string, scenario: Partial<Scenario> = {}): Instance {
+    const complete: Scenario = {
+      apiRoot: this.api.urlFor(name),
+      tokens: [this.token],
+      lock: this.lock,
+      ...scenario,
+      options: { startDelayMs: 0, ...scenario.options },
+    };
+    const instance = new Instance(name, complete, { STATE_DIRECTORY: this.stateDirectory });
+    this.instances.push(instance);
+    return instance;
+  }
+
+  /** getUpdates calls that an instance has sent. */
+  polls(instance: Instance): EventOf<"poll">[] {
+    return this.api.events.filter(
+      (event): event is EventOf<"poll"> & BotApiEvent =>
+        event.type === "poll" && event.instance === instance.name,
+    );
+  }
+
+  /** Resolves when an instance has sent a poll that the server has parked or answered. */
+  async polling(instance: Instance): Promise<void> {
+    await until(this.api, `${instance.name} polls`, () => this.polls(instance).length > 0);
+  }
+
+  /** 409s that a live instance got. */
+  get live409s(): number {
+    return Object.values(this.api.counters().conflicts).reduce((sum, { live }) => sum + live, 0);
+  }
+
+  push(text: string): number {
+    return this.api.pushMessage(this.api.bot.id, text) as number;
+  }
+
+  /** Ends everything, then looks through all that was printed: no bot's token may be in it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { process } of this.instances) {
+      process.kill("SIGCONT");
+      process.kill("SIGKILL");
+    }
+    await Promise.all(this.instances.map((instance) => instance.exited));
+    const secrets = this.api.bots.map(({ token }) => token.split(":")[1] ?? token);
+    await this.api.stop();
+    rmSync(this.#directory, { recursive: true, force: true });
+    for (const { name, output } of this.instances) {
+      if (secrets.some((secret) => output.includes(secret)))
+        throw new Error(`${name} printed a token:\n${output}`);
+    }
+  }
+}
+
+/** Resolves when `check` is true, asked again whenever the emulator records something; rejects after `deadlineMs`. */
+export function until(
+  api: BotApiEmulator,
+  what: string,
+  check: () => boolean,
+  deadlineMs = 15_000,
+): Promise<void> {
+  if (check()) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      stop();
+      reject(new Error(`${what}: not within ${deadlineMs} ms; ${JSON.stringify(api.counters())}`));
+    }, deadlineMs);
+    const stop = api.onEvent(() => {
+      if (!check()) return;
+      clearTimeout(timer);
+      stop();
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,134 @@
+// One instance of a bot, as users run it: the built package, a real process, real signals. Its scenario comes as
+// JSON in the first argument; it prints one JSON line per event.
+import { setTimeout as sleep } from "node:timers/promises";
+import { autoRetry } from "@grammyjs/auto-retry";
+import { apiThrottler } from "@grammyjs/transformer-throttler";
+import { Bot } from "grammy";
+import { fileLock, safeStartPolling } from "grammy-safe-polling";
+
+/** @typedef {import("./bot-fleet.ts").Scenario} Scenario */
+
+/** @type {Scenario} */
+const scenario = JSON.parse(process.argv[2] ?? "{}");
+
+/** @param {string} event @param {object} [fields] */
+function say(event, fields = {}) {
+  process.stdout.write(
+    `${JSON.stringify({ event, at: performance.timeOrigin + performance.now(), ...fields })}\n`,
+  );
+}
+
+/** @param {"debug" | "info" | "warn" | "error"} level */
+const logAs = (level) => (/** @type {object} */ fields, /** @type {string} */ message) =>
+  say("log", { level, message, fields });
+const logger = { debug: logAs("debug"), info: logAs("info"), warn: logAs("warn"), error: logAs("error") };
+
+async function makeLock() {
+  const { lock } = scenario;
+  switch (lock.kind) {
+    case "none":
+      return false;
+    case "default":
+      return undefined;
+    case "file":
+      return fileLock({ directory: lock.directory });
+    case "postgres": {
+      const { postgresLock } = await import("grammy-safe-polling/postgres");
+      return postgresLock(lock.options);
+    }
+    case "redis": {
+      const { redisLock } = await import("grammy-safe-polling/redis");
+      return redisLock(lock.options);
+    }
+  }
+}
+
+/** @param {Bot} bot */
+function addHandlers(bot) {
+  const { handlerMs = 0, blockMs = 0, throws = false, catches = true } = scenario;
+  bot.on("message:text", async (ctx) => {
+    say("handling", { text: ctx.message.text, updateId: ctx.update.update_id });
+    if (blockMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs);
+    if (handlerMs > 0) await sleep(handlerMs);
+    if (throws) throw new Error(`handler failed, told with ${bot.token}`);
+    await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
+    say("handled", { text: ctx.message.text, updateId: ctx.update.update_id });
+  });
+  if (catches) bot.catch((error) => say("caught", { message: String(error.message).slice(0, 40) }));
+}
+
+/** @param {Bot} bot @param {Awaited<ReturnType<typeof makeLock>>} lock @param {number} index */
+function start(bot, lock, index) {
+  const { options = {}, logs = true } = scenario;
+  const given = { ...(lock === undefined ? {} : { lock }), ...(logs ? { logger } : {}), ...options };
+  const polling = safeStartPolling(bot, given);
+  const say_ = (/** @type {string} */ event, /** @type {object} */ fields) =>
+    say(event, { bot: index, ...fields });
+  polling.on("state", ({ state }) => say_("state", { state }));
+  polling.on("acquired", ({ lease }) => say_("acquired", { token: lease.token }));
+  polling.on("lost", ({ reason }) => say_("lost", { reason }));
+  polling.on("released", ({ lease }) => say_("released", { token: lease.token }));
+  polling.on("standby", ({ holder }) => say_("standby", { holder: holder.instance }));
+  polling.on("conflict", ({ kind }) => say_("conflict", { kind }));
+  polling.on("retry", (retry) => say_("retry", retry));
+  polling.on("handlerError", ({ error, updateId }) =>
+    say_("handlerError", { message: error.message, updateId }),
+  );
+  return polling;
+}
+
+const tokens = scenario.tokens;
+const bots = tokens.map((token) => {
+  const bot = new Bot(token, { client: { apiRoot: scenario.apiRoot } });
+  if (scenario.plugins) bot.api.config.use(autoRetry(), apiThrottler());
+  addHandlers(bot);
+  return bot;
+});
+const lock = await makeLock();
+
+if (scenario.appListens) {
+  process.once("SIGTERM", async () => {
+    say("app got SIGTERM");
+    await sleep(scenario.appCleanupMs ?? 0);
+    say("app is done");
+  });
+}
+const handles = bots.map((bot, index) => start(bot, lock, index));
+say("ready", { pid: process.pid });
+
+process.on("message", async (/** @type {{ command: string }} */ { command }) => {
+  if (command === "stop") await Promise.all(handles.map((handle) => handle.stop()));
+  if (command === "resign") await Promise.all(handles.map((handle) => handle.resign()));
+  if (command === "health") say("health", { report: handles[0]?.health() });
+  say(`${command} done`);
+});
+// The parent's channel must not keep a stopped bot alive: that it ends by itself is what is tested.
+process.channel?.unref();
+
+const watch = scenario.watch ?? "done";
+if (watch === "started") {
+  await Promise.all(
+    handles.map((handle) =>
+      handle.started().then(
+        () => say("started"),
+        (error) => say("started rejected", { code: error.code }),
+      ),
+    ),
+  );
+}
+if (watch === "done") {
+  await Promise.all(
+    handles.map((handle) =>
+      handle.done.then(
+        () => say("done"),
+        (error) => {
+          say("done rejected", { code: error.code, message: error.message });
+          process.exitCode = 1;
+        },
+      ),
+    ),
+  );
+  await sleep(scenario.cleanupMs ?? 0);
+  say("after done");
+}
+if (scenario.keepAlive) setInterval(() => {}, 1_000);

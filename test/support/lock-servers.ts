@@ -1,0 +1,63 @@
+import type { LockChoice } from "./bot-fleet.js";
+import { startPostgres } from "./postgres-server.js";
+import { startRedis } from "./redis-server.js";
+import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
+
+/** A real lock server, with everything that process tests do to one. */
+export interface LockServer {
+  readonly name: "postgres" | "redis";
+  /** How an instance reaches it; through a proxy, where one is given. */
+  choice(options?: { readonly leaseMs?: number; readonly through?: TcpProxy }): LockChoice;
+  /** A proxy in front of it. */
+  proxy(): Promise<TcpProxy>;
+  freeze(): Promise<void> | void;
+  thaw(): void;
+  /** SIGKILL, and a start that keeps what was on disk. */
+  restart(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export async function startLockServer(name: "postgres" | "redis"): Promise<LockServer> {
+  return name === "postgres" ? postgresServer() : redisServer();
+}
+
+async function postgresServer(): Promise<LockServer> {
+  const server = await startPostgres();
+  return {
+    name: "postgres",
+    choice: ({ leaseMs, through } = {}) => ({
+      kind: "postgres",
+      options: { connectionString: server.url(through?.port), ...(leaseMs ? { leaseMs } : {}) },
+    }),
+    proxy: () => startTcpProxy(server),
+    freeze: () => server.freeze(),
+    thaw: () => server.thaw(),
+    async restart() {
+      await server.kill();
+      await server.start();
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+async function redisServer(): Promise<LockServer> {
+  const server = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+  return {
+    name: "redis",
+    choice: ({ leaseMs, through } = {}) => ({
+      kind: "redis",
+      options: {
+        url: through ? `redis://127.0.0.1:${through.port}` : server.url,
+        ...(leaseMs ? { leaseMs } : {}),
+      },
+    }),
+    proxy: () => startTcpProxy(server),
+    freeze: () => server.freeze(),
+    thaw: () => server.thaw(),
+    async restart() {
+      await server.kill();
+      await server.start();
+    },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}

@@ -1,0 +1,127 @@
+import { Bot } from "grammy";
+import { describe, expect, it } from "vitest";
+import { memoryLock } from "../../src/lock/memory.js";
+import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
+import { asTelegramBot } from "../../src/polling/telegram-bot.js";
+
+const token = `123456:${"x".repeat(35)}`;
+const bot = asTelegramBot(new Bot(token));
+const resolve = (options: unknown) => resolveOptions(bot, options as SafePollingOptions);
+
+describe("defaults", () => {
+  it("are those of the documentation", () => {
+    expect(resolve({})).toMatchObject({
+      lock: undefined,
+      key: "123456",
+      backoff: { delaysMs: [5_000, 10_000, 15_000, 20_000], jitter: 0.1, isEndless: false },
+      onExhausted: "fail",
+      startDelayMs: undefined,
+      webhook: "delete",
+      concurrency: 1,
+      polling: { timeoutSeconds: 30, limit: 100, allowedUpdates: undefined },
+      drainTimeoutMs: 4_000,
+      signals: ["SIGTERM", "SIGINT"],
+    });
+  });
+
+  it("keep bots of Telegram's test environment apart", () => {
+    const testBot = new Bot(token, { client: { environment: "test" } });
+
+    expect(resolveOptions(asTelegramBot(testBot), {}).key).toBe("123456:test");
+  });
+
+  it("take an array as backoff for its delays", () => {
+    expect(resolve({ backoff: [1, 2] })).toMatchObject({
+      backoff: { delaysMs: [1, 2], jitter: 0.1 },
+      onExhausted: "fail",
+    });
+  });
+});
+
+describe("a bad option is named, with what was expected and what came:", () => {
+  const cases: [given: object, message: string][] = [
+    [{ lok: memoryLock() }, "`options` has no option `lok`. Did you mean `lock`?"],
+    [
+      { lock: undefined },
+      "Expected `lock` to be a lock backend such as fileLock(), or false, got undefined.",
+    ],
+    [{ lock: "file" }, 'Expected `lock` to be a lock backend such as fileLock(), or false, got "file".'],
+    [{ key: "" }, 'Expected `key` to be a non-empty string, got "".'],
+    [{ key: "x\0y" }, "Expected `key` to be free of NUL characters"],
+    [{ key: "k".repeat(201) }, "Expected `key` to be at most 200 characters long"],
+    [{ backoff: { delays: [1] } }, "`backoff` has no option `delays`. Did you mean `delaysMs`?"],
+    [{ backoff: [-1] }, "Expected `backoff.delaysMs[0]` to be a number from 0 to 2147483647, got -1."],
+    [
+      { backoff: { delaysMs: "5000" } },
+      'Expected `backoff.delaysMs` to be an array of milliseconds, got "5000".',
+    ],
+    [{ backoff: { jitter: 2 } }, "Expected `backoff.jitter` to be a number from 0 to 1, got 2."],
+    [
+      { backoff: { onExhausted: "die" } },
+      'Expected `backoff.onExhausted` to be "fail" or "exit" or "repeat", got "die".',
+    ],
+    [
+      { backoff: { delaysMs: [], onExhausted: "repeat" } },
+      "Expected `backoff.delaysMs` to be a non-empty array",
+    ],
+    [{ startDelayMs: "10s" }, 'Expected `startDelayMs` to be a number from 0 to 2147483647, got "10s".'],
+    [{ webhook: "keep" }, 'Expected `webhook` to be "delete" or "fail", got "keep".'],
+    [{ concurrency: 0 }, "Expected `concurrency` to be a whole number >= 1, got 0."],
+    [{ concurrency: 1.5 }, "Expected `concurrency` to be a whole number >= 1, got 1.5."],
+    [
+      { polling: { timeoutSeconds: 51 } },
+      "Expected `polling.timeoutSeconds` to be a whole number from 1 to 50, got 51.",
+    ],
+    [{ polling: { limit: 0 } }, "Expected `polling.limit` to be a whole number from 1 to 100, got 0."],
+    [
+      { polling: { allowedUpdates: "message" } },
+      "Expected `polling.allowedUpdates` to be an array of strings",
+    ],
+    [{ polling: { timeout: 1 } }, "`polling` has no option `timeout`."],
+    [{ beforePolling: {} }, "Expected `beforePolling` to be a function, got an object."],
+    [
+      { drainTimeoutMs: Number.NaN },
+      "Expected `drainTimeoutMs` to be a number from 0 to 2147483647, got NaN.",
+    ],
+    [{ signals: "SIGTERM" }, "Expected `signals` to be an array of signal names"],
+    [{ signals: ["SIGKILL"] }, "Expected `signals` to be without SIGKILL and SIGSTOP"],
+    [{ signal: {} }, "Expected `signal` to be an AbortSignal, got an object."],
+    [{ instance: 7 }, "Expected `instance` to be a non-empty string, got 7."],
+    [{ logger: {} }, "Expected `logger` to be a pino-shaped logger"],
+  ];
+  for (const [given, message] of cases) {
+    it(message, () => {
+      expect(() => resolve(given)).toThrow(expect.objectContaining({ code: "ERR_INVALID_OPTION" }));
+      expect(() => resolve(given)).toThrow(message);
+    });
+  }
+
+  it("a key that contains the token, which is not printed", () => {
+    expect(() => resolve({ key: `bot ${token}` })).toThrow(
+      "Expected `key` to be something other than the token",
+    );
+    expect(() => resolve({ key: `bot ${token}` })).not.toThrow(token);
+  });
+
+  it("options that are no object", () => {
+    expect(() => resolve(null)).toThrow("Expected `options` to be an object of options, got null.");
+    expect(() => resolve([])).toThrow("Expected `options` to be an object of options, got an array.");
+  });
+
+  it("a bot that is none", () => {
+    expect(() => resolveOptions({} as never, {})).toThrow(
+      "Expected `bot` to be a grammY Bot, got an object.",
+    );
+    expect(() => resolveOptions(undefined as never, {})).toThrow(
+      "Expected `bot` to be a grammY Bot, got undefined.",
+    );
+  });
+
+  it("a poll timeout that the bot's own client would cut", () => {
+    const impatient = asTelegramBot(new Bot(token, { client: { timeoutSeconds: 20 } }));
+
+    expect(() => resolveOptions(impatient, {})).toThrow(
+      /polling\.timeoutSeconds.*client\.timeoutSeconds \(20\)/,
+    );
+  });
+});

@@ -1,0 +1,240 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { exponentialDelayMs, withJitter } from "../../src/backoff/exponential.js";
+import { elapsedMs } from "../../src/clock.js";
+import { forgottenWaitMs } from "../../src/lock/key-history.js";
+import { isTrusted, leaseTiming } from "../../src/lock/trust-window.js";
+import { RoundTrip } from "../../src/polling/round-trip.js";
+import { classifyFailure } from "../../src/polling/telegram-failure.js";
+import { confirmOffset, UpdateLedger } from "../../src/polling/update-ledger.js";
+import { VirtualTime } from "../support/virtual-time.js";
+
+const ms = fc.integer({ min: 0, max: 10_000_000 });
+const share = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
+
+describe("backoff", () => {
+  it("grows, stays within a quarter of its cap, and is never negative", () => {
+    const backoff = { firstMs: 100, capMs: 10_000 };
+    fc.assert(
+      fc.property(fc.nat(100_000), share, (retry, random) => {
+        const delay = exponentialDelayMs(backoff, retry, () => random);
+        expect(delay).toBeGreaterThanOrEqual(75);
+        expect(delay).toBeLessThanOrEqual(12_500);
+        expect(exponentialDelayMs(backoff, retry + 1, () => 0.5)).toBeGreaterThanOrEqual(
+          exponentialDelayMs(backoff, retry, () => 0.5),
+        );
+      }),
+    );
+  });
+
+  it("jitter moves a delay by no more than its share", () => {
+    fc.assert(
+      fc.property(ms, share, share, (delay, portion, random) => {
+        expect(Math.abs(withJitter(delay, portion, () => random) - delay)).toBeLessThanOrEqual(
+          delay * portion + 1e-6,
+        );
+      }),
+    );
+  });
+});
+
+describe("the trust window", () => {
+  it("ends before the lease can end on the server, whatever either clock does", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2_000, max: 120_000 }),
+        ms,
+        ms,
+        fc.integer(),
+        (leaseMs, sent, passed, wallStep) => {
+          const timing = leaseTiming(leaseMs);
+          const from = { monotonicMs: sent, wallMs: 0 };
+          const now = { monotonicMs: sent + passed, wallMs: passed + wallStep };
+
+          if (isTrusted(timing, from, now)) expect(passed).toBeLessThan(leaseMs);
+          if (elapsedMs(from, now) >= timing.trustMs) expect(isTrusted(timing, from, now)).toBe(false);
+        },
+      ),
+    );
+  });
+
+  it("leaves room for two beats that fail", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2_000, max: 120_000 }), (leaseMs) => {
+        const { beatEveryMs, deadlineMs, trustMs } = leaseTiming(leaseMs);
+        expect(2 * beatEveryMs + deadlineMs).toBeLessThanOrEqual(trustMs + 1e-6);
+      }),
+    );
+  });
+});
+
+describe("a forgotten key", () => {
+  const at = (monotonicMs: number) => ({ monotonicMs, wallMs: monotonicMs });
+  const connection = {
+    owner: "a:2",
+    connectedAt: at(0),
+    memoryAgeMs: 1e9,
+    recordsReleases: true,
+    leaseMs: 10_000,
+  };
+
+  it("is left alone for one lease from the last sight of its holder", () => {
+    fc.assert(
+      fc.property(ms, (passed) => {
+        const history = { otherHolder: { seen: at(0), owner: "a:2", leaseMs: 10_000 } };
+        expect(forgottenWaitMs(history, connection, at(passed))).toBe(Math.max(0, 10_000 - passed));
+      }),
+    );
+  });
+
+  it("on an unbroken connection to a server without records is free", () => {
+    const history = { otherHolder: { seen: at(0), owner: "a:2", leaseMs: 10_000 } };
+
+    expect(forgottenWaitMs(history, { ...connection, recordsReleases: false }, at(1))).toBe(0);
+    expect(forgottenWaitMs(history, { ...connection, recordsReleases: false, owner: "a:3" }, at(1))).toBe(
+      9_999,
+    );
+  });
+
+  it("is left alone for one lease from the birth of the server's memory", () => {
+    expect(forgottenWaitMs({}, { ...connection, memoryAgeMs: 3_000 }, at(2_000))).toBe(5_000);
+    expect(forgottenWaitMs({}, { ...connection, memoryAgeMs: undefined }, at(0))).toBe(0);
+  });
+
+  it("goes back to its last holder at once, but only within a lease of losing it", () => {
+    const history = { ownLoss: { at: at(0), formerOwner: "a:1" } };
+    const young = { ...connection, memoryAgeMs: 0, connectedAt: at(5_000) };
+
+    expect(forgottenWaitMs(history, young, at(9_999))).toBe(0);
+    expect(forgottenWaitMs(history, young, at(10_001))).toBe(10_000 - 5_001);
+  });
+});
+
+describe("the offset to confirm", () => {
+  it("is never past an unfinished update, and past everything that is done below it", () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.integer({ min: 1, max: 1_000 })),
+        fc.integer({ min: 1_001, max: 2_000 }),
+        (ids, next) => {
+          const offset = confirmOffset(ids, next);
+          expect(ids.every((id) => id >= offset)).toBe(true);
+          expect(ids.length === 0 ? offset === next : ids.includes(offset)).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it("follows the book of updates, in whatever order handlers end", () => {
+    const order = fc
+      .integer({ min: 1, max: 30 })
+      .chain((count) => fc.tuple(fc.constant(count), fc.shuffledSubarray([...Array(count).keys()])));
+    fc.assert(
+      fc.property(order, ([count, finishing]) => {
+        const ledger = new UpdateLedger(new VirtualTime().clock());
+        const updates = Array.from({ length: count }, (_, index) => ({ update_id: 100 + index }));
+        expect(ledger.fetched(updates as never).length).toBe(count);
+        for (const { update_id } of updates) ledger.started(update_id);
+        for (const index of finishing) ledger.finished(100 + index);
+
+        const unfinished = updates
+          .map(({ update_id }) => update_id)
+          .filter((id) => !finishing.includes(id - 100));
+        expect(ledger.confirmOffset).toBe(unfinished[0] ?? 100 + count);
+        expect(ledger.runningIds()).toEqual(unfinished);
+        // The next lease begins there, and what is done or running is not handled a second time.
+        ledger.beginLease();
+        expect(ledger.nextOffset).toBe(unfinished[0] ?? 100 + count);
+        expect(
+          ledger.fetched(updates.filter(({ update_id }) => update_id >= ledger.nextOffset) as never),
+        ).toEqual([]);
+      }),
+    );
+  });
+
+  it("forgets updates that were never started: they come again", () => {
+    const ledger = new UpdateLedger(new VirtualTime().clock());
+    ledger.fetched([{ update_id: 1 }, { update_id: 2 }, { update_id: 3 }] as never);
+    ledger.started(1);
+    ledger.finished(1);
+
+    ledger.beginLease();
+
+    expect(ledger.nextOffset).toBe(2);
+    expect(ledger.fetched([{ update_id: 2 }, { update_id: 3 }] as never).length).toBe(2);
+  });
+
+  it("is not kept for longer than a day, since ids may start anew", () => {
+    const time = new VirtualTime();
+    const ledger = new UpdateLedger(time.clock());
+    ledger.fetched([{ update_id: 1 }] as never);
+    ledger.started(1);
+    ledger.finished(1);
+    time.freeze(24 * 60 * 60 * 1000 + 1);
+
+    ledger.beginLease();
+
+    expect(ledger.nextOffset).toBe(0);
+  });
+});
+
+describe("a failed call", () => {
+  const error = (error_code: number, description = "", parameters = {}) => ({
+    error_code,
+    description,
+    parameters,
+  });
+
+  it("is classified by its code and, for 409, its text", () => {
+    const other =
+      "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
+    const active =
+      "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first";
+    expect(classifyFailure(error(409, other))).toEqual({ kind: "conflict", conflict: "other-poller" });
+    expect(classifyFailure(error(409, active))).toEqual({ kind: "conflict", conflict: "webhook-active" });
+    expect(classifyFailure(error(409, "Conflict: terminated by setWebhook request"))).toEqual({
+      kind: "conflict",
+      conflict: "webhook-set",
+    });
+    expect(classifyFailure(error(409, "Conflict: terminated by other long poll or webhook"))).toEqual({
+      kind: "conflict",
+      conflict: "other-poller",
+    });
+    expect(classifyFailure(error(429, "", { retry_after: 7 }))).toEqual({
+      kind: "flood",
+      retryAfterMs: 7_000,
+    });
+    expect(classifyFailure(error(429))).toEqual({ kind: "flood", retryAfterMs: 3_000 });
+    expect(classifyFailure(error(401))).toEqual({ kind: "unauthorized" });
+    expect(classifyFailure(error(404))).toEqual({ kind: "unauthorized" });
+  });
+
+  it("always has a kind, whatever is thrown", () => {
+    fc.assert(
+      fc.property(fc.anything(), (thrown) => {
+        expect(classifyFailure(thrown).kind).toBeTypeOf("string");
+      }),
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 400, max: 599 }), fc.string(), (code, text) => {
+        const { kind } = classifyFailure(error(code, text));
+        if (code === 409) expect(kind).toBe("conflict");
+        else if (code >= 500) expect(kind).toBe("server");
+        else if (![401, 404, 429].includes(code)) expect(kind).toBe("refused");
+      }),
+    );
+  });
+});
+
+describe("the round trip", () => {
+  it("is 250 ms while unknown, at least 1, at most 500", () => {
+    const roundTrip = new RoundTrip();
+    expect(roundTrip.ms).toBe(250);
+    roundTrip.measured(0.2);
+    expect(roundTrip.ms).toBe(1);
+    roundTrip.measured(40);
+    expect(roundTrip.ms).toBe(40);
+    roundTrip.measured(9_000);
+    expect(roundTrip.ms).toBe(500);
+  });
+});

@@ -1,0 +1,85 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isSafePollingError, SafePollingError } from "../../src/errors.js";
+import { describeError, redact, redactText } from "../../src/redact.js";
+
+const token = `123456789:${"AbC_-9".repeat(6)}`;
+
+describe("redaction", () => {
+  it("replaces the token in URLs and on its own, and passwords in connection strings", () => {
+    expect(redactText(`GET https://api.telegram.org/bot${token}/getMe`)).toBe(
+      "GET https://api.telegram.org/bot<token>/getMe",
+    );
+    expect(redactText(`token is ${token}.`)).toBe("token is <token>.");
+    expect(redactText("postgres://me:s3cret@db:5432/x")).toBe("postgres://me:<password>@db:5432/x");
+    expect(redactText("rediss://:s3cret@host")).toBe("rediss://:<password>@host");
+  });
+
+  it("leaves no token in a text, wherever it stands", () => {
+    fc.assert(
+      fc.property(fc.string(), fc.string(), (before, after) => {
+        expect(redactText(`${before} ${token} ${after}`)).not.toContain(token);
+        expect(redactText(`${before}/bot${token}/${after}`)).not.toContain(token.split(":")[1]);
+      }),
+    );
+  });
+
+  it("copies an error with its nested ones, and nothing else of them", () => {
+    const inner = Object.assign(new Error(`request to /bot${token}/getMe failed`), {
+      code: "ECONNREFUSED",
+      ctx: { token },
+    });
+    const outer = Object.assign(new Error("Network request failed"), {
+      error: inner,
+      ctx: { api: { token } },
+    });
+
+    const copy = redact(outer) as Error & { error: Error & { code: string } };
+
+    expect(copy).toMatchObject({ message: "Network request failed" });
+    expect(copy.error).toMatchObject({
+      message: "request to /bot<token>/getMe failed",
+      code: "ECONNREFUSED",
+    });
+    expect(JSON.stringify([copy, copy.error, copy.stack, copy.error.stack])).not.toContain(token);
+    expect(Object.keys(copy)).not.toContain("ctx");
+  });
+
+  it("survives errors that contain themselves", () => {
+    const error = Object.assign(new Error("loop"), { cause: undefined as unknown });
+    error.cause = error;
+
+    expect(redact(error)).toMatchObject({ message: "loop" });
+  });
+
+  it("describes anything that can be thrown in one line", () => {
+    expect(describeError(new Error("plain"))).toBe("plain");
+    expect(describeError(`text ${token}`)).toBe("text <token>");
+    expect(describeError(undefined)).toBe("undefined");
+    expect(describeError(Object.assign(new Error(""), { code: "ECONNRESET" }))).toBe("ECONNRESET");
+    expect(describeError(Object.assign(new Error("outer"), { error: new Error("inner") }))).toBe(
+      "outer (inner)",
+    );
+  });
+});
+
+describe("SafePollingError", () => {
+  it("is known by its brand and code, not by its class", () => {
+    const error = new SafePollingError("ERR_CONFLICT", "message");
+
+    expect(isSafePollingError(error)).toBe(true);
+    expect(isSafePollingError(error, "ERR_CONFLICT")).toBe(true);
+    expect(isSafePollingError(error, "ERR_TELEGRAM")).toBe(false);
+    expect(isSafePollingError(new Error("message"))).toBe(false);
+    expect(isSafePollingError(undefined)).toBe(false);
+  });
+
+  it("keeps a redacted copy of its cause", () => {
+    const cause = new Error(`/bot${token}/x`);
+
+    const error = new SafePollingError("ERR_TELEGRAM", "message", { cause });
+
+    expect(error.cause).not.toBe(cause);
+    expect(error.cause).toMatchObject({ message: "/bot<token>/x" });
+  });
+});
