@@ -98,7 +98,10 @@ export type Claim =
       readonly granted: false;
       /** Held by another (left out: free, but forgotten, and the request may not take it). */
       readonly holder?: Holder;
-      /** When the holder's lease ends unless it is renewed, in milliseconds from now. */
+      /**
+       * In milliseconds from now: when the holder's lease ends unless it is renewed; for a forgotten key, how long
+       * it must be left alone at least.
+       */
       readonly retryInMs?: number;
     };
 

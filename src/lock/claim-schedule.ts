@@ -34,11 +34,11 @@ export class ClaimSchedule {
   }
 
   /** A claim was answered: the next one is due at the poll, or after the given wait if that is sooner. */
-  answered(retryInMs: number | undefined): void {
+  answered(retryInMs = Number.POSITIVE_INFINITY): void {
     const now = this.#now();
     this.#pollAt = now + withJitter(this.#pollMs, 0.2, this.#random);
     // One millisecond more than the server said: a timer may fire up to one too early.
-    this.#wakeAt = retryInMs === undefined ? undefined : now + Math.max(0, retryInMs) + 1;
+    this.#wakeAt = Number.isFinite(retryInMs) ? now + Math.max(0, retryInMs) + 1 : undefined;
     this.#arm();
   }
 

@@ -6,8 +6,10 @@ const predecessorMs = 5_000;
 
 /** What this process remembers of one key across its connections. */
 export interface KeyHistory {
-  /** When another holder was last seen, on which of our connections, and its lease length. */
+  /** Another holder that was seen: when last, on which of our connections, and its lease length. */
   readonly otherHolder?: { readonly seen: Moment; readonly owner: string; readonly leaseMs: number };
+  /** When the key was first found free without a release on record, since another holder was seen. */
+  readonly foundForgotten?: Moment;
   /** Our own holding that ended with a lost connection instead of a release. */
   readonly ownLoss?: { readonly at: Moment; readonly formerOwner: string };
 }
@@ -25,7 +27,8 @@ export interface ConnectionFacts {
 /**
  * How long a key that is free without a release on record must still be left alone, in milliseconds; 0: take it.
  * The server may have forgotten a holder that still trusts its own clock. Only its last holder may take it at
- * once; everyone else waits one lease from the latest of: last holder seen, server start, birth of our data.
+ * once; everyone else waits one lease from the latest of: server start, birth of our data, and the moment when a
+ * key that another was seen to hold was found forgotten (until then its holder may have renewed its lease).
  * On an unbroken connection to a server that keeps no records a free key is free.
  */
 export function forgottenWaitMs(history: KeyHistory, connection: ConnectionFacts, now: Moment): number {
@@ -36,9 +39,9 @@ export function forgottenWaitMs(history: KeyHistory, connection: ConnectionFacts
     const memoryAgeMs = connection.memoryAgeMs + elapsedMs(connection.connectedAt, now);
     waits.push(leaseMs - memoryAgeMs);
   }
-  const { otherHolder } = history;
+  const { otherHolder, foundForgotten } = history;
   if (otherHolder && (connection.recordsReleases || otherHolder.owner !== connection.owner)) {
-    waits.push(otherHolder.leaseMs - elapsedMs(otherHolder.seen, now));
+    waits.push(otherHolder.leaseMs - (foundForgotten ? elapsedMs(foundForgotten, now) : 0));
   }
   return Math.max(...waits);
 }
@@ -64,6 +67,13 @@ export class KeyHistories {
   /** Another holder was seen, on our connection `owner`. */
   sawOther(key: string, seen: Moment, owner: string, leaseMs: number | undefined): void {
     this.#byKey.set(key, { otherHolder: { seen, owner, leaseMs: leaseMs ?? defaultLeaseMs } });
+  }
+
+  /** The key was found free without a release on record. */
+  foundForgotten(key: string, at: Moment): void {
+    const history = this.of(key);
+    if (history.otherHolder && !history.foundForgotten)
+      this.#byKey.set(key, { ...history, foundForgotten: at });
   }
 
   /** Our own lease ended without a release. */

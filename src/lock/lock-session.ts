@@ -185,7 +185,7 @@ export class LockSession {
     // Not what we hold already, not what is still to be given back.
     const isFree = (key: string) => !link.keeper.held.has(key) && !link.keeper.isUnconfirmed(key);
     const keys = this.#candidates.claimableKeys().filter(isFree);
-    if (keys.length === 0 && paused.length === 0) return this.#schedule.answered(undefined);
+    if (keys.length === 0 && paused.length === 0) return this.#schedule.answered();
     const done = this.#claim(link, keys, paused).finally(() => {
       link.claiming = undefined;
       if (!link.claimAgain) return;
@@ -200,7 +200,7 @@ export class LockSession {
     const sent = clock.now();
     try {
       await this.#lookForSuccessors(link, paused);
-      if (keys.length === 0) return this.#schedule.answered(undefined);
+      if (keys.length === 0) return this.#schedule.answered();
       const requests = keys.map((key) => this.#request(link, key, sent));
       const call = link.connection.claim(requests);
       const answers = await withDeadline(clock, call, this.#timing.deadlineMs, "claim");
@@ -237,12 +237,12 @@ export class LockSession {
         if (!this.#grant(link, key, answer.token)) unwanted.push(key);
         return;
       }
+      const retryInMs = answer.retryInMs ?? Number.POSITIVE_INFINITY;
       if (answer.holder) this.#heldByOther(link, key, answer.holder, sent);
-      else retries.push(this.#forgotten(link, key));
-      if (answer.retryInMs !== undefined) retries.push(answer.retryInMs);
+      retries.push(answer.holder ? retryInMs : this.#forgotten(link, key, answer.retryInMs));
     });
-    if (this.#candidates.isWaiting())
-      this.#schedule.answered(retries.length > 0 ? Math.min(...retries) : undefined);
+    const soonestMs = retries.reduce((soonest, ms) => Math.min(soonest, ms), Number.POSITIVE_INFINITY);
+    if (this.#candidates.isWaiting()) this.#schedule.answered(soonestMs);
     else this.#schedule.stop();
     if (unwanted.length > 0) await link.keeper.release(unwanted);
   }
@@ -270,8 +270,10 @@ export class LockSession {
   }
 
   /** Free, but without a release on record: how long to leave it alone. */
-  #forgotten(link: Link, key: string): number {
-    const waitMs = forgottenWaitMs(this.#histories.of(key), link, this.#options.clock.now());
+  #forgotten(link: Link, key: string, retryInMs = 0): number {
+    const now = this.#options.clock.now();
+    this.#histories.foundForgotten(key, now);
+    const waitMs = Math.max(retryInMs, forgottenWaitMs(this.#histories.of(key), link, now));
     for (const entry of this.#candidates.waiting(key)) {
       if (entry.shownHolder === "forgotten") continue;
       entry.shownHolder = "forgotten";
@@ -297,7 +299,7 @@ export class LockSession {
     if (link.keeper.held.size === 0) return link.keeper.end("connection", error);
     this.#reportTrouble(error, `the ${this.#options.backend.name} lock did not answer a claim`);
     link.keeper.doubt(keys);
-    this.#schedule.answered(undefined);
+    this.#schedule.answered();
   }
 
   #keysLost(keys: readonly string[], reason: LossReason): void {

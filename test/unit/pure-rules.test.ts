@@ -78,11 +78,13 @@ describe("a forgotten key", () => {
     leaseMs: 10_000,
   };
 
-  it("is left alone for one lease from the last sight of its holder", () => {
+  it("that another was seen to hold is left alone for one lease from when it was found forgotten", () => {
+    const otherHolder = { seen: at(0), owner: "a:2", leaseMs: 10_000 };
     fc.assert(
-      fc.property(ms, (passed) => {
-        const history = { otherHolder: { seen: at(0), owner: "a:2", leaseMs: 10_000 } };
-        expect(forgottenWaitMs(history, connection, at(passed))).toBe(Math.max(0, 10_000 - passed));
+      fc.property(ms, ms, (found, passed) => {
+        expect(forgottenWaitMs({ otherHolder }, connection, at(found))).toBe(10_000);
+        const history = { otherHolder, foundForgotten: at(found) };
+        expect(forgottenWaitMs(history, connection, at(found + passed))).toBe(Math.max(0, 10_000 - passed));
       }),
     );
   });
@@ -92,7 +94,7 @@ describe("a forgotten key", () => {
 
     expect(forgottenWaitMs(history, { ...connection, recordsReleases: false }, at(1))).toBe(0);
     expect(forgottenWaitMs(history, { ...connection, recordsReleases: false, owner: "a:3" }, at(1))).toBe(
-      9_999,
+      10_000,
     );
   });
 
