@@ -11,6 +11,8 @@ export default defineConfig({
   },
   format: ["esm", "cjs"],
   target: "node20",
+  // Bun and Deno tell their built-ins by it, and so does size-limit.
+  removeNodeProtocol: false,
   // One shared chunk per format: the entries of one format see the same SafePollingError.
   splitting: true,
   sourcemap: true,

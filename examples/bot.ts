@@ -4,7 +4,8 @@
 //
 // LOCK=postgres with DATABASE_URL, or LOCK=redis with REDIS_URL, where instances run on several machines.
 import { Bot } from "grammy";
-import { fileLock, type LockBackend, safeStartPolling } from "grammy-safe-polling";
+import { type LockBackend, safeStartPolling } from "grammy-safe-polling";
+import { fileLock } from "grammy-safe-polling/file";
 
 const { BOT_TOKEN, API_ROOT, LOCK = "file", DATABASE_URL, REDIS_URL } = process.env;
 

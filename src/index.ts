@@ -10,7 +10,6 @@ export type {
   LockBackend,
   LockConnection,
 } from "./lock/backend.js";
-export { type FileLockOptions, fileLock } from "./lock/file.js";
 export type { LossReason } from "./lock/lease-keeper.js";
 export type { Logger } from "./logger.js";
 export type {

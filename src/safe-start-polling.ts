@@ -11,7 +11,7 @@ import {
 } from "./events.js";
 import type { HealthReport } from "./health/report.js";
 import type { LockBackend } from "./lock/backend.js";
-import { fileLock } from "./lock/file.js";
+import { defaultLock } from "./lock/default-lock.js";
 import { LockSession } from "./lock/lock-session.js";
 import type { Logger } from "./logger.js";
 import { resolveOptions, type SafePollingOptions } from "./options.js";
@@ -78,7 +78,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
   const { logger } = resolved;
   const facts = platformFacts();
   const instance = resolved.instance ?? facts.instance;
-  const lock = resolved.lock ?? defaultLock();
+  const lock = resolved.lock ?? sharedDefaultLock();
   const startDelayMs = resolved.startDelayMs ?? defaultStartDelayMs(lock, logger);
   const hub = new EventHub(logger);
   const session = new BotSession({
@@ -110,8 +110,8 @@ export function safeStartPolling<C extends Context, A extends Api>(
   if (resolved.signal?.aborted) void stop();
   resolved.signal?.addEventListener("abort", stop);
   setImmediate(() => {
-    const fields = { instance, key: resolved.key, lock: lock === false ? "none" : lock.name };
-    logger.info(fields, "starting");
+    const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
+    logger.info({ instance, key: resolved.key, ...where }, "starting");
     void session.run();
   });
   return makeHandle(session, hub);
@@ -150,9 +150,9 @@ function makeHandle(session: BotSession, hub: EventHub): SafePolling {
 }
 
 /** One file lock for every handle of the process that names no lock. */
-function defaultLock(): LockBackend {
+function sharedDefaultLock(): LockBackend {
   const registry = processRegistry();
-  registry.defaultLock ??= fileLock();
+  registry.defaultLock ??= defaultLock();
   return registry.defaultLock;
 }
 

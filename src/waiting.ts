@@ -17,8 +17,7 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** Thrown by the waits of this file; never leaves the library. */
-export class DeadlineError extends Error {
+class DeadlineError extends Error {
   constructor(what: string, deadlineMs: number) {
     super(`${what}: no answer within ${Math.round(deadlineMs)} ms`);
     this.name = "DeadlineError";

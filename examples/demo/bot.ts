@@ -1,7 +1,8 @@
 // One instance of the demo's bot. The demo starts it as a process of its own and ends it with signals.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bot } from "grammy";
-import { fileLock, safeStartPolling } from "grammy-safe-polling";
+import { safeStartPolling } from "grammy-safe-polling";
+import { fileLock } from "grammy-safe-polling/file";
 
 const { BOT_TOKEN = "", API_ROOT = "", LOCK_DIRECTORY = "", UNSAFE } = process.env;
 /** What a handler does before it answers: a database query, say. */

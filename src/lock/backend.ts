@@ -10,6 +10,8 @@ import type { Logger } from "../logger.js";
 export interface LockBackend {
   /** For logs and health: "file", "postgres", "redis", … */
   readonly name: string;
+  /** Where the lock is, for the first log line: a directory, a host. Nothing secret. */
+  readonly location?: string | undefined;
   /**
    * How long the server keeps a lease that is not renewed, in milliseconds.
    * Undefined: a lease lives exactly as long as the connection or the process, and cannot run out under its holder.

@@ -31,3 +31,12 @@ export function stateDirectory(sources: StateDirectorySources = {}): string {
 function absolute(path: string | undefined, rules: typeof posix): string | undefined {
   return path !== undefined && rules.isAbsolute(path) ? path : undefined;
 }
+
+/** `stateDirectory()`, or undefined where this user has no home. */
+export function stateDirectoryIfAny(): string | undefined {
+  try {
+    return stateDirectory();
+  } catch {
+    return undefined;
+  }
+}

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { autoRetry } from "@grammyjs/auto-retry";
 import { apiThrottler } from "@grammyjs/transformer-throttler";
 import { Bot } from "grammy";
-import { fileLock, safeStartPolling } from "grammy-safe-polling";
+import { safeStartPolling } from "grammy-safe-polling";
 
 /** @typedef {import("./bot-fleet.ts").Scenario} Scenario */
 
@@ -30,8 +30,10 @@ async function makeLock() {
       return false;
     case "default":
       return undefined;
-    case "file":
+    case "file": {
+      const { fileLock } = await import("grammy-safe-polling/file");
       return fileLock({ directory: lock.directory });
+    }
     case "postgres": {
       const { postgresLock } = await import("grammy-safe-polling/postgres");
       return postgresLock(lock.options);

@@ -1,0 +1,45 @@
+import { SafePollingError, type SafePollingErrorCode } from "../../errors.js";
+
+const waysOut =
+  "Name another directory with `fileLock({ directory })`, use the Redis or Postgres lock, or poll without one with `lock: false`.";
+
+/** An error of the file lock: what happened, `advice`, and the ways out. */
+export function fileLockError(
+  code: SafePollingErrorCode & `ERR_LOCK_${string}`,
+  whatHappened: string,
+  advice = "",
+  cause?: unknown,
+): SafePollingError {
+  return new SafePollingError(code, `${whatHappened}. ${advice && `${advice} `}${waysOut}`, { cause });
+}
+
+/** The `code` of a system error. */
+export function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}
+
+/** Errors that stay until a human does something. The last four: a file system, or a sandbox, without locks. */
+const lasting =
+  "EACCES EPERM EROFS ENOTDIR EEXIST EISDIR ENAMETOOLONG ENOLCK ENOSYS ENOTSUP EOPNOTSUPP EINVAL".split(" ");
+
+/**
+ * An error of the library for what only a human can help with, which codes in `more` are too; any other comes
+ * back as it is.
+ */
+export function explainFileError(error: unknown, path: string, ...more: readonly string[]): unknown {
+  const code = codeOf(error) ?? "";
+  if (code === "EMFILE" || code === "ENFILE") {
+    const advice = "Raise the limit (`ulimit -n`, systemd: LimitNOFILE=): every held key takes one.";
+    return fileLockError(
+      "ERR_LOCK_CONFIG",
+      `No file descriptor is left for ${path} (${code})`,
+      advice,
+      error,
+    );
+  }
+  if (code === "ELOOP") {
+    return fileLockError("ERR_LOCK_UNSAFE", `${path} is a symbolic link`, "Remove it.", error);
+  }
+  if (![...lasting, ...more].includes(code)) return error;
+  return fileLockError("ERR_LOCK_CONFIG", `Files cannot be locked in ${path} (${code})`, "", error);
+}

@@ -1,0 +1,104 @@
+import { readdirSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { connectQuietly, decodeWake, maxMessageLength, wakeSocketPath } from "./wake-socket.js";
+
+/** One descriptor each; the keys of further holders are found by the poll. */
+const maxConnections = 32;
+
+/** The waiter's end: connections to the processes that hold what this one waits for. */
+export interface WakeClients {
+  /** The holder with that wake socket has refused the key. Connects to it, once. */
+  watch(key: string, socketName: string): void;
+  close(): void;
+}
+
+export interface WakeClientsOptions {
+  readonly directory: string;
+  wantedKeys(): readonly string[];
+  /** Whether the holder record of `key` still names this socket. */
+  isHeldBy(key: string, socketName: string): boolean;
+  onWake(key?: string): void;
+}
+
+export function createWakeClients(options: WakeClientsOptions): WakeClients {
+  const { directory, wantedKeys, isHeldBy, onWake } = options;
+  const sockets = new Set<Socket>();
+  /** Every name that was ever connected to, with the keys refused until the holder said that it hears us. */
+  const refused = new Map<string, Set<string> | undefined>();
+
+  function onMessage(line: string, name: string): void {
+    const message = decodeWake(line);
+    if (message === "heard") {
+      // What was given back before the holder heard of us was announced without us.
+      if ([...(refused.get(name) ?? [])].some((key) => !isHeldBy(key, name))) onWake();
+      refused.set(name, undefined);
+    } else if (message?.length === 0) {
+      onWake();
+    } else if (message) {
+      const wanted = new Set(wantedKeys());
+      for (const key of message) if (wanted.has(key)) onWake(key);
+    }
+  }
+
+  function open(path: string, name: string): void {
+    let text = "";
+    const socket = connectQuietly(path, (error) => {
+      if (error.code === "ECONNREFUSED") removeDeadSocket(path);
+    });
+    sockets.add(socket);
+    socket.setEncoding("utf8").on("data", (chunk: string) => {
+      const lines = (text + chunk).split("\n");
+      text = lines.pop() ?? "";
+      for (const line of lines) onMessage(line, name);
+      if (text.length > maxMessageLength) socket.destroy();
+    });
+    // The holder died, closed, or could not be reached because it just had: its keys may be free.
+    socket.on("close", () => {
+      if (sockets.delete(socket)) onWake();
+    });
+  }
+
+  return {
+    watch(key, name) {
+      refused.get(name)?.add(key);
+      const path = wakeSocketPath(directory, name);
+      if (refused.has(name) || sockets.size >= maxConnections || path === undefined) return;
+      refused.set(name, new Set([key]));
+      open(path, name);
+    },
+    close() {
+      const ended = [...sockets];
+      sockets.clear();
+      for (const socket of ended) socket.destroy();
+    },
+  };
+}
+
+/** Removes the wake sockets that dead processes left behind. Never rejects. */
+export async function removeDeadSockets(directory: string): Promise<void> {
+  if (process.platform === "win32") return;
+  try {
+    for (const name of readdirSync(directory)) {
+      if (!/^[0-9a-f]{16}\.sock$/.test(name)) continue;
+      const path = join(directory, name);
+      await new Promise<void>((resolve) => {
+        const socket = connectQuietly(path, (error) => {
+          if (error.code === "ECONNREFUSED") removeDeadSocket(path);
+        });
+        socket.on("connect", () => socket.destroy()).on("close", () => resolve());
+      });
+    }
+  } catch {
+    // Leftovers harm nobody.
+  }
+}
+
+/** Safe: a `.sock` file gets its name when it listens, and no name is ever used again. */
+function removeDeadSocket(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Somebody else was faster, or the next process will be.
+  }
+}

@@ -1,0 +1,92 @@
+import { chmodSync, renameSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import type { Logger } from "../../logger.js";
+import { encodeWake, newSocketName, wakeSocketPath } from "./wake-socket.js";
+
+/** A waiter that lets more than this many bytes of hints pile up does not read them. */
+const maxBacklogBytes = 65_536;
+
+/** The holder's end: every waiter of this process's keys is connected to it. */
+export interface WakeServer {
+  /** For the holder record. Undefined: there is no socket, and waiters have only their poll. */
+  readonly name: string | undefined;
+  /** Tells every waiter that keys may be free. */
+  announce(keys: readonly string[]): void;
+  /** Ends every connection, which wakes the waiters too, and removes the socket. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Opens a wake socket in `directory`. Nothing depends on it: where that fails there is none. Never rejects. */
+export async function openWakeServer(directory: string, logger: Logger): Promise<WakeServer> {
+  const name = newSocketName();
+  const path = wakeSocketPath(directory, name);
+  if (path === undefined) {
+    logger.debug(
+      { directory },
+      "the path is too long for a wake socket: standbys find free keys by their poll",
+    );
+    return noServer;
+  }
+  const waiters = new Set<Socket>();
+  const server = createServer((waiter) => {
+    waiters.add(waiter);
+    // Nothing is expected from a waiter; what comes is read and dropped, for its end to be noticed.
+    waiter.unref().on("error", ignore).resume();
+    waiter.on("close", () => waiters.delete(waiter));
+    waiter.write(encodeWake("heard"));
+  }).unref();
+  try {
+    await listen(server, path);
+  } catch (error) {
+    logger.debug({ error: String(error) }, "no wake socket: standbys find free keys by their poll");
+    server.close(ignore);
+    return noServer;
+  }
+  return {
+    name,
+    announce(keys) {
+      const line = encodeWake(keys);
+      for (const waiter of waiters) {
+        waiter.write(line);
+        if (waiter.writableLength > maxBacklogBytes) waiter.destroy();
+      }
+    },
+    async close() {
+      for (const waiter of waiters) waiter.destroy();
+      await new Promise((resolve) => server.close(resolve));
+      try {
+        rmSync(path, { force: true });
+      } catch {
+        // The next process that opens this directory removes it.
+      }
+    },
+  };
+}
+
+const noServer: WakeServer = { name: undefined, announce() {}, async close() {} };
+
+/**
+ * Bound under another name and renamed when it listens: a `.sock` file that refuses connections is always dead.
+ * `exclusive`: in a cluster worker (pm2) the primary process would own the socket and accept for the worker.
+ */
+function listen(server: Server, path: string): Promise<void> {
+  const isPipe = process.platform === "win32";
+  const boundPath = isPipe ? path : path.replace(/\.sock$/, ".tmp");
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ path: boundPath, exclusive: true }, () => {
+      server.off("error", reject).on("error", ignore);
+      try {
+        if (!isPipe) {
+          chmodSync(boundPath, 0o600);
+          renameSync(boundPath, path);
+        }
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
+}
+
+function ignore(): void {}

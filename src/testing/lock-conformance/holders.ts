@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import type { Holder } from "../../lock/backend.js";
+import type { Checks } from "./options.js";
+import type { Peer } from "./peer.js";
+
+/** Every field is optional; what is there must be true. */
+function assertDescribes(holder: Holder | undefined, peer: Peer, token: number): void {
+  assert(holder, "a held key has a holder");
+  if (holder.owner !== undefined) assert.equal(holder.owner, peer.owner);
+  if (holder.token !== undefined) assert.equal(holder.token, token);
+  if (holder.since !== undefined) assert(Math.abs(Date.now() - holder.since) < 60_000, "since is now");
+  assert.equal(holder.revision, undefined, "the connection was opened without a revision");
+}
+
+export const holderChecks: Checks = {
+  "inspect shows the holder, and nobody where the key is free": async (bench) => {
+    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+    assert.equal(await b.inspect(bench.key()), undefined, "never held");
+
+    const token = await a.grant(bench.key());
+    assertDescribes(await b.inspect(bench.key()), a, token);
+    assertDescribes(await a.inspect(bench.key()), a, token);
+    assert.equal(await b.inspect(bench.key("other")), undefined, "another key");
+
+    await a.release(bench.key());
+    assert.equal(await b.inspect(bench.key()), undefined, "released");
+  },
+
+  "inspect shows the successor": async (bench) => {
+    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+    await a.grant(bench.key());
+    await a.release(bench.key());
+
+    const token = await b.grant(bench.key());
+
+    assertDescribes(await a.inspect(bench.key()), b, token);
+  },
+
+  "a refusal names the holder": async (bench) => {
+    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+
+    const token = await a.grant(bench.key());
+
+    assertDescribes(await b.refuse(bench.key()), a, token);
+    assertDescribes(await a.refuse(bench.key()), a, token);
+  },
+
+  "inspect takes nothing": async (bench) => {
+    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+
+    await b.inspect(bench.key());
+
+    await a.grant(bench.key());
+    await b.inspect(bench.key());
+    await a.holds(bench.key());
+    await b.holds();
+  },
+};
