@@ -16,7 +16,7 @@ export default defineConfig({
     // Process tests start the built package: dist is made once, before everything.
     globalSetup: ["test/support/build-once.ts"],
     // Process tests mostly wait for other processes: more of them at once than there are cores.
-    maxWorkers: 4,
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 30_000,
   },

@@ -67,7 +67,8 @@ export interface LockConnection {
   /**
    * Tries to take keys; never waits for a holder. Answers in the order of the requests. Starts or renews the
    * lease of this connection in the same atomic step, whether or not a key is granted. A key that this
-   * connection already holds is never granted again.
+   * connection already holds is never granted again. ERR_LOCK_CONFIG and ERR_LOCK_UNSAFE end polling when the
+   * first claim of the process rejects with them; later they are trouble like any other.
    */
   claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]>;
   /** Renews the lease and checks every key. `held`: what the session believes to hold. */
@@ -98,7 +99,7 @@ export type Claim =
     }
   | {
       readonly granted: false;
-      /** Held by another (left out: free, but forgotten, and the request may not take it). */
+      /** Held by another; `{}` where nothing is known of it. Left out: free, but forgotten. */
       readonly holder?: Holder;
       /**
        * In milliseconds from now: when the holder's lease ends unless it is renewed; for a forgotten key, how long

@@ -1,5 +1,5 @@
 import type { Clock, Moment } from "../clock.js";
-import { isSafePollingError } from "../errors.js";
+import { isSafePollingError, type SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { withDeadline } from "../waiting.js";
@@ -43,6 +43,7 @@ export class LockSession {
   readonly #schedule: ClaimSchedule;
   #link: Link | undefined;
   #everConnected = false;
+  #everAnswered = false;
   #inTrouble = false;
 
   constructor(options: LockSessionOptions) {
@@ -140,17 +141,17 @@ export class LockSession {
   }
 
   #connectFailed(error: unknown): void {
-    const isMistake =
-      isSafePollingError(error, "ERR_LOCK_CONFIG") || isSafePollingError(error, "ERR_LOCK_UNSAFE");
-    if (isMistake && !this.#everConnected) {
-      for (const entry of this.#candidates.all()) {
-        entry.phase = "idle";
-        entry.events.failed(error);
-      }
-      return;
-    }
+    if (!this.#everConnected && isLockMistake(error)) return this.#fail(error);
     this.#reportTrouble(error, `the ${this.#options.backend.name} lock cannot be reached; trying again`);
     this.#connector.connect();
+  }
+
+  /** Only a human can help. */
+  #fail(error: SafePollingError): void {
+    for (const entry of this.#candidates.all()) {
+      entry.phase = "idle";
+      entry.events.failed(error);
+    }
   }
 
   #linkEnded(link: Link, reason: LossReason | "closed", lost: readonly string[], error: unknown): void {
@@ -207,6 +208,7 @@ export class LockSession {
       // Under a lease that ended meanwhile nothing is granted: a late good answer revives nothing.
       if (!link.keeper.trusted()) return;
       link.keeper.renewed(sent);
+      this.#everAnswered = true;
       this.#connector.succeeded();
       this.#reportTrouble(undefined);
       await this.#takeAnswers(link, requests, answers, sent);
@@ -296,6 +298,7 @@ export class LockSession {
 
   /** The outcome is unknown. A connection that holds nothing is dropped; one that holds keys gives these back. */
   #claimFailed(link: Link, keys: readonly string[], error: unknown): void {
+    if (!this.#everAnswered && isLockMistake(error)) return this.#fail(error);
     if (link.keeper.held.size === 0) return link.keeper.end("connection", error);
     this.#reportTrouble(error, `the ${this.#options.backend.name} lock did not answer a claim`);
     link.keeper.doubt(keys);
@@ -325,4 +328,9 @@ export class LockSession {
     this.#inTrouble = error !== undefined;
     for (const entry of this.#candidates.all()) entry.events.trouble(error);
   }
+}
+
+/** A mistake of the configuration. It ends waiting only as long as the lock has never worked: later it is trouble. */
+function isLockMistake(error: unknown): error is SafePollingError {
+  return isSafePollingError(error, "ERR_LOCK_CONFIG") || isSafePollingError(error, "ERR_LOCK_UNSAFE");
 }

@@ -1,6 +1,5 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import { join } from "node:path";
 import { connectQuietly, decodeWake, maxMessageLength, wakeSocketPath } from "./wake-socket.js";
 
 /** One descriptor each; the keys of further holders are found by the poll. */
@@ -77,16 +76,16 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
 
 /** Removes the wake sockets that dead processes left behind. Never rejects. */
 export async function removeDeadSockets(directory: string): Promise<void> {
-  if (process.platform === "win32") return;
   try {
-    for (const name of readdirSync(directory)) {
-      if (!/^[0-9a-f]{16}\.sock$/.test(name)) continue;
-      const path = join(directory, name);
-      await new Promise<void>((resolve) => {
+    for (const file of readdirSync(directory)) {
+      const name = /^([0-9a-f]{16})\.sock$/.exec(file)?.[1];
+      const path = name && wakeSocketPath(directory, name);
+      if (!path) continue;
+      await new Promise((resolve) => {
         const socket = connectQuietly(path, (error) => {
           if (error.code === "ECONNREFUSED") removeDeadSocket(path);
         });
-        socket.on("connect", () => socket.destroy()).on("close", () => resolve());
+        socket.on("connect", () => socket.destroy()).on("close", resolve);
       });
     }
   } catch {

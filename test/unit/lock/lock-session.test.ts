@@ -471,6 +471,22 @@ describe("trouble", () => {
     expect(later.events.at(-1)).toMatch(/^granted/);
   });
 
+  it("that only a human can help ends waiting when the first claim meets it", async () => {
+    const backend = server.backend();
+    const refuse = async () => {
+      throw new SafePollingError("ERR_LOCK_UNSAFE", "not ours");
+    };
+    const candidate = startProcess("a", {
+      ...backend,
+      connect: async (context) => ({ ...(await backend.connect(context)), claim: refuse }),
+    }).enter();
+    candidate.want();
+
+    await time.advance(1);
+
+    expect(candidate.events).toEqual(["failed ERR_LOCK_UNSAFE"]);
+  });
+
   it("leaves no timer and no connection behind when the last handle leaves", async () => {
     const process = startProcess("a");
     const handles = ["k1", "k2"].map((key) => process.enter(key));

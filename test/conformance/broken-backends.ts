@@ -1,0 +1,226 @@
+import type {
+  BeatResult,
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  LockBackend,
+  LockConnection,
+} from "../../src/lock/backend.js";
+
+/** Some other way to do what a connection does, around the right one. */
+type Break = (right: LockConnection, context: ConnectContext) => Partial<LockConnection>;
+
+function broken(backend: LockBackend, breakIt: Break): LockBackend {
+  return {
+    ...backend,
+    async connect(context) {
+      const right = await backend.connect(context);
+      return {
+        ...(right.memoryAgeMs !== undefined && { memoryAgeMs: right.memoryAgeMs }),
+        claim: (requests) => right.claim(requests),
+        beat: (held) => right.beat(held),
+        release: (keys) => right.release(keys),
+        inspect: (key) => right.inspect(key),
+        close: () => right.close(),
+        ...breakIt(right, context),
+      };
+    },
+  };
+}
+
+/** Counts a grant up where it should refuse: Postgres' advisory locks are like that. */
+export function reentrant(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => {
+    const held = new Map<string, number>();
+    return {
+      async claim(requests) {
+        const claims = await right.claim(requests);
+        return requests.map(({ key }, index): Claim => {
+          const claim = claims[index] as Claim;
+          if (claim.granted) held.set(key, claim.token);
+          const token = held.get(key);
+          return token === undefined ? claim : { granted: true, token };
+        });
+      },
+    };
+  });
+}
+
+/** Right, but the answer to the claim after `lose()` is lost on its way. */
+export function withLostAnswers(backend: LockBackend): { backend: LockBackend; lose(): void } {
+  let losing = false;
+  return {
+    lose: () => {
+      losing = true;
+    },
+    backend: broken(backend, (right) => ({
+      async claim(requests) {
+        const claims = await right.claim(requests);
+        if (losing) {
+          losing = false;
+          throw new Error("no answer");
+        }
+        return claims;
+      },
+    })),
+  };
+}
+
+/** Does not count a key as granted before it has answered: a beat after a lost answer shows nothing. */
+export function ghostGrant(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => {
+    const answered = new Set<string>();
+    return {
+      async claim(requests) {
+        const claims = await right.claim(requests);
+        for (const [index, { key }] of requests.entries()) if (claims[index]?.granted) answered.add(key);
+        return claims;
+      },
+      async beat(held): Promise<BeatResult> {
+        const { lost, surplus } = await right.beat(held);
+        return { lost, surplus: surplus.filter((key) => answered.has(key)) };
+      },
+    };
+  });
+}
+
+/** Carries a claim out although its connection was closed meanwhile, for an owner that nobody is any more. */
+export function lateGrant(backend: LockBackend): LockBackend {
+  return broken(backend, (right, context) => ({
+    async claim(requests) {
+      await Promise.resolve();
+      return await right.claim(requests).catch(async () => {
+        const ghost = await backend.connect({ ...context, owner: `${context.owner} (ghost)` });
+        return await ghost.claim(requests);
+      });
+    },
+  }));
+}
+
+/** Renews without looking at the claims. */
+export function blindBeat(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => ({
+    beat: async (held) => ({ lost: [], surplus: (await right.beat(held)).surplus }),
+  }));
+}
+
+/** Finds what is lost, not what is too much. */
+export function surplusBlindBeat(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => ({
+    beat: async (held) => ({ lost: (await right.beat(held)).lost, surplus: [] }),
+  }));
+}
+
+/** Gives one token to two holders. */
+export function repeatingTokens(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => ({
+    claim: async (requests) =>
+      (await right.claim(requests)).map((claim) =>
+        claim.granted ? { granted: true, token: Math.ceil(claim.token / 2) } : claim,
+      ),
+  }));
+}
+
+/** Releases by key, whoever asks: a DEL without a look at the owner. */
+export function ownerlessRelease(backend: LockBackend): LockBackend {
+  const holders = new Map<string, LockConnection>();
+  return broken(backend, (right) => ({
+    async claim(requests) {
+      const claims = await right.claim(requests);
+      for (const [index, { key }] of requests.entries()) if (claims[index]?.granted) holders.set(key, right);
+      return claims;
+    },
+    async release(keys) {
+      for (const key of keys) await holders.get(key)?.release([key]);
+    },
+  }));
+}
+
+/** Never wakes anybody. */
+export function lostWake(backend: LockBackend): LockBackend {
+  return { ...backend, connect: (context) => backend.connect({ ...context, onWake() {} }) };
+}
+
+/** Wakes for every key of a batch by itself. */
+export function chattyWake(backend: LockBackend): LockBackend {
+  return {
+    ...backend,
+    connect: (context) =>
+      backend.connect({
+        ...context,
+        onWake() {
+          for (const key of context.wantedKeys()) context.onWake(key);
+        },
+      }),
+  };
+}
+
+/** Waits for the holder instead of saying no. */
+export function waitingClaim(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => {
+    let closed = false;
+    return {
+      async claim(requests) {
+        for (;;) {
+          const claims = await right.claim(requests);
+          if (closed || claims.every(({ granted }) => granted)) return claims;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      },
+      close: () => {
+        closed = true;
+        return right.close();
+      },
+    };
+  });
+}
+
+/** Answers in an order of its own. */
+export function shuffledAnswers(backend: LockBackend): LockBackend {
+  const byKey = (a: ClaimRequest, b: ClaimRequest) => (a.key < b.key ? -1 : 1);
+  return broken(backend, (right) => ({ claim: (requests) => right.claim([...requests].sort(byKey)) }));
+}
+
+/** Closes without giving anything up. */
+export function leakingClose(backend: LockBackend): LockBackend {
+  return broken(backend, () => ({ async close() {} }));
+}
+
+/** Takes two keys for one: a lossy key to name. */
+export function collidingKeys(backend: LockBackend): LockBackend {
+  const fold = (request: ClaimRequest): ClaimRequest => ({
+    ...request,
+    key: request.key.slice(0, 199).toLowerCase(),
+  });
+  return broken(backend, (right) => ({ claim: (requests) => right.claim(requests.map(fold)) }));
+}
+
+/** Grants a free key without a look at whether its holder was forgotten. */
+export function carefree(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => ({
+    claim: (requests) => right.claim(requests.map((request) => ({ ...request, mayTakeForgotten: true }))),
+  }));
+}
+
+/** Renews the lease with a beat only. `leaseEnds` is the server's own. */
+export function unrenewingClaim(backend: LockBackend, leaseEnds: Map<string, number>): LockBackend {
+  return broken(backend, (right, { owner }) => ({
+    async claim(requests) {
+      const end = leaseEnds.get(owner);
+      const claims = await right.claim(requests);
+      if (end !== undefined) leaseEnds.set(owner, end);
+      return claims;
+    },
+  }));
+}
+
+/** Lets nothing run out: a backend that tells `leaseMs` and does not enforce it. */
+export function eternalLease(backend: LockBackend, leaseEnds: Map<string, number>): LockBackend {
+  return broken(backend, (right, { owner }) => ({
+    async claim(requests) {
+      const claims = await right.claim(requests);
+      leaseEnds.set(owner, Number.POSITIVE_INFINITY);
+      return claims;
+    },
+  }));
+}

@@ -1,0 +1,167 @@
+import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { explainFileError } from "../../../src/lock/file/failures.js";
+import { refuseSharedFileSystem } from "../../../src/lock/file/file-system-guard.js";
+import { loadKernelLock } from "../../../src/lock/file/kernel-lock.js";
+import { prepareLockDirectory, tryOutLocks } from "../../../src/lock/file/lock-directory.js";
+import { openSession, startProcess, temporaryDirectory } from "../../support/file-lock-bench.js";
+
+const isRoot = process.getuid?.() === 0;
+/** "nobody" almost everywhere. */
+const otherUid = 65_534;
+
+const failsWith = (code: string, ...texts: string[]) =>
+  expect.objectContaining({
+    code,
+    message: expect.stringMatching(new RegExp(texts.map((text) => `(?=.*${text})`).join(""), "s")),
+  });
+
+describe("the lock directory", () => {
+  test("is made for its user alone, with what leads to it", async () => {
+    const directory = join(temporaryDirectory(), "state", "locks");
+
+    const { connection } = await openSession({ directory });
+    await connection.claim([{ key: "1", mayTakeForgotten: true }]);
+
+    expect(statSync(directory).mode & 0o777).toBe(0o700);
+    expect(statSync(join(directory, "..")).mode & 0o777).toBe(0o700);
+    for (const name of readdirSync(directory)) {
+      expect(statSync(join(directory, name)).mode & 0o777, name).toBe(0o600);
+    }
+  });
+
+  test("may be readable by others, as systemd makes it", async () => {
+    const directory = temporaryDirectory();
+    chmodSync(directory, 0o755);
+
+    await openSession({ directory });
+  });
+
+  test.each([0o777, 0o1777, 0o720])("is refused where others can write (mode %o)", async (mode) => {
+    const directory = temporaryDirectory();
+    chmodSync(directory, mode);
+
+    await expect(openSession({ directory })).rejects.toEqual(
+      failsWith("ERR_LOCK_UNSAFE", directory, mode.toString(8), "chmod 700", "fileLock\\({ directory }\\)"),
+    );
+  });
+
+  test("is refused where it is a symbolic link", async () => {
+    const [target, directory] = [temporaryDirectory(), join(temporaryDirectory(), "link")];
+    symlinkSync(target, directory);
+
+    await expect(openSession({ directory })).rejects.toEqual(failsWith("ERR_LOCK_UNSAFE", "symbolic link"));
+    expect(readdirSync(target)).toEqual([]);
+  });
+
+  test.runIf(isRoot)("may be a link that the system made for another user", () => {
+    const [target, directory] = [temporaryDirectory(), join(temporaryDirectory(), "link")];
+    symlinkSync(target, directory);
+    chownSync(target, otherUid, otherUid);
+
+    expect(() => prepareLockDirectory(directory, otherUid)).not.toThrow();
+  });
+
+  test.runIf(isRoot)("is refused where it belongs to another user", async () => {
+    const directory = temporaryDirectory();
+    chownSync(directory, otherUid, otherUid);
+
+    await expect(openSession({ directory })).rejects.toEqual(
+      failsWith("ERR_LOCK_UNSAFE", `user ${otherUid}`, "user 0", "fileLock\\({ directory }\\)"),
+    );
+  });
+
+  test("is refused where a file is in its place, or on the way to it", async () => {
+    const file = join(temporaryDirectory(), "file");
+    writeFileSync(file, "");
+
+    for (const directory of [file, join(file, "locks")]) {
+      await expect(openSession({ directory })).rejects.toEqual(
+        failsWith("ERR_LOCK_CONFIG", directory, "fileLock\\({ directory }\\)", "Redis", "lock: false"),
+      );
+    }
+  });
+
+  test("is refused where this user cannot write", async () => {
+    const directory = temporaryDirectory();
+    // A directory of root for somebody who is not, or our own without the right to write.
+    chmodSync(directory, isRoot ? 0o755 : 0o500);
+    const process = startProcess(directory, isRoot ? { uid: otherUid } : {});
+
+    await expect(process.next("connected")).rejects.toThrow(
+      /^ERR_LOCK_CONFIG: .*EACCES.*fileLock\({ directory }\).*lock: false/,
+    );
+  });
+
+  test("leaves no trace of the trial", () => {
+    const directory = temporaryDirectory();
+
+    tryOutLocks(directory, { tryLock: () => true, unlock() {} });
+
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test.each(["EROFS", "EPERM", "ENOLCK", "EOPNOTSUPP"])("%s is a configuration error", (code) => {
+    const error = Object.assign(new Error(code), { code });
+
+    expect(explainFileError(error, "/locks")).toEqual(
+      failsWith("ERR_LOCK_CONFIG", "/locks", code, "fileLock\\({ directory }\\)", "lock: false"),
+    );
+  });
+
+  test.each(["ENOSPC", "EIO", "ENOENT"])("%s is trouble that may pass", (code) => {
+    const error = Object.assign(new Error(code), { code });
+
+    expect(explainFileError(error, "/locks")).toBe(error);
+  });
+
+  test("is refused where the kernel has no locks for it", async () => {
+    const directory = join(temporaryDirectory(), "locks");
+    const noLocks = () => {
+      throw Object.assign(new Error("no locks available"), { code: "ENOLCK" });
+    };
+    mkdirSync(directory);
+
+    expect(() => tryOutLocks(directory, { tryLock: noLocks, unlock() {} })).toThrow(
+      failsWith("ERR_LOCK_CONFIG", "ENOLCK"),
+    );
+  });
+});
+
+describe("the file system", () => {
+  test.each([0x6969, 0xff534d42, 0xff534d42 | 0, 0xfe534d42, 0x65735546, 0x01021997])(
+    "of type %i is refused",
+    (type) => {
+      expect(() => refuseSharedFileSystem("/locks", "linux", () => type)).toThrow(
+        failsWith("ERR_LOCK_UNSAFE", "/locks", "network or FUSE", "allowNetworkFileSystem: true"),
+      );
+    },
+  );
+
+  test.each([0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x794c7630])("of type %i is local", (type) => {
+    expect(() => refuseSharedFileSystem("/locks", "linux", () => type)).not.toThrow();
+  });
+
+  test("is not judged where the types have no fixed numbers", () => {
+    expect(() => refuseSharedFileSystem("/locks", "darwin", () => 0x6969)).not.toThrow();
+  });
+});
+
+describe("the kernel lock", () => {
+  test.each(["Bun", "Deno"])("is refused on %s before anything is loaded", async (name) => {
+    const load = () => Promise.reject(new Error("must not be loaded: it ends the process"));
+
+    await expect(loadKernelLock(load, { [name]: {} })).rejects.toEqual(
+      failsWith("ERR_LOCK_CONFIG", name, "Redis", "Postgres", "lock: false"),
+    );
+  });
+
+  test("names the ways out where its module cannot be loaded", async () => {
+    const cause = Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" });
+
+    await expect(loadKernelLock(() => Promise.reject(cause))).rejects.toEqual(
+      failsWith("ERR_LOCK_CONFIG", "fs-native-extensions", process.arch, "Redis", "Postgres", "lock: false"),
+    );
+  });
+});

@@ -1,0 +1,57 @@
+import { describe, expect, test } from "vitest";
+import { type FileLockOptions, fileLock } from "../../../src/lock/file.js";
+import { stateDirectory } from "../../../src/platform/state-directory.js";
+
+const invalid = (message: string) => expect.objectContaining({ code: "ERR_INVALID_OPTION", message });
+
+describe("fileLock", () => {
+  test.each([
+    [{ directory: undefined }, "Expected `fileLock.directory` to be a non-empty string, got undefined."],
+    [{ directory: "" }, 'Expected `fileLock.directory` to be a non-empty string, got "".'],
+    [{ directory: 5 }, "Expected `fileLock.directory` to be a non-empty string, got 5."],
+    [
+      { allowNetworkFileSystem: "yes" },
+      'Expected `fileLock.allowNetworkFileSystem` to be a boolean, got "yes".',
+    ],
+    [{ dir: "/x" }, "`fileLock` has no option `dir`. Did you mean `directory`?"],
+    [
+      { allowNetworkFilesystems: true },
+      "`fileLock` has no option `allowNetworkFilesystems`. Did you mean `allowNetworkFileSystem`?",
+    ],
+    ["/var/lib/bot", 'Expected `fileLock` to be an object of options, got "/var/lib/bot".'],
+  ])("refuses %j at once", (options, message) => {
+    expect(() => fileLock(options as FileLockOptions)).toThrow(invalid(message));
+  });
+
+  test("needs no options", () => {
+    expect(fileLock()).toMatchObject({ name: "file", pollMs: 250, recordsReleases: false });
+    expect(fileLock({}).leaseMs).toBeUndefined();
+  });
+});
+
+describe("the state directory", () => {
+  const home = () => "/home/bot";
+
+  test.each([
+    ["systemd's", { STATE_DIRECTORY: "/var/lib/bot", XDG_STATE_HOME: "/x" }, "/var/lib/bot"],
+    ["the first of systemd's", { STATE_DIRECTORY: "/var/lib/bot:/var/lib/other" }, "/var/lib/bot"],
+    ["the user's choice", { XDG_STATE_HOME: "/data/state" }, "/data/state/grammy-safe-polling"],
+    ["the user's default", {}, "/home/bot/.local/state/grammy-safe-polling"],
+    [
+      "no relative or empty path",
+      { STATE_DIRECTORY: "", XDG_STATE_HOME: "state" },
+      "/home/bot/.local/state/grammy-safe-polling",
+    ],
+  ])("is %s", (_, env, directory) => {
+    expect(stateDirectory({ env, platform: "linux", home })).toBe(directory);
+  });
+
+  test("is %LOCALAPPDATA% on Windows", () => {
+    const env = { LOCALAPPDATA: "C:\\Users\\bot\\AppData\\Local", XDG_STATE_HOME: "/x" };
+    const winHome = () => "C:\\Users\\bot";
+
+    const expected = "C:\\Users\\bot\\AppData\\Local\\grammy-safe-polling";
+    expect(stateDirectory({ env, platform: "win32", home: winHome })).toBe(expected);
+    expect(stateDirectory({ env: {}, platform: "win32", home: winHome })).toBe(expected);
+  });
+});

@@ -1,0 +1,127 @@
+import { once } from "node:events";
+import { describe, expect, test } from "vitest";
+import {
+  holderHasHeard,
+  memoryDisk,
+  openSession,
+  startProcess,
+  temporaryDirectory,
+  tryClaim,
+} from "../../support/file-lock-bench.js";
+
+/** As the lock session does after a wake-up: the kernel may free the lock a moment after the socket's end. */
+async function claimAfterWake(process: ReturnType<typeof startProcess>, keys: readonly string[]) {
+  for (const delayMs of [0, 1, 2, 4, 8, 16, 32]) {
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    const answer = await process.ask("claim", { keys });
+    if (answer.granted === keys.length) return answer;
+  }
+  throw new Error("still refused after the tries that follow a wake-up");
+}
+
+describe("a file lock between processes", () => {
+  test.each(["SIGKILL", "SIGTERM"] as const)("wakes who waits when its holder dies by %s", async (signal) => {
+    const directory = temporaryDirectory();
+    const [holder, waiter] = [startProcess(directory), startProcess(directory)];
+    await holder.next("connected");
+    await waiter.next("connected");
+    await holder.ask("claim", { keys: ["1", "2"] });
+    expect(await waiter.ask("claim", { keys: ["1", "2"] })).toMatchObject({ granted: 0 });
+
+    await holder.kill(signal);
+
+    await waiter.next("wake");
+    expect(await claimAfterWake(waiter, ["1", "2"])).toMatchObject({ granted: 2 });
+  });
+
+  test("goes from process to process by release", async () => {
+    const directory = temporaryDirectory();
+    const [holder, waiter] = [startProcess(directory), startProcess(directory)];
+    await holder.next("connected");
+    await waiter.next("connected");
+    await holder.ask("claim", { keys: ["1"] });
+    const refusal = await waiter.ask("claim", { keys: ["1"] });
+    expect(refusal.claims).toMatchObject([
+      { granted: false, holder: { instance: `process ${holder.child.pid}`, revision: "abc" } },
+    ]);
+
+    await holder.ask("release", { keys: ["1"] });
+
+    await waiter.next("wake");
+    expect(await waiter.ask("claim", { keys: ["1"] })).toMatchObject({ granted: 1 });
+  });
+
+  test("of a process that died is nobody's for inspect", async () => {
+    const directory = temporaryDirectory();
+    const holder = startProcess(directory);
+    await holder.next("connected");
+    await holder.ask("claim", { keys: ["1"] });
+    const { connection } = await openSession({ directory });
+    expect(await connection.inspect("1")).toMatchObject({ owner: `process:${holder.child.pid}` });
+
+    await holder.kill();
+
+    expect(await connection.inspect("1")).toBeUndefined();
+  });
+
+  test("is free when a cluster worker dies, though its primary lives on", async () => {
+    const directory = temporaryDirectory();
+    const [cluster, waiter] = [startProcess(directory, { mode: "cluster" }), startProcess(directory)];
+    const { pid } = await cluster.next("connected");
+    await waiter.next("connected");
+    await cluster.ask("claim", { keys: ["1"] });
+    expect(await waiter.ask("claim", { keys: ["1"] })).toMatchObject({ granted: 0 });
+
+    process.kill(pid as number, "SIGKILL");
+
+    await waiter.next("wake");
+    expect(await claimAfterWake(waiter, ["1"])).toMatchObject({ granted: 1 });
+  });
+
+  test("does not keep its process alive, neither held, nor waited for, nor with waiters", async () => {
+    const directory = temporaryDirectory();
+    const other = await openSession({ directory }, ["own"]);
+    await tryClaim(other, "taken");
+    const process = startProcess(directory);
+    await process.next("connected");
+    await process.ask("claim", { keys: ["own", "taken"] });
+    await tryClaim(other, "own");
+    await holderHasHeard(directory, "own");
+    await holderHasHeard(directory, "taken");
+    const ended = once(process.child, "exit", { signal: AbortSignal.timeout(10_000) });
+
+    await process.ask("end");
+
+    expect(await ended).toEqual([0, null]);
+    expect(await tryClaim(other, "own")).toBeDefined();
+  });
+});
+
+describe("a thousand keys in one process", () => {
+  test("take one descriptor each, and those who wait for them none", async () => {
+    const directory = temporaryDirectory(memoryDisk);
+    const holder = startProcess(directory, { descriptors: 1100 });
+    const waiter = startProcess(directory, { descriptors: 100 });
+    await holder.next("connected");
+    await waiter.next("connected");
+
+    expect(await holder.ask("claim", { count: 1000 })).toMatchObject({ granted: 1000 });
+    for (let pass = 0; pass < 3; pass += 1) {
+      expect(await waiter.ask("claim", { count: 1000 })).toMatchObject({ granted: 0 });
+    }
+    expect((await holder.ask("beat", { held: [] })).surplus).toHaveLength(1000);
+  });
+
+  test("that are too many name the limit, and none is held", async () => {
+    const directory = temporaryDirectory(memoryDisk);
+    const greedy = startProcess(directory, { descriptors: 100 });
+    await greedy.next("connected");
+
+    await expect(greedy.ask("claim", { count: 1000 })).rejects.toThrow(
+      /ERR_LOCK_CONFIG: .*EMFILE.*ulimit -n/,
+    );
+
+    expect(await greedy.ask("beat", { held: [] })).toMatchObject({ lost: [], surplus: [] });
+    expect(await greedy.ask("claim", { count: 20 })).toMatchObject({ granted: 20 });
+  });
+});

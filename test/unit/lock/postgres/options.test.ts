@@ -1,0 +1,60 @@
+import type { ClientConfig } from "pg";
+import { describe, expect, expectTypeOf, it } from "vitest";
+import { resolveOptions } from "../../../../src/lock/postgres/options.js";
+import { type PostgresLockOptions, postgresLock } from "../../../../src/lock/postgres.js";
+
+const refused = (options: unknown, text: string) => {
+  let error: unknown;
+  try {
+    postgresLock(options as PostgresLockOptions);
+  } catch (caught) {
+    error = caught;
+  }
+  expect(error).toMatchObject({ code: "ERR_INVALID_OPTION" });
+  expect((error as Error).message).toContain(text);
+};
+
+describe("postgresLock(options)", () => {
+  it.each([
+    [{ connectionString: undefined }, "`connectionString` is undefined; is DATABASE_URL set?"],
+    [{ connectionString: "" }, "`connectionString` is empty; is DATABASE_URL set?"],
+    [{ connectionString: 5432 }, "`connectionString` is not a string but a number"],
+    [{ host: undefined }, "`host` is undefined; is PGHOST set?"],
+    [{ conectionString: "postgres://" }, "Did you mean `connectionString`?"],
+    [{ leasems: 1 }, "Did you mean `leaseMs`?"],
+    [{ leaseMs: 1_999 }, "2000 to 120000"],
+    [{ leaseMs: 120_001 }, "2000 to 120000"],
+    [{ leaseMs: Number.NaN }, "2000 to 120000"],
+    [{ leaseMs: "10000" }, "2000 to 120000"],
+    [{ mode: "table" }, '"session" or "lease"'],
+    [{ table: "leases" }, 'for `mode: "lease"`'],
+    [{ mode: "lease", table: "" }, "a table's name"],
+    [{ mode: "lease", table: "a.b.c" }, "a table's name"],
+    [{ mode: "lease", table: "x".repeat(64) }, "a table's name"],
+    [undefined, "an object of options"],
+    ["postgres://bot:top-secret@host/bots", "an object of options"],
+  ])("refuses %j", refused);
+
+  it("shows no password in what it refuses", () => {
+    try {
+      postgresLock("postgres://bot:top-secret@host/bots" as never);
+      expect.unreachable();
+    } catch (error) {
+      expect(String(error)).not.toContain("top-secret");
+    }
+  });
+
+  it("takes nothing at all: pg reads the PG* variables", () => {
+    expect(postgresLock({})).toMatchObject({ name: "postgres", leaseMs: 10_000, recordsReleases: false });
+  });
+
+  it("passes on to pg what is pg's, and nothing else", () => {
+    const ssl = { ca: "…" };
+    const { config } = resolveOptions({ host: "db", ssl, leaseMs: 5_000, mode: "lease", table: "t" });
+    expect(config).toEqual({ host: "db", ssl });
+  });
+
+  it("takes any ClientConfig of pg", () => {
+    expectTypeOf<ClientConfig>().toExtend<PostgresLockOptions>();
+  });
+});
