@@ -1,0 +1,41 @@
+import type { LockBackend } from "./backend.js";
+import type { WarnOnce } from "./postgres/check-server.js";
+import { connectLeaseTable } from "./postgres/lease-table.js";
+import { type PostgresLockOptions, resolveOptions } from "./postgres/options.js";
+import { connectSession } from "./postgres/session-lock.js";
+
+export type { PostgresLockOptions } from "./postgres/options.js";
+
+/**
+ * A lock in PostgreSQL, on a connection of its own. By default an advisory lock: no table, no extension, no
+ * special rights. The package `pg` must be installed; it is loaded at the first use.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function postgresLock(options: PostgresLockOptions): LockBackend {
+  const settings = resolveOptions(options);
+  const { leaseMs } = settings;
+  if (settings.mode === "lease") {
+    return {
+      name: "postgres",
+      leaseMs,
+      // Nothing wakes a standby in this mode: with the session's jitter of a fifth, less than two questions a second.
+      pollMs: 650,
+      recordsReleases: true,
+      connect: (context) => connectLeaseTable(settings, context),
+    };
+  }
+  const warned = new Set<string>();
+  const warnOnce: WarnOnce = (context, message) => {
+    if (warned.has(message)) return;
+    warned.add(message);
+    context.logger.warn({ lock: "postgres" }, message);
+  };
+  return {
+    name: "postgres",
+    leaseMs,
+    pollMs: 1_000,
+    recordsReleases: false,
+    connect: (context) => connectSession(settings, context, warnOnce),
+  };
+}

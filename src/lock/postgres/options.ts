@@ -1,0 +1,142 @@
+import { SafePollingError } from "../../errors.js";
+import { checkOptions, invalidOption } from "../../option-checks.js";
+
+/**
+ * Where the database is, as `pg` takes it (`connectionString`, or `host`, `user`, … or nothing, for the PG*
+ * environment variables), and what the lock should be like.
+ */
+export interface PostgresLockOptions {
+  readonly connectionString?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly database?: string | undefined;
+  readonly user?: string | undefined;
+  readonly password?: string | (() => string | Promise<string>) | undefined;
+  /** TLS options of `pg`. */
+  readonly ssl?: boolean | object | undefined;
+  readonly sslnegotiation?: "postgres" | "direct" | undefined;
+  readonly enableChannelBinding?: boolean | undefined;
+  readonly keepAlive?: boolean | undefined;
+  readonly keepAliveInitialDelayMillis?: number | undefined;
+  readonly connectionTimeoutMillis?: number | undefined;
+  readonly client_encoding?: string | undefined;
+  readonly options?: string | undefined;
+  /** Makes the socket of a connection, as in `pg`. */
+  readonly stream?: ((...parameters: never[]) => unknown) | undefined;
+  /** Accepted, so that an existing configuration of `pg` fits, and not used: the lock sets its own. */
+  readonly application_name?: string | undefined;
+  readonly fallback_application_name?: string | undefined;
+  readonly statement_timeout?: number | false | undefined;
+  readonly lock_timeout?: number | undefined;
+  readonly query_timeout?: number | undefined;
+  readonly idle_in_transaction_session_timeout?: number | undefined;
+  readonly types?: unknown;
+  readonly pipeline?: boolean | undefined;
+
+  /**
+   * How long the server keeps the lease of an instance that it no longer hears from, in milliseconds: 2000 to
+   * 120 000.
+   *
+   * @defaultValue 10 000
+   */
+  readonly leaseMs?: number | undefined;
+  /**
+   * `"session"`: an advisory lock on a connection of its own; no table, and a crash is noticed at once.
+   * `"lease"`: a row in a table, for connections through a transaction pooler.
+   *
+   * @defaultValue `"session"`
+   */
+  readonly mode?: "session" | "lease" | undefined;
+  /**
+   * Table of `mode: "lease"`, with or without a schema in front (`bots.leases`). Created when it is missing.
+   *
+   * @defaultValue `"grammy_safe_polling_leases"`
+   */
+  readonly table?: string | undefined;
+}
+
+/** The options, checked and filled in. */
+export interface PostgresSettings {
+  /** What is passed on to `pg`. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly leaseMs: number;
+  readonly mode: "session" | "lease";
+  /** Schema, where given, and name. */
+  readonly table: readonly string[];
+}
+
+const ownNames = ["leaseMs", "mode", "table"];
+const pgNames = [
+  "connectionString",
+  "host",
+  "port",
+  "database",
+  "user",
+  "password",
+  "ssl",
+  "sslnegotiation",
+  "enableChannelBinding",
+  "scramMaxIterations",
+  "keepAlive",
+  "keepAliveInitialDelayMillis",
+  "connectionTimeoutMillis",
+  "client_encoding",
+  "options",
+  "stream",
+  "application_name",
+  "fallback_application_name",
+  "statement_timeout",
+  "lock_timeout",
+  "query_timeout",
+  "idle_in_transaction_session_timeout",
+  "types",
+  "pipeline",
+  "binary",
+  "parseInputDatesAsUTC",
+  "Promise",
+];
+
+/** @throws ERR_INVALID_OPTION */
+export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
+  checkOptions("postgresLock", options, [...ownNames, ...pgNames]);
+  const { leaseMs = 10_000, mode = "session", table, ...config } = options;
+  checkPresent(options, "connectionString", "DATABASE_URL");
+  checkPresent(options, "host", "PGHOST");
+  if (typeof leaseMs !== "number" || !(leaseMs >= 2_000 && leaseMs <= 120_000)) {
+    throw invalidOption("postgresLock.leaseMs", "a number from 2000 to 120000", leaseMs);
+  }
+  if (mode !== "session" && mode !== "lease") {
+    throw invalidOption("postgresLock.mode", '"session" or "lease"', mode);
+  }
+  if (table !== undefined && mode === "session") {
+    throw new SafePollingError(
+      "ERR_INVALID_OPTION",
+      '`postgresLock.table` is for `mode: "lease"`; a session lock has no table. Leave it out or set the mode.',
+    );
+  }
+  return { config, leaseMs: Math.round(leaseMs), mode, table: tableName(table) };
+}
+
+/** Given but undefined or empty would make `pg` connect to localhost, for ever. */
+function checkPresent(
+  options: PostgresLockOptions,
+  name: "connectionString" | "host",
+  variable: string,
+): void {
+  if (!(name in options)) return;
+  const value: unknown = options[name];
+  if (typeof value === "string" && value !== "") return;
+  const state = value === "" ? "empty" : value == null ? String(value) : `not a string but a ${typeof value}`;
+  throw new SafePollingError("ERR_INVALID_OPTION", `\`${name}\` is ${state}; is ${variable} set?`);
+}
+
+function tableName(table: unknown = "grammy_safe_polling_leases"): readonly string[] {
+  const parts = typeof table === "string" ? table.split(".") : [];
+  const fits = (part: string) => part !== "" && Buffer.byteLength(part) <= 63 && !part.includes("\0");
+  if (parts.length >= 1 && parts.length <= 2 && parts.every(fits)) return parts;
+  throw invalidOption(
+    "postgresLock.table",
+    "a table's name of at most 63 bytes, or a schema's and a table's with a dot between",
+    table,
+  );
+}

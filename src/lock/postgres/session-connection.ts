@@ -1,0 +1,136 @@
+import { describeError } from "../../redact.js";
+import type { BeatResult, Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { announce } from "./announcement.js";
+import { holderFromName, namePrefix } from "./application-name.js";
+import type { HolderSession, LivenessWatch } from "./liveness-watch.js";
+import type { Row } from "./load-pg.js";
+import { beat, claimKeys, findHolder, releaseKeys, terminate } from "./session-sql.js";
+import { keyNumber } from "./sql.js";
+import type { Wire } from "./wire.js";
+
+interface SessionParts {
+  readonly wire: Wire;
+  /** Process id of the server. */
+  readonly pid: string;
+  readonly memoryAgeMs: number;
+  readonly context: ConnectContext;
+  readonly watch: LivenessWatch;
+  /** Destroys every socket that belongs to the session. */
+  end(): void;
+}
+
+/** The calls of a lock connection, on a session that is set up. */
+export class SessionConnection implements LockConnection {
+  readonly memoryAgeMs: number;
+  readonly #parts: SessionParts;
+  readonly #numbers = new Map<string, string>();
+  readonly #keys = new Map<string, string>();
+
+  constructor(parts: SessionParts) {
+    this.memoryAgeMs = parts.memoryAgeMs;
+    this.#parts = parts;
+  }
+
+  async claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]> {
+    const { wire, watch } = this.#parts;
+    // A key that is asked for twice is granted to the first request.
+    const asked = new Map(requests.toReversed().map((request) => [this.#numberOf(request.key), request]));
+    const rows = await wire.ask(claimKeys(asked));
+    for (const row of rows) this.#checkSession(row);
+    const holders = new Map<string, HolderSession>();
+    const claims = new Map<ClaimRequest, Claim>();
+    for (const row of rows) {
+      const request = asked.get(row.key ?? "");
+      if (!request) continue;
+      claims.set(request, claimFrom(row, request));
+      const session = this.#otherSession(row);
+      if (session) holders.set(request.key, session);
+    }
+    watch.follow(holders);
+    await this.#endFormers(requests, holders);
+    return requests.map((request) => claims.get(request) ?? { granted: false, holder: {} });
+  }
+
+  async beat(held: readonly string[]): Promise<BeatResult> {
+    const [row] = await this.#parts.wire.askFirst(beat);
+    this.#checkSession(row);
+    const numbers = row?.keys?.split(",") ?? [];
+    const ours = new Set(numbers.map((number) => this.#keys.get(number)).filter((key) => key !== undefined));
+    const wanted = new Set(held);
+    return {
+      lost: held.filter((key) => !ours.has(key)),
+      surplus: [...ours].filter((key) => !wanted.has(key)),
+    };
+  }
+
+  async release(keys: readonly string[]): Promise<void> {
+    const numbers = keys.map((key) => this.#numberOf(key));
+    await this.#parts.wire.ask(releaseKeys(numbers, announce(keys)));
+  }
+
+  async inspect(key: string): Promise<Holder | undefined> {
+    const [row] = await this.#parts.wire.ask(findHolder(this.#numberOf(key)));
+    return row && holderFrom(row);
+  }
+
+  async close(): Promise<void> {
+    this.#parts.end();
+  }
+
+  #numberOf(key: string): string {
+    const number = this.#numbers.get(key) ?? keyNumber(key);
+    this.#numbers.set(key, number);
+    this.#keys.set(number, key);
+    return number;
+  }
+
+  /** The keys are with the session that took them: an answer from another one means that a pooler moved us. */
+  #checkSession(row: Row | undefined): void {
+    if (row?.server === this.#parts.pid && (row.standby ?? "f") === "f") return;
+    const error = new Error("moved to another process of the server, or the server has become a replica");
+    this.#parts.wire.destroy(error);
+    throw error;
+  }
+
+  #otherSession({ holder, name }: Row): HolderSession | undefined {
+    return holder && holder !== this.#parts.pid ? { pid: holder, name: name ?? "" } : undefined;
+  }
+
+  /** An earlier session of this process may outlive its connection on the server. Where it is surely ours, it is ended. */
+  async #endFormers(
+    requests: readonly ClaimRequest[],
+    holders: ReadonlyMap<string, HolderSession>,
+  ): Promise<void> {
+    const formers = new Map<string, string>();
+    for (const { key, formerOwner } of requests) {
+      const session = holders.get(key);
+      const prefix = formerOwner === undefined ? undefined : namePrefix(formerOwner);
+      if (session && prefix && session.name.startsWith(prefix)) formers.set(session.pid, prefix);
+    }
+    const { context, wire } = this.#parts;
+    for (const [pid, prefix] of formers) {
+      try {
+        const ended = await wire.ask(terminate(pid, prefix));
+        if (ended.length > 0) context.onWake();
+      } catch (error) {
+        context.logger.debug(
+          { error: describeError(error) },
+          "a former session was not ended; it will time out",
+        );
+      }
+    }
+  }
+}
+
+function claimFrom(row: Row, { mayTakeForgotten }: ClaimRequest): Claim {
+  if (row.granted === "t") return { granted: true, token: Number(row.token) };
+  // Tried and refused without a holder in sight: somebody took it that very moment.
+  const isFree = !row.holder && !mayTakeForgotten;
+  return isFree ? { granted: false } : { granted: false, holder: holderFrom(row) };
+}
+
+/** What the session's name and, where our role may see it, the start of the session tell. */
+function holderFrom(row: Row): Holder {
+  const { name, started } = row;
+  return { ...holderFromName(name ?? ""), ...(started != null && { since: Number(started) }) };
+}

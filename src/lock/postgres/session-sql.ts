@@ -1,0 +1,79 @@
+import type { ClaimRequest } from "../backend.js";
+import { channel, literal, livenessClass, setSettings } from "./sql.js";
+
+/** Who holds which key, in this database. One-number advisory locks only: `objsubid` 2 are the two-number ones. */
+const keyLocks = `SELECT (classid::bigint << 32) | objid::bigint AS key, pid FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+
+const startedAt = "floor(extract(epoch FROM activity.backend_start) * 1000)::bigint AS started";
+
+export const describeServer = `SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
+current_setting('server_version_num') AS version`;
+
+/**
+ * Makes a session ready: the server drops it when it is silent for a lease, also inside a transaction (a message
+ * that came only in part). Returns the age of the lock table: the server's start, a crash of one of its
+ * processes, which empties the table and resets the statistics, or a promotion, whichever is latest.
+ */
+export function setUp(applicationName: string, leaseMs: number): string {
+  const settings = setSettings({
+    application_name: applicationName,
+    idle_session_timeout: leaseMs,
+    idle_in_transaction_session_timeout: leaseMs,
+    statement_timeout: leaseMs,
+    lock_timeout: 0,
+    transaction_timeout: 0,
+    tcp_keepalives_idle: Math.max(1, Math.floor(leaseMs / 2_000)),
+    tcp_keepalives_interval: Math.max(1, Math.floor(leaseMs / 6_000)),
+    tcp_keepalives_count: 3,
+    tcp_user_timeout: leaseMs,
+  });
+  return `${settings};
+LISTEN ${channel};
+SELECT pg_try_advisory_lock(${livenessClass}, pg_backend_pid());
+SELECT greatest(0, floor(extract(epoch FROM clock_timestamp() - greatest(pg_postmaster_start_time(),
+  (SELECT stats_reset FROM pg_stat_bgwriter), pg_last_xact_replay_timestamp())) * 1000))::bigint AS age`;
+}
+
+/**
+ * Never tries a key that anybody holds, ourselves included: advisory locks are re-entrant. The token is drawn
+ * after the grant, so that it is larger than every earlier holder's, and only when there is one; the message in
+ * the write-ahead log makes it survive a crash of the server.
+ */
+export function claimKeys(requests: ReadonlyMap<string, ClaimRequest>): string {
+  const numbers = [...requests.keys()].join(",");
+  const mayTake = [...requests.values()].map(({ mayTakeForgotten }) => mayTakeForgotten).join(",");
+  return `WITH lock AS MATERIALIZED (${keyLocks}),
+tried AS MATERIALIZED (
+  SELECT key, lock.pid, CASE WHEN may_take AND lock.pid IS NULL THEN pg_try_advisory_lock(key) ELSE false END AS granted
+  FROM unnest('{${numbers}}'::bigint[], '{${mayTake}}'::boolean[]) AS request(key, may_take) LEFT JOIN lock USING (key)
+),
+grants AS MATERIALIZED (SELECT count(*) AS count FROM tried WHERE granted),
+token AS MATERIALIZED (
+  SELECT pg_current_xact_id() AS token, pg_logical_emit_message(true, 'gsp', '') FROM grants WHERE count > 0
+)
+SELECT key, pg_backend_pid() AS server, granted, token, tried.pid AS holder, activity.application_name AS name, ${startedAt}
+FROM tried LEFT JOIN token ON true LEFT JOIN pg_stat_activity AS activity ON activity.pid = tried.pid`;
+}
+
+export const beat = `SELECT pg_backend_pid() AS server, pg_is_in_recovery() AS standby,
+(SELECT string_agg(key::text, ',') FROM (${keyLocks}) AS lock WHERE pid = pg_backend_pid()) AS keys`;
+
+/** Unlocks first; the notification goes out when the statement is committed, and only if something was unlocked. */
+export function releaseKeys(numbers: readonly string[], payload: string): string {
+  return `SELECT pg_notify('${channel}', ${literal(payload)}) FROM (
+  SELECT count(*) AS count FROM unnest('{${numbers.join(",")}}'::bigint[]) AS key WHERE pg_advisory_unlock(key)
+) AS unlocked WHERE count > 0`;
+}
+
+export function findHolder(number: string): string {
+  return `SELECT activity.application_name AS name, ${startedAt}
+FROM (${keyLocks}) AS lock LEFT JOIN pg_stat_activity AS activity ON activity.pid = lock.pid WHERE key = ${number}`;
+}
+
+/** Ends a session of the same role, if it still has the name that it is meant to have. */
+export function terminate(pid: string, prefix: string): string {
+  return `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = ${pid} AND usename = current_user AND starts_with(application_name, ${literal(prefix)})`;
+}

@@ -1,0 +1,40 @@
+import { createHash } from "node:crypto";
+
+/** Version prefix of everything that is shared between releases of this library. */
+const keyPrefix = "gsp:v1:";
+
+/** First half of the two-number advisory locks by which a session shows that it lives: "gsp1" in ASCII. */
+export const livenessClass = 0x67737031;
+
+/** The NOTIFY channel on which released keys are announced. */
+export const channel = "grammy_safe_polling";
+
+/** The advisory lock of a key: the first 64 bits of a SHA-256, as a signed decimal number. */
+export function keyNumber(key: string): string {
+  const hash = createHash("sha256").update(keyPrefix + key);
+  return hash.digest().readBigInt64BE().toString();
+}
+
+/** A string constant, whatever `standard_conforming_strings` says. Without NUL, which no text can have. */
+export function literal(text: string): string {
+  const quoted = text.replaceAll("'", "''").replaceAll("\\", "\\\\").replaceAll("\0", "");
+  return text.includes("\\") ? ` E'${quoted}'` : `'${quoted}'`;
+}
+
+export function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/**
+ * Sets server settings for this session alone. Those that this server does not have are left out; `off` for
+ * `synchronous_commit` becomes `local`, since a token that a crash of the server forgets would be given twice.
+ */
+export function setSettings(settings: Readonly<Record<string, string | number>>): string {
+  const wanted = Object.entries({ ...settings, synchronous_commit: "local" })
+    .map(([name, value]) => `(${literal(name)}, ${literal(String(value))})`)
+    .join(", ");
+  return `SELECT set_config(name, value, false)
+FROM pg_settings JOIN (VALUES ${wanted}) AS wanted(name, value) USING (name)
+WHERE (name <> 'synchronous_commit' OR setting = 'off')
+  AND (name <> 'client_connection_check_interval' OR version() ~ 'linux|darwin|bsd')`;
+}

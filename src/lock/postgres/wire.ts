@@ -1,0 +1,131 @@
+import { Socket } from "node:net";
+import { loadPg, type Notification, type PgClient, type PgModule, type Row } from "./load-pg.js";
+
+interface WireOptions {
+  /** Configuration of the `pg` client. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Destroys the socket whenever it aborts. */
+  readonly signal: AbortSignal;
+  onNotification?(message: Notification): void;
+  /** The connection broke. Called at most once, and only after it was open; not for an abort of the signal. */
+  onClosed?(error: unknown): void;
+}
+
+interface Job {
+  readonly sql: string;
+  resolve(rows: readonly Row[]): void;
+  reject(error: unknown): void;
+}
+
+// Settings of the application that would break a lock: a timer of the client on a message makes its outcome
+// unknown, and the server's limits are set for this session alone after connecting.
+const unused = {
+  application_name: undefined,
+  statement_timeout: undefined,
+  lock_timeout: undefined,
+  query_timeout: undefined,
+  idle_in_transaction_session_timeout: undefined,
+  binary: false,
+  pipeline: false,
+};
+
+/** Opens a connection to the server. */
+export async function openWire(options: WireOptions): Promise<Wire> {
+  const pg = await loadPg();
+  options.signal.throwIfAborted();
+  const wire = new Wire(pg, options);
+  await wire.open();
+  return wire;
+}
+
+/**
+ * One connection with a queue of its own: one message at a time. The socket is ours, so that it can be destroyed
+ * at any moment: `client.end()` waits for the server.
+ */
+export class Wire {
+  readonly #options: WireOptions;
+  readonly #client: PgClient;
+  readonly #queue: Job[] = [];
+  #socket: Socket | undefined;
+  #active: Job | undefined;
+  #isOpen = false;
+  #closed: { readonly error: unknown } | undefined;
+
+  constructor({ Client }: PgModule, options: WireOptions) {
+    this.#options = options;
+    const { config, signal, onNotification } = options;
+    const createStream = config.stream as ((config: unknown) => Socket) | undefined;
+    this.#client = new Client({
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 5_000,
+      ...config,
+      ...unused,
+      types: { getTypeParser: () => (text: string) => text },
+      stream: (streamConfig: unknown) => {
+        this.#socket = createStream?.(streamConfig) ?? new Socket();
+        return this.#socket;
+      },
+    });
+    this.#client.on("error", this.destroy);
+    this.#client.on("end", () => this.destroy());
+    if (onNotification) this.#client.on("notification", onNotification);
+    signal.addEventListener("abort", this.#abort);
+  }
+
+  /** Process id that was announced at connect: that of the server process, unless a pooler is in between. */
+  get announcedPid(): string {
+    return String(this.#client.processID);
+  }
+
+  async open(): Promise<void> {
+    await this.#client.connect().catch(this.destroy);
+    if (this.#closed) throw this.#closed.error;
+    this.#isOpen = true;
+  }
+
+  /** Sends one message of the simple protocol and resolves with the rows of its last statement. */
+  ask(sql: string): Promise<readonly Row[]> {
+    return this.#enqueue(sql, (job) => this.#queue.push(job));
+  }
+
+  /** The same, ahead of everything that was not sent yet: a beat must not wait behind claims. */
+  askFirst(sql: string): Promise<readonly Row[]> {
+    return this.#enqueue(sql, (job) => this.#queue.unshift(job));
+  }
+
+  /** Destroys the socket and rejects whatever waits for an answer. */
+  readonly destroy = (error: unknown = new Error("the connection to Postgres was closed")): void => {
+    if (this.#closed) return;
+    this.#closed = { error };
+    const { signal, onClosed } = this.#options;
+    signal.removeEventListener("abort", this.#abort);
+    this.#socket?.destroy();
+    for (const job of [this.#active, ...this.#queue.splice(0)]) job?.reject(error);
+    if (this.#isOpen && !signal.aborted) onClosed?.(error);
+  };
+
+  readonly #abort = (): void => this.destroy(this.#options.signal.reason);
+
+  #enqueue(sql: string, add: (job: Job) => void): Promise<readonly Row[]> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(this.#closed.error);
+      add({ sql, resolve, reject });
+      void this.#sendNext();
+    });
+  }
+
+  async #sendNext(): Promise<void> {
+    if (this.#active) return;
+    const job = this.#queue.shift();
+    if (!job) return;
+    this.#active = job;
+    try {
+      const results = await this.#client.query(job.sql);
+      job.resolve([results].flat().at(-1)?.rows ?? []);
+    } catch (error) {
+      job.reject(error);
+    }
+    this.#active = undefined;
+    void this.#sendNext();
+  }
+}

@@ -1,0 +1,134 @@
+import type { Claim, Holder, LockConnection } from "../backend.js";
+import type { RedisLink } from "./link.js";
+import { beatScript, claimScript, inspectScript, releaseScript } from "./scripts.js";
+
+/** Where a lock lives. */
+export interface LockNames {
+  readonly hash: string;
+  readonly channel: string;
+}
+
+/** The hash tag keeps all of it in one slot of a Cluster. */
+export function lockNames(prefix: string): LockNames {
+  return { hash: `{${prefix}}:lock`, channel: `{${prefix}}:wake` };
+}
+
+export interface RedisConnectionOptions {
+  readonly commands: RedisLink;
+  readonly names: LockNames;
+  readonly owner: string;
+  readonly instance: string;
+  readonly revision: string | undefined;
+  readonly leaseMs: number;
+  /** When the server started, by its own clock; 0: not known. */
+  readonly startedMs: number;
+  readonly memoryAgeMs: number;
+  close(): void;
+}
+
+/** The lock as one owner sees it, over a link that is ready. */
+export function redisConnection(options: RedisConnectionOptions): LockConnection {
+  const { commands, names, instance, revision, memoryAgeMs, startedMs } = options;
+  const owner = ownerName(options.owner);
+  const leaseMs = String(options.leaseMs);
+  // Scripts look for the owner at the head.
+  const record = JSON.stringify({ owner, v: 1, instance, revision, leaseMs: options.leaseMs });
+  /**
+   * Every key that the server may count as ours, with its token where we know it: nobody else makes claims under
+   * our owner name, so a beat that asks for these finds all of them.
+   */
+  const owned = new Map<string, number | undefined>();
+
+  const run = (script: string, ...args: string[]) =>
+    commands.send(["EVAL", script, "1", names.hash, owner, ...args]);
+  const runForEach = async (count: number, script: string, ...args: string[]) => {
+    const answers = await run(script, ...args);
+    if (!Array.isArray(answers) || answers.length !== count) throw new Error("unexpected answer from Redis");
+    return answers as unknown[];
+  };
+
+  return {
+    memoryAgeMs,
+
+    async claim(requests) {
+      for (const { key } of requests) owned.set(key, owned.get(key));
+      const asked = requests.flatMap(({ key, formerOwner = "", mayTakeForgotten }) => [
+        key,
+        ownerName(formerOwner),
+        mayTakeForgotten ? "1" : "",
+      ]);
+      const answers = await runForEach(
+        requests.length,
+        claimScript,
+        leaseMs,
+        record,
+        String(startedMs),
+        ...asked,
+      );
+      const claims = answers.map(toClaim);
+      requests.forEach(({ key }, index) => {
+        const claim = claims[index];
+        if (claim?.granted) owned.set(key, claim.token);
+        else if (claim?.holder?.owner !== owner) owned.delete(key);
+      });
+      return claims;
+    },
+
+    async beat(held) {
+      const keys = [...new Set([...held, ...owned.keys()])];
+      const asked = keys.flatMap((key) => [key, String(owned.get(key) ?? "")]);
+      const answers = await runForEach(keys.length, beatScript, leaseMs, ...asked);
+      const ours = new Set(keys.filter((_, index) => answers[index] === 1));
+      for (const key of keys) if (!ours.has(key)) owned.delete(key);
+      const lost = held.filter((key) => !ours.has(key));
+      for (const key of held) ours.delete(key);
+      return { lost, surplus: [...ours] };
+    },
+
+    async release(keys) {
+      await run(releaseScript, names.channel, ...keys);
+      for (const key of keys) owned.delete(key);
+    },
+
+    async inspect(key) {
+      const found = await run(inspectScript, key);
+      return typeof found === "string" ? toHolder(found) : undefined;
+    },
+
+    async close() {
+      options.close();
+    },
+  };
+}
+
+/** Scripts compare owner names inside JSON: what JSON would escape is replaced. */
+function ownerName(owner: string): string {
+  return owner.replace(/["\\\p{Cc}]/gu, "_");
+}
+
+function toClaim(answer: unknown): Claim {
+  const [token, retryInMs, record] = answer as [number, number?, string?];
+  if (token > 0) return { granted: true, token };
+  if (record === undefined || retryInMs === undefined) return { granted: false };
+  return { granted: false, holder: toHolder(record), retryInMs };
+}
+
+const holderFields = {
+  owner: "string",
+  instance: "string",
+  revision: "string",
+  token: "number",
+  since: "number",
+  leaseMs: "number",
+};
+
+/** The fields that we know, from a record that another version of this library may have written. */
+export function toHolder(record: string): Holder {
+  try {
+    const content: Record<string, unknown> = JSON.parse(record);
+    const known = Object.entries(holderFields).filter(([name, type]) => typeof content[name] === type);
+    return Object.fromEntries(known.map(([name]) => [name, content[name]]));
+  } catch {
+    return {};
+  }
+}

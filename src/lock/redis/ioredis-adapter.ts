@@ -1,0 +1,73 @@
+import { type LinkEvents, type RedisLink, reconnectDelayMs } from "./link.js";
+
+/** What we use of a plain (also Sentinel) client of ioredis 5 and 6. */
+export interface Ioredis {
+  readonly status: string;
+  /** The socket; not in the library's types. */
+  readonly stream?: { destroy(): void };
+  duplicate(options: object): Ioredis;
+  connect(): Promise<unknown>;
+  call(command: string, ...args: string[]): Promise<unknown>;
+  subscribe(channel: string): Promise<unknown>;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  disconnect(): void;
+}
+
+/** What we use of its Cluster client. */
+export interface IoredisCluster {
+  readonly isCluster: true;
+  duplicate(startupNodes: [], options: object): IoredisCluster;
+  connect(): Promise<void>;
+  nodes(role: "master"): Ioredis[];
+  on(event: "error", listener: () => void): unknown;
+  disconnect(): void;
+}
+
+// Our own settings over the user's. `null` and `undefined` switch off what the user may have switched on.
+const settings = {
+  lazyConnect: true,
+  // Nothing is sent later than its caller may expect: no queue, no second try.
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  reconnectOnError: null,
+  // The session has the deadlines.
+  commandTimeout: undefined,
+  socketTimeout: undefined,
+  sentinelRetryStrategy: null,
+  failoverDetector: false,
+  role: "master",
+  // It asks for INFO and complains on the console where that is not allowed.
+  enableReadyCheck: false,
+  stringNumbers: false,
+  keyPrefix: "",
+};
+
+export function openIoredis(client: Ioredis, reconnects: boolean, events: LinkEvents): RedisLink {
+  const own = client.duplicate({ ...settings, retryStrategy: reconnects ? reconnectDelayMs : null });
+  let failure: unknown;
+  own.on("error", (error: unknown) => {
+    failure = error;
+  });
+  own.on("ready", () => events.onReady?.());
+  own.on("end", () => events.onEnd?.(failure));
+  return {
+    async connect() {
+      // The promise rejects with "Connection is closed."; the reason is in the event. A SELECT that was refused
+      // is only an event: the connection would go on in database 0.
+      await own.connect().catch((error: unknown) => {
+        failure ??= error;
+      });
+      if (failure !== undefined) throw failure;
+    },
+    send: ([command = "", ...args]) => own.call(command, ...args),
+    async subscribe(channel, onMessage) {
+      own.on("message", (_channel: string, message: string) => onMessage(message));
+      await own.subscribe(channel);
+    },
+    destroy() {
+      if (own.status === "end") return;
+      own.disconnect();
+      own.stream?.destroy();
+    },
+  };
+}
