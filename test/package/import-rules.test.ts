@@ -41,7 +41,12 @@ const backendOf = (file: string) =>
 describe("who may import whom", () => {
   it("finds the imports that it judges", () => {
     expect(imports.length).toBeGreaterThan(100);
-    expect(imports).toContainEqual({ from: "lock/default-lock.ts", to: "lock/file.ts", isLazy: true, isType: false });
+    expect(imports).toContainEqual({
+      from: "lock/default-lock.ts",
+      to: "lock/file.ts",
+      isLazy: true,
+      isType: false,
+    });
   });
 
   it("polling and lock never import each other", () => {

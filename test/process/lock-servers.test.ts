@@ -41,7 +41,10 @@ for (const name of ["postgres", "redis"] as const) {
       await using fleet = await BotFleet.start(server.choice({ leaseMs }));
       const [a, b] = await holderAndStandby(fleet);
       const id = fleet.push("one");
-      await fleet.api.waitForEvent("parked", (event) => (fleet.polls(a).at(-1)?.offset ?? 0) > id && event.instance === "a");
+      await fleet.api.waitForEvent(
+        "parked",
+        (event) => (fleet.polls(a).at(-1)?.offset ?? 0) > id && event.instance === "a",
+      );
 
       a.kill("SIGSTOP");
       await fleet.polling(b);
