@@ -37,8 +37,8 @@ export class ClaimSchedule {
   answered(retryInMs = Number.POSITIVE_INFINITY): void {
     const now = this.#now();
     this.#pollAt = now + withJitter(this.#pollMs, 0.2, this.#random);
-    // One millisecond more than the server said: a timer may fire up to one too early.
-    this.#wakeAt = Number.isFinite(retryInMs) ? now + Math.max(0, retryInMs) + 1 : undefined;
+    // Two milliseconds more than the server said: a timer may fire early, and the server counts whole ones.
+    this.#wakeAt = Number.isFinite(retryInMs) ? now + Math.max(0, retryInMs) + 2 : undefined;
     this.#arm();
   }
 
@@ -58,12 +58,16 @@ export class ClaimSchedule {
   }
 
   #fire(): void {
-    const now = this.#now();
+    // A timer may fire up to one millisecond early: what is due within that is due.
+    const now = this.#now() + 1;
     if (this.#wakeAt !== undefined && this.#wakeAt <= now) return this.wake();
-    if (this.#tries && (this.#nextTryAt() ?? Number.POSITIVE_INFINITY) <= now) this.#tries.next += 1;
-    if (this.#pollAt !== undefined && this.#pollAt <= now) this.#pollAt = undefined;
+    const nextTryAt = this.#nextTryAt();
+    const isTryDue = nextTryAt !== undefined && nextTryAt <= now;
+    const isPollDue = this.#pollAt !== undefined && this.#pollAt <= now;
+    if (this.#tries && isTryDue) this.#tries.next += 1;
+    if (isPollDue) this.#pollAt = undefined;
     this.#arm();
-    this.#onDue();
+    if (isTryDue || isPollDue) this.#onDue();
   }
 
   #nextTryAt(): number | undefined {

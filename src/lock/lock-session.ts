@@ -263,7 +263,7 @@ export class LockSession {
 
   #heldByOther(link: Link, key: string, holder: Holder, seen: Moment): void {
     this.#histories.sawOther(key, seen, link.owner, holder.leaseMs ?? link.leaseMs);
-    const shown = `${holder.owner ?? holder.instance ?? ""}/${holder.token ?? ""}`;
+    const shown = [holder.owner, holder.instance, holder.token, holder.since].join("/");
     for (const entry of this.#candidates.waiting(key)) {
       if (entry.shownHolder === shown) continue;
       entry.shownHolder = shown;

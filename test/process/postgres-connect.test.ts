@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -133,17 +133,21 @@ async function restartAsStandby(): Promise<PostgresServer> {
 }
 
 describe("over TLS", () => {
+  const directory = temporaryDirectory("gsp-certificate-");
   let secure: PostgresServer;
   let ca = "";
 
   beforeAll(async () => {
-    const certificate = makeCertificate();
+    const certificate = makeCertificate(directory);
     ca = readFileSync(certificate.cert, "utf8");
     secure = await startPostgres({
       settings: { ssl: "on", ssl_cert_file: certificate.cert, ssl_key_file: certificate.key },
     });
   }, 120_000);
-  afterAll(() => secure?.[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await secure?.[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true, force: true });
+  });
 
   it("works with a certificate that is trusted, for the second connection too", async () => {
     const lock = postgresLock(config({ host: "localhost", port: secure.port, ssl: { ca } }));
@@ -186,8 +190,7 @@ describe("over TLS", () => {
 });
 
 /** A certificate for localhost, signed by itself, in files that the server may read. */
-function makeCertificate(): { readonly cert: string; readonly key: string } {
-  const directory = temporaryDirectory("gsp-certificate-");
+function makeCertificate(directory: string): { readonly cert: string; readonly key: string } {
   const [cert, key] = [join(directory, "cert.pem"), join(directory, "key.pem")];
   const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
   execFileSync(

@@ -260,6 +260,20 @@ describe("redisLock in a Cluster", () => {
     for (const other of others) await assertWorks(options(one), options(other));
   });
 
+  it.each(clientLibraries)(
+    "refuses a wrong password of the Cluster client of $name $version",
+    async (library) => {
+      await using node = await startRedis({ args: ["--cluster-enabled", "yes", "--requirepass", password] });
+
+      const error = await refusalOf({ client: library.cluster(node.port) });
+
+      expect(error).toMatchObject({
+        code: "ERR_LOCK_CONFIG",
+        message: expect.stringMatching(/user or password/),
+      });
+    },
+  );
+
   it("tells a plain client that it needs a Cluster client", async () => {
     const refusals: string[] = [];
     for (const node of nodes) {

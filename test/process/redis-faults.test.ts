@@ -84,6 +84,24 @@ describe.each(clientLibraries)("the connections of $name $version", (library) =>
     expect([...holder.closures, ...standby.closures]).toEqual([]);
   });
 
+  it("closing while the subscriber subscribes again is no unhandled rejection", async () => {
+    await using proxy = await disposableProxy(server.port);
+    const peer = await connectPeer(lockOn(proxy.port, "resubscribe"));
+    const subscribers = async () =>
+      Number((await server.command("pubsub", "numsub", "{resubscribe}:wake")).split("\n")[1]);
+    proxy.delay(100, "down");
+    await server.command("client", "kill", "type", "pubsub");
+    await until("no subscriber", async () => (await subscribers()) === 0);
+
+    // The server has heard of it, the client has not heard the answer.
+    await until("a subscriber", async () => (await subscribers()) === 1);
+    await peer.connection.close();
+
+    // An unhandled rejection would fail the run.
+    await nextTurns();
+    expect(peer.closures).toEqual([]);
+  });
+
   it("a command that was cut off is never sent again", async () => {
     await using proxy = await disposableProxy(server.port);
     await using peer = await connectPeer(lockOn(proxy.port, "cut"));

@@ -95,7 +95,6 @@ async function serve(
     signalAll(child.pid, "SIGCONT");
     signal(child.pid);
     await exited;
-    running.delete(child.pid);
   };
   const server: PostgresServer = {
     port,
@@ -150,14 +149,18 @@ function spawnServer(
       ...serverUser(),
       stdio: ["ignore", "ignore", "pipe"],
     });
+    const { pid } = child;
+    if (pid !== undefined) running.add(pid);
     let log = "";
     child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`postgres ended with ${code}:\n${log}`)));
+    child.once("exit", (code) => {
+      if (pid !== undefined) running.delete(pid);
+      reject(new Error(`postgres ended with ${code}:\n${log}`));
+    });
     child.stderr?.on("data", (chunk) => {
       if (log.length > 100_000) return;
       log += chunk;
       if (!/ready to accept (read.only )?connections/.test(log)) return;
-      if (child.pid) running.add(child.pid);
       resolve(child);
     });
   });

@@ -1,21 +1,18 @@
 import { SafePollingError } from "../../errors.js";
-import { type Ioredis, type IoredisCluster, openIoredis } from "./ioredis-adapter.js";
-import type { LinkEvents, RedisLink } from "./link.js";
+import { type Ioredis, type IoredisCluster, ioredisLinks } from "./ioredis-adapter.js";
+import type { Finder, OpenLink } from "./link.js";
 import {
   destroyClient,
   type NodeRedis,
   type NodeRedisCluster,
   type NodeRedisSentinel,
-  openNodeRedis,
+  nodeRedisLinks,
 } from "./node-redis-adapter.js";
 
 /** A client of `ioredis` or `redis`: plain, Cluster or Sentinel. */
 export interface RedisClient {
   duplicate(...args: never[]): unknown;
 }
-
-/** Opens a link with the settings of a client, to the server that holds the lock. */
-export type OpenLink = (reconnects: boolean, events: LinkEvents) => RedisLink;
 
 type Kind = "ioredis" | "ioredis-cluster" | "node-redis" | "node-redis-cluster" | "node-redis-sentinel";
 
@@ -38,50 +35,50 @@ function kindOf(client: unknown): Kind | undefined {
  * How to open links to the server that holds `key`. Of a Cluster that is the one node that serves it: a Cluster
  * client would send a command again, to another node, after its caller has given up.
  */
-export async function findServer(client: RedisClient, key: string, signal: AbortSignal): Promise<OpenLink> {
+export async function findServer(client: unknown, key: string, signal: AbortSignal): Promise<OpenLink> {
   switch (kindOf(client)) {
     case "ioredis":
-      return (reconnects, events) => openIoredis(client as unknown as Ioredis, reconnects, events);
+      return ioredisLinks(client as Ioredis);
     case "ioredis-cluster": {
-      const cluster = client as unknown as IoredisCluster;
-      const own = cluster.duplicate([], { lazyConnect: true, clusterRetryStrategy: null });
-      const node = await withTemporary(own, signal, () =>
-        firstThatServes(own.nodes("master"), (master) => master.call("EXISTS", key)),
+      const options = { lazyConnect: true, clusterRetryStrategy: null };
+      const own = (client as IoredisCluster).duplicate([], options);
+      return ioredisLinks(
+        await withFinder(own, signal, () =>
+          firstThatServes(own.nodes("master"), (node) => node.call("HGET", key, "born")),
+        ),
       );
-      return (reconnects, events) => openIoredis(node, reconnects, events);
     }
     case "node-redis-cluster": {
-      const own = (client as unknown as NodeRedisCluster).duplicate();
-      const node = await withTemporary(own, signal, async () => {
-        const masters = await Promise.all(own.masters.map((master) => own.nodeClient(master)));
-        return firstThatServes(masters, (master) => master.sendCommand(["EXISTS", key]));
-      });
-      return (reconnects, events) => openNodeRedis(node, reconnects, events);
+      const own = (client as NodeRedisCluster).duplicate();
+      return nodeRedisLinks(
+        await withFinder(own, signal, async () => {
+          const nodes = await Promise.all(own.masters.map((master) => own.nodeClient(master)));
+          return firstThatServes(nodes, (node) => node.sendCommand(["HGET", key, "born"]));
+        }),
+      );
     }
     case "node-redis-sentinel": {
-      const own = (client as unknown as NodeRedisSentinel).duplicate();
-      const node = await withTemporary(own, signal, () => own._execute(false, (master) => master));
-      return (reconnects, events) => openNodeRedis(node, reconnects, events);
+      const own = (client as NodeRedisSentinel).duplicate();
+      return nodeRedisLinks(await withFinder(own, signal, () => own._execute(false, (master) => master)));
     }
     default:
-      return (reconnects, events) => openNodeRedis(client as unknown as NodeRedis, reconnects, events);
+      return nodeRedisLinks(client as NodeRedis);
   }
 }
 
-interface Temporary {
-  connect(): Promise<unknown>;
-  on(event: "error", listener: () => void): unknown;
-  destroy?(): unknown;
-  disconnect?(): unknown;
-}
-
-/** Connects a client that only has to find a server, and destroys it. */
-async function withTemporary<T>(own: Temporary, signal: AbortSignal, use: () => Promise<T>): Promise<T> {
+/** Connects a client of our own, asks it, and destroys it. */
+async function withFinder<T>(own: Finder, signal: AbortSignal, use: () => Promise<T>): Promise<T> {
   const destroy = () => void destroyClient(own);
-  own.on("error", () => {});
+  let reason: unknown;
+  own.on("error", (error) => {
+    reason ??= error.lastNodeError ?? error;
+  });
   signal.addEventListener("abort", destroy);
   try {
-    await own.connect();
+    await own.connect().catch((error: unknown) => {
+      // It says only that no node could be asked.
+      throw reason ?? error;
+    });
     return await use();
   } finally {
     signal.removeEventListener("abort", destroy);

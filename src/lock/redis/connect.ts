@@ -48,8 +48,7 @@ export async function connectRedis(
     const client = target.client ?? (await clientForUrl(target.url ?? ""));
     const open = await unlessAborted(signal, findServer(client, names.hash, signal));
     const commands = open(false, { onEnd });
-    // What was published while the subscriber was away is lost: whoever waits asks again.
-    const subscriber = open(true, { onReady: onWake });
+    const subscriber = open(true, { onReconnected: onWake });
     links.push(commands, subscriber);
     const [start] = await unlessAborted(
       signal,

@@ -1,4 +1,4 @@
-import { type LinkEvents, type RedisLink, reconnectDelayMs } from "./link.js";
+import { type Finder, type OpenLink, reconnectDelayMs } from "./link.js";
 
 /** What we use of a plain (also Sentinel) client of ioredis 5 and 6. */
 export interface Ioredis {
@@ -14,13 +14,9 @@ export interface Ioredis {
 }
 
 /** What we use of its Cluster client. */
-export interface IoredisCluster {
-  readonly isCluster: true;
+export interface IoredisCluster extends Finder {
   duplicate(startupNodes: [], options: object): IoredisCluster;
-  connect(): Promise<void>;
   nodes(role: "master"): Ioredis[];
-  on(event: "error", listener: () => void): unknown;
-  disconnect(): void;
 }
 
 // Our own settings over the user's. `null` and `undefined` switch off what the user may have switched on.
@@ -36,38 +32,47 @@ const settings = {
   sentinelRetryStrategy: null,
   failoverDetector: false,
   role: "master",
+  // Done by us: nobody would catch the rejection of the library's own.
+  autoResubscribe: false,
   // It asks for INFO and complains on the console where that is not allowed.
   enableReadyCheck: false,
   stringNumbers: false,
   keyPrefix: "",
 };
 
-export function openIoredis(client: Ioredis, reconnects: boolean, events: LinkEvents): RedisLink {
-  const own = client.duplicate({ ...settings, retryStrategy: reconnects ? reconnectDelayMs : null });
-  let failure: unknown;
-  own.on("error", (error: unknown) => {
-    failure = error;
-  });
-  own.on("ready", () => events.onReady?.());
-  own.on("end", () => events.onEnd?.(failure));
-  return {
-    async connect() {
-      // The promise rejects with "Connection is closed."; the reason is in the event. A SELECT that was refused
-      // is only an event: the connection would go on in database 0.
-      await own.connect().catch((error: unknown) => {
-        failure ??= error;
-      });
-      if (failure !== undefined) throw failure;
-    },
-    send: ([command = "", ...args]) => own.call(command, ...args),
-    async subscribe(channel, onMessage) {
-      own.on("message", (_channel: string, message: string) => onMessage(message));
-      await own.subscribe(channel);
-    },
-    destroy() {
-      if (own.status === "end") return;
-      own.disconnect();
-      own.stream?.destroy();
-    },
+export const ioredisLinks =
+  (client: Ioredis): OpenLink =>
+  (reconnects, events) => {
+    const own = client.duplicate({ ...settings, retryStrategy: reconnects ? reconnectDelayMs : null });
+    let failure: unknown;
+    own.on("error", (error: unknown) => {
+      failure = error;
+    });
+    own.on("end", () => events.onEnd?.(failure));
+    return {
+      async connect() {
+        // The promise rejects with "Connection is closed."; the reason is in the event. A SELECT that was refused
+        // is only an event: the connection would go on in database 0.
+        await own.connect().catch((error: unknown) => {
+          failure ??= error;
+        });
+        if (failure !== undefined) throw failure;
+      },
+      send: ([command = "", ...args]) => own.call(command, ...args),
+      async subscribe(channel, onMessage) {
+        own.on("message", (_channel: string, message: string) => onMessage(message));
+        await own.subscribe(channel);
+        own.on("ready", () => {
+          own.subscribe(channel).then(
+            () => events.onReconnected?.(),
+            () => {},
+          );
+        });
+      },
+      destroy() {
+        if (own.status === "end") return;
+        own.disconnect();
+        own.stream?.destroy();
+      },
+    };
   };
-}

@@ -10,13 +10,25 @@ export interface RedisLink {
 
 /** What happens to a link. */
 export interface LinkEvents {
-  /**
-   * The socket is open and set up. More than once on a link that reconnects, which only a subscriber may do:
-   * it holds nothing, and no command of its own can come late.
-   */
-  onReady?(): void;
+  /** A subscriber has connected and subscribed again: what was published meanwhile is lost. */
+  onReconnected?(): void;
   /** The socket is gone for good. */
   onEnd?(error: unknown): void;
+}
+
+/**
+ * Makes a link with the settings of a client. Only a subscriber may reconnect: it holds nothing, and no command
+ * of its own can come late.
+ */
+export type OpenLink = (reconnects: boolean, events: LinkEvents) => RedisLink;
+
+/** What we use of a Cluster or Sentinel client: it only finds the server that links are opened to. */
+export interface Finder {
+  connect(): Promise<unknown>;
+  /** ioredis says the true reason in `lastNodeError`. */
+  on(event: "error", listener: (error: { lastNodeError?: unknown }) => void): unknown;
+  destroy?(): unknown;
+  disconnect?(): unknown;
 }
 
 /** How long a subscriber waits before it connects again, in milliseconds. The client library does the waiting. */

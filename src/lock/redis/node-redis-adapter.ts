@@ -1,4 +1,4 @@
-import { type LinkEvents, type RedisLink, reconnectDelayMs } from "./link.js";
+import { type Finder, type OpenLink, reconnectDelayMs } from "./link.js";
 
 /** What we use of a plain client of node-redis 4.7 to 6. */
 export interface NodeRedis {
@@ -15,24 +15,16 @@ export interface NodeRedis {
 }
 
 /** What we use of its Cluster client. */
-export interface NodeRedisCluster {
+export interface NodeRedisCluster extends Finder {
   readonly masters: readonly object[];
   duplicate(): NodeRedisCluster;
-  connect(): Promise<unknown>;
   nodeClient(node: object): NodeRedis | Promise<NodeRedis>;
-  on(event: "error", listener: () => void): unknown;
-  destroy?(): void;
-  disconnect(): Promise<void>;
 }
 
-/** What we use of its Sentinel client, since 5. Every command of it goes through `_execute`. */
-export interface NodeRedisSentinel {
-  getMasterNode(): unknown;
+/** What we use of its Sentinel client, since 6. Every command of it goes through `_execute`. */
+export interface NodeRedisSentinel extends Finder {
   duplicate(): NodeRedisSentinel;
-  connect(): Promise<unknown>;
   _execute<T>(isReadonly: boolean, use: (client: NodeRedis) => T): Promise<Awaited<T>>;
-  on(event: "error", listener: () => void): unknown;
-  destroy(): Promise<void>;
 }
 
 // Our own settings over the user's.
@@ -49,38 +41,43 @@ const settings = {
   legacyMode: false,
 };
 
-export function openNodeRedis(client: NodeRedis, reconnects: boolean, events: LinkEvents): RedisLink {
-  // Given to net.connect: the only way to destroy a socket that is still connecting.
-  const alive = new AbortController();
-  const retry = (attempt: number) => !alive.signal.aborted && reconnectDelayMs(attempt);
-  const own = client.duplicate({
-    ...settings,
-    socket: {
-      ...client.options?.socket,
-      socketTimeout: undefined,
-      reconnectStrategy: reconnects ? retry : false,
-      signal: alive.signal,
-    },
-  });
-  own.on("ready", () => events.onReady?.());
-  own.on("error", (error: unknown) => {
-    if (!reconnects) events.onEnd?.(error);
-  });
-  return {
-    connect: async () => {
-      await own.connect();
-    },
-    send: (command) => own.sendCommand([...command]),
-    subscribe: (channel, onMessage) => own.subscribe(channel, onMessage),
-    destroy() {
-      alive.abort();
-      void destroyClient(own);
-    },
+export const nodeRedisLinks =
+  (client: NodeRedis): OpenLink =>
+  (reconnects, events) => {
+    // Given to net.connect: the only way to destroy a socket that is still connecting.
+    const alive = new AbortController();
+    const retry = (attempt: number) => !alive.signal.aborted && reconnectDelayMs(attempt);
+    const own = client.duplicate({
+      ...settings,
+      socket: {
+        ...client.options?.socket,
+        socketTimeout: undefined,
+        reconnectStrategy: reconnects ? retry : false,
+        signal: alive.signal,
+      },
+    });
+    own.on("error", (error: unknown) => {
+      if (!reconnects) events.onEnd?.(error);
+    });
+    return {
+      connect: async () => {
+        await own.connect();
+      },
+      send: (command) => own.sendCommand([...command]),
+      async subscribe(channel, onMessage) {
+        await own.subscribe(channel, onMessage);
+        // Ready is said after the library has subscribed again.
+        own.on("ready", () => events.onReconnected?.());
+      },
+      destroy() {
+        alive.abort();
+        void destroyClient(own);
+      },
+    };
   };
-}
 
 /** By the name that the major knows; each throws or rejects when there is nothing to destroy. */
-export async function destroyClient(client: { destroy?(): unknown; disconnect?(): unknown }): Promise<void> {
+export async function destroyClient(client: Pick<Finder, "destroy" | "disconnect">): Promise<void> {
   try {
     await (client.destroy ? client.destroy() : client.disconnect?.());
   } catch {}
