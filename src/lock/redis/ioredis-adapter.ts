@@ -30,6 +30,8 @@ const settings = {
   commandTimeout: undefined,
   socketTimeout: undefined,
   sentinelRetryStrategy: null,
+  // A Sentinel that is silent cannot be given up by us.
+  sentinelCommandTimeout: 5_000,
   failoverDetector: false,
   role: "master",
   // Done by us: nobody would catch the rejection of the library's own.
