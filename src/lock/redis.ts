@@ -63,6 +63,8 @@ export function redisLock(options: RedisLockOptions): LockBackend {
   const warned = new Set<string>();
   return {
     name: "redis",
+    // Without user and password.
+    location: options.url === undefined ? undefined : new URL(options.url).host,
     leaseMs: target.leaseMs,
     pollMs,
     recordsReleases: true,

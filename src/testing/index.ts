@@ -9,6 +9,7 @@ export type { EventListener, WaitOptions } from "./bot-api/journal.js";
 export type {
   AnsweredEvent,
   BotApiEvent,
+  BotApiEventBody,
   ConflictEvent,
   DisconnectedEvent,
   EventOf,

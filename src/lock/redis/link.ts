@@ -9,7 +9,7 @@ export interface RedisLink {
 }
 
 /** What happens to a link. */
-export interface LinkEvents {
+interface LinkEvents {
   /** A subscriber has connected and subscribed again: what was published meanwhile is lost. */
   onReconnected?(): void;
   /** The socket is gone for good. */

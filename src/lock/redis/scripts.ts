@@ -11,7 +11,7 @@
  * a command that nobody waits for any more.
  *
  * KEYS[1] is the hash, ARGV[1] the owner. A write that needs no memory comes first in each script: after it,
- * Redis lets the others pass at `maxmemory` too (redis.io, "Scripting with Lua", out-of-memory handling).
+ * Redis lets the others pass at `maxmemory` too, so as not to stop a script half-way.
  */
 const base = `
 local lock, me = KEYS[1], ARGV[1]

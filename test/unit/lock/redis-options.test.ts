@@ -16,6 +16,10 @@ describe("the options of redisLock", () => {
       pollMs: 1_000,
       recordsReleases: true,
     });
+    expect(redisLock({ url: "redis://user:secret@redis.example.com:6380/3" }).location).toBe(
+      "redis.example.com:6380",
+    );
+    expect(redisLock({ client: new Redis(url, lazy) }).location).toBeUndefined();
     expect(redisLock({ url, leaseMs: 2_000 }).leaseMs).toBe(2_000);
     expect(redisLock({ url, leaseMs: undefined, prefix: undefined }).leaseMs).toBe(10_000);
   });
