@@ -63,6 +63,7 @@ export class Connector {
     this.#timer?.clear();
     this.#timer = undefined;
     this.#attempt?.abort();
+    this.#attempt = undefined;
     if (connection) await this.#close(connection);
   }
 
@@ -104,13 +105,13 @@ export class Connector {
         connectDeadlineMs,
         `connecting to the ${backend.name} lock`,
       );
-      this.#attempt = undefined;
+      // An abandoned attempt may end while the next one is under way.
       if (attempt.signal.aborted) return void (await this.#close(connection));
+      this.#attempt = undefined;
       if (closed) throw closed.error ?? new Error("the connection was closed at once");
       this.#currentOwner = owner;
       this.#options.onConnected(connection, owner);
     } catch (error) {
-      this.#attempt = undefined;
       const abandoned = attempt.signal.aborted;
       attempt.abort();
       opening.then(
@@ -118,6 +119,7 @@ export class Connector {
         () => {},
       );
       if (abandoned) return;
+      this.#attempt = undefined;
       this.#failures += 1;
       this.#options.onFailed(error);
     }

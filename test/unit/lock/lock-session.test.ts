@@ -471,6 +471,22 @@ describe("trouble", () => {
     expect(later.events.at(-1)).toMatch(/^granted/);
   });
 
+  it("at connecting, left by one handle, does not leave the next one without a connection", async () => {
+    const process = startProcess("a");
+    const first = process.enter();
+    server.requestsArrive = false;
+    first.want();
+    await time.advance(10);
+    server.requestsArrive = true;
+    await first.leave();
+
+    const second = process.enter();
+    second.want();
+    await time.advance(60_000);
+
+    expect(second.events).toEqual(["granted 1"]);
+  });
+
   it("that only a human can help ends waiting when the first claim meets it", async () => {
     const backend = server.backend();
     const refuse = async () => {
