@@ -202,6 +202,22 @@ describe("what an administrator does", () => {
     expect(await newcomer.claim("key")).toBeGreaterThan(token);
   });
 
+  it("a flush under an open connection makes the memory young for it too, but not for the last holder", async () => {
+    await using waiting = await connectPeer(lock());
+    await using holder = await connectPeer(lock());
+    await using asked = await connectPeer(lock());
+
+    await server.command("flushall");
+
+    const [claim] = await waiting.connection.claim([{ key: "key", mayTakeForgotten: true }]);
+    expect(claim).toEqual({ granted: false, retryInMs: expect.any(Number) });
+    expect((claim as { retryInMs: number }).retryInMs).toBeGreaterThan(leaseMs / 2);
+    expect((claim as { retryInMs: number }).retryInMs).toBeLessThanOrEqual(leaseMs);
+    expect(await holder.claim("key", { formerOwner: "a former connection" })).toBeGreaterThan(0);
+    await server.command("hset", hash, "born", String((await serverNow()) - leaseMs));
+    expect(await asked.claim("another key")).toBeGreaterThan(0);
+  });
+
   it("SCRIPT FLUSH changes nothing", async () => {
     await using peer = await connectPeer(lock());
     await peer.claim("key");
@@ -269,7 +285,7 @@ describe("full memory", () => {
     await fillMemory(async () => (await server.command("exists", hash)) === "0");
 
     expect(await standby.connection.claim([{ key: "held", mayTakeForgotten: false }])).toEqual([
-      { granted: false },
+      { granted: false, retryInMs: expect.any(Number) },
     ]);
     expect((await holder.connection.beat(["held"])).lost).toEqual(["held"]);
     await using newcomer = await connectPeer(lock());

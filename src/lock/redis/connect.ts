@@ -71,7 +71,7 @@ async function startOwner(
   names: LockNames,
   { owner, logger }: ConnectContext,
   warned: Set<string>,
-): Promise<{ startedMs: number; memoryAgeMs: number }> {
+): Promise<{ startedMs: number; bornMs: number; memoryAgeMs: number }> {
   await commands.connect();
   const info = await commands.send(["INFO"]).then(parseInfo, (error: unknown) => {
     logger.debug({ lock: "redis", error: describeError(error) }, "Redis tells nothing about itself");
@@ -84,7 +84,7 @@ async function startOwner(
   const answer = await commands.send(["EVAL", startScript, "1", names.hash, owner, names.channel]);
   const [nowMs = 0, bornMs = 0] = answer as number[];
   const startedMs = startOfServer(info, nowMs);
-  return { startedMs, memoryAgeMs: Math.max(0, nowMs - Math.max(startedMs, bornMs)) };
+  return { startedMs, bornMs, memoryAgeMs: Math.max(0, nowMs - Math.max(startedMs, bornMs)) };
 }
 
 async function listen(subscriber: RedisLink, channel: string, onWake: (key?: string) => void): Promise<void> {

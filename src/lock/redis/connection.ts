@@ -22,13 +22,15 @@ export interface RedisConnectionOptions {
   readonly leaseMs: number;
   /** When the server started, by its own clock; 0: not known. */
   readonly startedMs: number;
+  /** When the lock's hash was made, by the server's clock. */
+  readonly bornMs: number;
   readonly memoryAgeMs: number;
   close(): void;
 }
 
 /** The lock as one owner sees it, over a link that is ready. */
 export function redisConnection(options: RedisConnectionOptions): LockConnection {
-  const { commands, names, instance, revision, memoryAgeMs, startedMs } = options;
+  const { commands, names, instance, revision, memoryAgeMs, startedMs, bornMs } = options;
   const owner = ownerName(options.owner);
   const leaseMs = String(options.leaseMs);
   // Scripts look for the owner at the head.
@@ -63,6 +65,7 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
         leaseMs,
         record,
         String(startedMs),
+        String(bornMs),
         ...asked,
       );
       const claims = answers.map(toClaim);
@@ -109,7 +112,8 @@ function ownerName(owner: string): string {
 function toClaim(answer: unknown): Claim {
   const [token, retryInMs, record] = answer as [number, number?, string?];
   if (token > 0) return { granted: true, token };
-  if (record === undefined || retryInMs === undefined) return { granted: false };
+  if (retryInMs === undefined) return { granted: false };
+  if (record === undefined) return { granted: false, retryInMs };
   return { granted: false, holder: toHolder(record), retryInMs };
 }
 

@@ -66,15 +66,26 @@ redis.call('PUBLISH', ARGV[2], '')
 return {now, born}`;
 
 /**
- * ARGV: owner, lease length, record, server start, then key, former owner, "may take forgotten" ("1") per claim.
- * Answers {token} for a grant, {0, time left, record} where another holds the key, {0} where it was forgotten.
+ * ARGV: owner, lease length, record, server start and birth of the hash as seen at connect, then key, former
+ * owner, "may take forgotten" ("1") per claim. Answers {token} for a grant, {0, time left, record} where another
+ * holds the key, {0} where it was forgotten, {0, time to wait} where the whole hash was since we connected.
  * What was written before the server's start is no proof that a key is free: its last writes may be missing.
  */
 export const claimScript = `${base}${leaseOf}
 local started = tonumber(ARGV[4])
-renew(me, tonumber(ARGV[2]))
+local length = tonumber(ARGV[2])
+renew(me, length)
+local born = redis.call('HGET', lock, 'born')
+if not born then
+  born = int(now)
+  redis.call('HSET', lock, 'born', born)
+end
+local young = 0
+if born ~= ARGV[5] then
+  young = math.min(length, length - (now - (tonumber(born) or now)))
+end
 local answers = {}
-for i = 5, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local key, former = ARGV[i], ARGV[i + 1]
   local token, owner, record = read(key)
   local left, proven = 0, false
@@ -88,11 +99,13 @@ for i = 5, #ARGV, 3 do
   end
   if left > 0 then
     answers[#answers + 1] = {0, left, record}
-  elseif proven or ARGV[i + 2] == '1' then
+  elseif proven or (ARGV[i + 2] == '1' and (young <= 0 or former ~= '')) then
     token = math.max((token or 0) + 1, now)
     redis.call('HSET', lock, 'claim:' .. key,
       '{"token":' .. int(token) .. ',' .. string.sub(ARGV[3], 2, -2) .. ',"since":' .. int(now) .. '}')
     answers[#answers + 1] = {token}
+  elseif young > 0 then
+    answers[#answers + 1] = {0, young}
   else
     answers[#answers + 1] = {0}
   end
