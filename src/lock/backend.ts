@@ -51,8 +51,11 @@ export interface ConnectContext {
   readonly signal: AbortSignal;
   /** The keys that this process waits for at this moment. */
   wantedKeys(): readonly string[];
-  /** A hint that a key (any key, when left out) may be free. Costs little, may be wrong, may come at any time. */
-  onWake(key?: string): void;
+  /**
+   * A hint that a key (any key, when left out) may be free. Costs little, may be wrong, may come at any time.
+   * `isGivenBack`: its holder has announced the release; what follows is counted as a handover.
+   */
+  onWake(key?: string, isGivenBack?: boolean): void;
   /** The connection is gone, and with it every lease that it held. Called at most once; not after `close()`. */
   onClosed(error?: unknown): void;
 }

@@ -1,14 +1,21 @@
-import type { Clock, Moment } from "../clock.js";
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { publish } from "../diagnostics.js";
 import { isSafePollingError, type SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { withDeadline } from "../waiting.js";
 import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "./backend.js";
-import type { Candidate, CandidateEvents } from "./candidate.js";
+import type { Candidate, CandidateEvents, Renewal } from "./candidate.js";
 import { type CandidateEntry, CandidateSet } from "./candidate-set.js";
 import { ClaimSchedule } from "./claim-schedule.js";
 import { Connector } from "./connector.js";
-import { type ConnectionFacts, followsAnother, forgottenWaitMs, KeyHistories } from "./key-history.js";
+import {
+  type ConnectionFacts,
+  followsAnother,
+  forgottenWaitMs,
+  KeyHistories,
+  succession,
+} from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
 import { defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
 
@@ -62,7 +69,7 @@ export class LockSession {
       wantedKeys: () => this.#candidates.waitedKeys(),
       onConnected: (connection, owner) => this.#connected(connection, owner),
       onFailed: (error) => this.#connectFailed(error),
-      onWake: (key) => this.#woken(key),
+      onWake: (key, isGivenBack) => this.#woken(key, isGivenBack),
       onClosed: (error) => this.#link?.keeper.end("connection", error),
     });
   }
@@ -73,6 +80,7 @@ export class LockSession {
     return {
       want: () => this.#want(entry),
       trusted: () => entry.phase === "holding" && (this.#link?.keeper.trusted() ?? false),
+      renewal: () => this.#renewal(entry),
       giveUp: () => this.#giveUp(entry),
       resign: async (pauseMs = this.#timing.leaseMs) => {
         await this.#giveUp(entry);
@@ -81,6 +89,12 @@ export class LockSession {
       },
       leave: () => this.#leave(entry),
     };
+  }
+
+  #renewal({ phase }: CandidateEntry): Renewal | undefined {
+    const { leaseMs } = this.#options.backend;
+    const sent = this.#link?.keeper.lastRenewal;
+    return phase === "holding" && sent && leaseMs !== undefined ? { sent, leaseMs } : undefined;
   }
 
   #want(entry: CandidateEntry): void {
@@ -130,6 +144,7 @@ export class LockSession {
         canExpire: backend.leaseMs !== undefined,
         clock,
         logger,
+        onBeat: (sent, isGood) => this.#reportBeat(sent, isGood),
         isClaiming: (key) => link.claiming?.keys.has(key) ?? false,
         onLost: (keys) => this.#keysLost(keys, "vanished"),
         onTrouble: (error) => this.#reportTrouble(error, `the ${backend.name} lock did not answer a beat`),
@@ -167,7 +182,8 @@ export class LockSession {
     this.#keysLost(lost, reason);
   }
 
-  #woken(key: string | undefined): void {
+  #woken(key: string | undefined, isGivenBack: boolean): void {
+    if (isGivenBack) this.#histories.givenBack(key, this.#options.clock.now());
     const isWanted =
       key === undefined ? this.#candidates.isWaiting() : this.#candidates.waiting(key).length > 0;
     if (isWanted) this.#schedule.wake();
@@ -257,7 +273,11 @@ export class LockSession {
     entry.phase = "holding";
     const history = this.#histories.of(key);
     this.#histories.granted(key);
-    entry.events.granted({ token, followsAnother: followsAnother(history, this.#options.clock.now()) });
+    entry.events.granted({
+      token,
+      followsAnother: followsAnother(history, this.#options.clock.now()),
+      succession: succession(history),
+    });
     return true;
   }
 
@@ -313,6 +333,13 @@ export class LockSession {
         entry.events.lost(reason);
       }
     }
+  }
+
+  #reportBeat(sent: Moment, isGood: boolean): void {
+    const { backend, clock, instance } = this.#options;
+    publish("beat", () => {
+      return { instance, lock: backend.name, durationMs: elapsedMs(sent, clock.now()), isGood };
+    });
   }
 
   /** Logs the first error of a series and its end, and tells every handle. */

@@ -35,7 +35,7 @@ export class FileConnection implements LockConnection {
       directory,
       wantedKeys: () => context.wantedKeys(),
       isHeldBy: (key, socketName) => readRecord(this.#recordPath(key))?.holder?.socket === socketName,
-      onWake: (key) => context.onWake(key),
+      onWake: (key, isGivenBack) => context.onWake(key, isGivenBack),
     });
   }
 

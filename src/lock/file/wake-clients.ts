@@ -17,7 +17,7 @@ export interface WakeClientsOptions {
   wantedKeys(): readonly string[];
   /** Whether the holder record of `key` still names this socket. */
   isHeldBy(key: string, socketName: string): boolean;
-  onWake(key?: string): void;
+  onWake(key?: string, isGivenBack?: boolean): void;
 }
 
 export function createWakeClients(options: WakeClientsOptions): WakeClients {
@@ -33,10 +33,10 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
       if ([...(refused.get(name) ?? [])].some((key) => !isHeldBy(key, name))) onWake();
       refused.set(name, undefined);
     } else if (message?.length === 0) {
-      onWake();
+      onWake(undefined, true);
     } else if (message) {
       const wanted = new Set(wantedKeys());
-      for (const key of message) if (wanted.has(key)) onWake(key);
+      for (const key of message) if (wanted.has(key)) onWake(key, true);
     }
   }
 
