@@ -53,7 +53,7 @@ export interface ConnectContext {
   wantedKeys(): readonly string[];
   /**
    * A hint that a key (any key, when left out) may be free. Costs little, may be wrong, may come at any time.
-   * `isGivenBack`: its holder has announced the release; what follows is counted as a handover.
+   * `isGivenBack`: its holder has announced the release.
    */
   onWake(key?: string, isGivenBack?: boolean): void;
   /** The connection is gone, and with it every lease that it held. Called at most once; not after `close()`. */
@@ -99,6 +99,8 @@ export type Claim =
       readonly granted: true;
       /** Fencing number: a safe integer, larger than that of every earlier holder of this key on this server. */
       readonly token: number;
+      /** Whether the last holder gave it back, where the server has that on record. */
+      readonly isGivenBack?: boolean;
     }
   | {
       readonly granted: false;

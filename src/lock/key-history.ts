@@ -67,13 +67,17 @@ export function followsAnother(history: KeyHistory, now: Moment): boolean {
 }
 
 /**
- * How a key that is granted now came to us, by what we have seen ourselves; undefined: no other holder was seen
- * since we last held it. A claim that was sent after the release, and refused, met the next holder.
+ * How a key that is granted now came to us; undefined: no other holder was seen since we last held it. Where the
+ * server has no record of it, by the announcement that we have heard: not by one from before a claim that was
+ * refused, which met the next holder.
  */
-export function succession({ otherHolder, givenBack, isSucceeded }: KeyHistory): Succession | undefined {
+export function succession(
+  { otherHolder, givenBack, isSucceeded }: KeyHistory,
+  isGivenBack?: boolean,
+): Succession | undefined {
   if (!otherHolder || isSucceeded) return undefined;
-  const isGivenBack = givenBack !== undefined && givenBack.monotonicMs > otherHolder.seen.monotonicMs;
-  return isGivenBack ? "handover" : "takeover";
+  const wasAnnounced = givenBack !== undefined && givenBack.monotonicMs > otherHolder.seen.monotonicMs;
+  return (isGivenBack ?? wasAnnounced) ? "handover" : "takeover";
 }
 
 /** The histories of all keys of a session. */

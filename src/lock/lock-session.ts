@@ -29,6 +29,8 @@ export interface LockSessionOptions {
   readonly logger: Logger;
 }
 
+type Granted = Claim & { readonly granted: true };
+
 interface Link extends ConnectionFacts {
   readonly connection: LockConnection;
   readonly keeper: LeaseKeeper;
@@ -252,7 +254,7 @@ export class LockSession {
       const answer = answers[index];
       if (!answer) return;
       if (answer.granted) {
-        if (!this.#grant(link, key, answer.token)) unwanted.push(key);
+        if (!this.#grant(link, key, answer)) unwanted.push(key);
         return;
       }
       const retryInMs = answer.retryInMs ?? Number.POSITIVE_INFINITY;
@@ -266,7 +268,7 @@ export class LockSession {
   }
 
   /** False: nobody wants the key any more. */
-  #grant(link: Link, key: string, token: number): boolean {
+  #grant(link: Link, key: string, { token, isGivenBack }: Granted): boolean {
     link.keeper.hold(key);
     const entry = this.#candidates.next(key);
     if (!entry) return false;
@@ -276,7 +278,7 @@ export class LockSession {
     entry.events.granted({
       token,
       followsAnother: followsAnother(history, this.#options.clock.now()),
-      succession: succession(history),
+      succession: succession(history, isGivenBack),
     });
     return true;
   }

@@ -17,7 +17,7 @@ export interface WakeClientsOptions {
   wantedKeys(): readonly string[];
   /** Whether the holder record of `key` still names this socket. */
   isHeldBy(key: string, socketName: string): boolean;
-  onWake(key?: string, isGivenBack?: boolean): void;
+  onWake(key?: string): void;
 }
 
 export function createWakeClients(options: WakeClientsOptions): WakeClients {
@@ -33,10 +33,10 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
       if ([...(refused.get(name) ?? [])].some((key) => !isHeldBy(key, name))) onWake();
       refused.set(name, undefined);
     } else if (message?.length === 0) {
-      onWake(undefined, true);
+      onWake();
     } else if (message) {
       const wanted = new Set(wantedKeys());
-      for (const key of message) if (wanted.has(key)) onWake(key, true);
+      for (const key of message) if (wanted.has(key)) onWake(key);
     }
   }
 
