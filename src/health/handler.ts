@@ -40,8 +40,16 @@ export function healthHandler(polling: Handles, options: HealthOptions = {}): He
   const { prefix, register } = checkHealthOptions(options);
   const metrics = register && registerMetrics(polling, { register }).then(() => register);
   metrics?.catch(() => {}); // told to whoever asks for /metrics
-  const answerTo = answerer(polling, prefix, metrics);
+  return createHandler(polling, prefix, metrics);
+}
 
+/** `metrics`: resolves when they are in the register; undefined: there are none. */
+export function createHandler(
+  polling: Handles,
+  prefix: string,
+  metrics: Promise<MetricsRegister> | undefined,
+): HealthHandler {
+  const answerTo = answerer(polling, prefix, metrics);
   const handle = (request: IncomingMessage, response: ServerResponse, next?: () => void) => {
     const answering = answerTo(request.method, request.url?.split("?")[0]);
     if (!answering && next) return next();

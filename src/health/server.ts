@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { checkNumber, invalidOption } from "../option-checks.js";
 import { portOfPlatform } from "../platform/port.js";
 import type { SafePolling } from "../safe-start-polling.js";
-import { checkHealthOptions, type HealthOptions, healthHandler } from "./handler.js";
+import { checkHealthOptions, createHandler, type HealthOptions } from "./handler.js";
 import { checkHandles, type Handles, listOf } from "./handles.js";
 import { registerMetrics } from "./metrics.js";
 
@@ -45,7 +45,7 @@ export async function startHealthServer(
   const { prefix, register } = checkHealthOptions(options, ["port", "host"]);
   const port = checkPort(options.port ?? portOfPlatform());
   const unregister = register && (await registerMetrics(polling, { register }));
-  const server = createServer(healthHandler(polling, { prefix, ...(register && { register }) }));
+  const server = createServer(createHandler(polling, prefix, register && Promise.resolve(register)));
   try {
     await listen(server, port, options.host);
   } catch (error) {
