@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
+      { find: /^grammy-safe-polling\/health$/, replacement: source("health/index.ts") },
       { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
       { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
     ],

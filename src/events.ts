@@ -29,6 +29,13 @@ export interface SafePollingEvents {
   state: { readonly state: PollingState; readonly previous: PollingState };
   /** The lease was granted. `bot.botInfo` is set before the first poll, not before this. */
   acquired: { readonly lease: Lease };
+  /**
+   * The lease came from another instance, which gave it back; right after `acquired`. `from`: that instance, as far
+   * as the lock knows it.
+   */
+  handover: { readonly lease: Lease; readonly from: Holder };
+  /** The lease came from another instance, which stopped holding it without a word; right after `acquired`. */
+  takeover: { readonly lease: Lease; readonly from: Holder };
   /** The lease ended without being released; polling was cut before this. */
   lost: { readonly lease: Lease; readonly reason: LossReason };
   /** The lease was given back. */

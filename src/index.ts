@@ -1,3 +1,4 @@
+export type { HandleLabels, SafePollingMessages } from "./diagnostics.js";
 export { isSafePollingError, SafePollingError, type SafePollingErrorCode } from "./errors.js";
 export type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "./events.js";
 export type { HealthReport } from "./health/report.js";

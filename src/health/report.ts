@@ -1,5 +1,6 @@
 import type { Lease, PollingState } from "../events.js";
 import type { Holder } from "../lock/backend.js";
+import type { LossReason } from "../lock/lease-keeper.js";
 import type { ConflictKind } from "../polling/telegram-failure.js";
 
 /** A snapshot of a handle: plain data, fit for JSON. Nothing in it is secret. */
@@ -7,6 +8,8 @@ export interface HealthReport {
   readonly state: PollingState;
   /** Since when it is in this state. */
   readonly since: Date;
+  /** It was told to stop, or cannot go on; it will not poll again. */
+  readonly isStopping: boolean;
   readonly instance: string;
   readonly revision: string | undefined;
   readonly key: string;
@@ -18,38 +21,31 @@ export interface HealthReport {
     readonly degraded: string | undefined;
     /** Who else held the lock when this instance last saw. */
     readonly holder: Holder | undefined;
+    /** How long the server keeps the lease without a beat, in milliseconds; while one is held that can run out. */
+    readonly leaseMs: number | undefined;
+    /** Time since the last good beat was sent, in milliseconds; while a lease is held that can run out. */
+    readonly sinceBeatMs: number | undefined;
   };
   /** When the last poll was sent. */
   readonly lastPollAt: Date | undefined;
   /** When Telegram last answered a poll normally. */
   readonly lastAnswerAt: Date | undefined;
+  /** How long Telegram may hold a poll, in milliseconds. */
+  readonly pollTimeoutMs: number;
+  /** Time spent polling since Telegram last answered (if only with an error) or a handler ended, in milliseconds. */
+  readonly unansweredMs: number;
   /** 409s seen by this handle, by kind. */
   readonly conflicts: Readonly<Record<ConflictKind, number>>;
+  /** Leases that came from another instance which gave them back. */
+  readonly handovers: number;
+  /** Leases that came from another instance which stopped holding them without a word. */
+  readonly takeovers: number;
+  /** Leases that ended without being released, by reason. */
+  readonly losses: Readonly<Record<LossReason, number>>;
   /** Updates whose handlers have ended. */
   readonly updatesHandled: number;
   /** Handlers that run now. */
   readonly handlersRunning: number;
-}
-
-/** What a handle counts for its report. */
-export interface HealthCounters {
-  since: Date;
-  degraded: string | undefined;
-  holder: Holder | undefined;
-  lastPollAt: Date | undefined;
-  lastAnswerAt: Date | undefined;
-  readonly conflicts: Record<ConflictKind, number>;
-  updatesHandled: number;
-}
-
-export function newCounters(since: Date): HealthCounters {
-  return {
-    since,
-    degraded: undefined,
-    holder: undefined,
-    lastPollAt: undefined,
-    lastAnswerAt: undefined,
-    conflicts: { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 },
-    updatesHandled: 0,
-  };
+  /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, the running one. */
+  readonly handlersRunningMs: number;
 }

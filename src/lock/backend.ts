@@ -51,8 +51,11 @@ export interface ConnectContext {
   readonly signal: AbortSignal;
   /** The keys that this process waits for at this moment. */
   wantedKeys(): readonly string[];
-  /** A hint that a key (any key, when left out) may be free. Costs little, may be wrong, may come at any time. */
-  onWake(key?: string): void;
+  /**
+   * A hint that a key (any key, when left out) may be free. Costs little, may be wrong, may come at any time.
+   * `isGivenBack`: its holder has announced the release.
+   */
+  onWake(key?: string, isGivenBack?: boolean): void;
   /** The connection is gone, and with it every lease that it held. Called at most once; not after `close()`. */
   onClosed(error?: unknown): void;
 }
@@ -96,6 +99,8 @@ export type Claim =
       readonly granted: true;
       /** Fencing number: a safe integer, larger than that of every earlier holder of this key on this server. */
       readonly token: number;
+      /** Whether the last holder gave it back, where the server has that on record. */
+      readonly isGivenBack?: boolean;
     }
   | {
       readonly granted: false;

@@ -1,5 +1,7 @@
+import type { Moment } from "../clock.js";
 import type { SafePollingError } from "../errors.js";
 import type { Holder } from "./backend.js";
+import type { Succession } from "./key-history.js";
 import type { LossReason } from "./lease-keeper.js";
 
 /** What a grant tells the one who gets it. */
@@ -7,6 +9,14 @@ export interface Grant {
   readonly token: number;
   /** Another instance held the key within the last five seconds. */
   readonly followsAnother: boolean;
+  /** How it came from another instance; undefined: none was seen. */
+  readonly succession: Succession | undefined;
+}
+
+/** The last renewal of a lease that can run out. */
+export interface Renewal {
+  readonly sent: Moment;
+  readonly leaseMs: number;
 }
 
 /** What happens to a candidate. Called from timers and sockets: must not throw. */
@@ -32,6 +42,8 @@ export interface Candidate {
   want(): void;
   /** Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. */
   trusted(): boolean;
+  /** The last renewal, while it holds a lease that can run out. */
+  renewal(): Renewal | undefined;
   /**
    * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.
    * Resolves when the server has confirmed or its deadline has passed; never rejects.

@@ -21,7 +21,7 @@ export interface ConnectorOptions {
   wantedKeys(): readonly string[];
   onConnected(connection: LockConnection, owner: string): void;
   onFailed(error: unknown): void;
-  onWake(key: string | undefined): void;
+  onWake(key: string | undefined, isGivenBack: boolean): void;
   onClosed(error: unknown): void;
 }
 
@@ -89,8 +89,8 @@ export class Connector {
         logger,
         signal: attempt.signal,
         wantedKeys,
-        onWake: (key) => {
-          if (isCurrent()) this.#options.onWake(key);
+        onWake: (key, isGivenBack = false) => {
+          if (isCurrent()) this.#options.onWake(key, isGivenBack);
         },
         onClosed: (error) => {
           closed = { error };

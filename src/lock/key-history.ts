@@ -4,10 +4,20 @@ import { defaultLeaseMs } from "./trust-window.js";
 /** Another holder counts as the predecessor of a lease for this long after it was last seen. */
 const predecessorMs = 5_000;
 
+/**
+ * How a lease came from another instance: its holder gave it back, or stopped holding it without a word (a crash,
+ * a lost connection, a release whose announcement did not arrive).
+ */
+export type Succession = "handover" | "takeover";
+
 /** What this process remembers of one key across its connections. */
 export interface KeyHistory {
   /** Another holder that was seen: when last, on which of our connections, and its lease length. */
   readonly otherHolder?: { readonly seen: Moment; readonly owner: string; readonly leaseMs: number };
+  /** When a holder was last heard to give the key back. */
+  readonly givenBack?: Moment;
+  /** The other holder was before our own last lease. */
+  readonly isSucceeded?: boolean;
   /** When the key was first found free without a release on record, since another holder was seen. */
   readonly foundForgotten?: Moment;
   /** Our own holding that ended with a lost connection instead of a release. */
@@ -56,6 +66,20 @@ export function followsAnother(history: KeyHistory, now: Moment): boolean {
   return history.otherHolder !== undefined && elapsedMs(history.otherHolder.seen, now) < predecessorMs;
 }
 
+/**
+ * How a key that is granted now came to us; undefined: no other holder was seen since we last held it. Where the
+ * server has no record of it, by the announcement that we have heard: not by one from before a claim that was
+ * refused, which met the next holder.
+ */
+export function succession(
+  { otherHolder, givenBack, isSucceeded }: KeyHistory,
+  isGivenBack?: boolean,
+): Succession | undefined {
+  if (!otherHolder || isSucceeded) return undefined;
+  const wasAnnounced = givenBack !== undefined && givenBack.monotonicMs > otherHolder.seen.monotonicMs;
+  return (isGivenBack ?? wasAnnounced) ? "handover" : "takeover";
+}
+
 /** The histories of all keys of a session. */
 export class KeyHistories {
   readonly #byKey = new Map<string, KeyHistory>();
@@ -66,7 +90,9 @@ export class KeyHistories {
 
   /** Another holder was seen, on our connection `owner`. */
   sawOther(key: string, seen: Moment, owner: string, leaseMs: number | undefined): void {
-    this.#byKey.set(key, { otherHolder: { seen, owner, leaseMs: leaseMs ?? defaultLeaseMs } });
+    const { givenBack } = this.of(key);
+    const otherHolder = { seen, owner, leaseMs: leaseMs ?? defaultLeaseMs };
+    this.#byKey.set(key, givenBack ? { otherHolder, givenBack } : { otherHolder });
   }
 
   /** The key was found free without a release on record. */
@@ -76,6 +102,14 @@ export class KeyHistories {
       this.#byKey.set(key, { ...history, foundForgotten: at });
   }
 
+  /** A holder announced that it has given this key back; undefined: many keys. */
+  givenBack(key: string | undefined, at: Moment): void {
+    for (const known of key === undefined ? this.#byKey.keys() : [key]) {
+      const history = this.#byKey.get(known);
+      if (history) this.#byKey.set(known, { ...history, givenBack: at });
+    }
+  }
+
   /** Our own lease ended without a release. */
   lost(key: string, at: Moment, formerOwner: string): void {
     this.#byKey.set(key, { ...this.of(key), ownLoss: { at, formerOwner } });
@@ -83,7 +117,7 @@ export class KeyHistories {
 
   granted(key: string): void {
     const { otherHolder } = this.of(key);
-    if (otherHolder) this.#byKey.set(key, { otherHolder });
+    if (otherHolder) this.#byKey.set(key, { otherHolder, isSucceeded: true });
     else this.#byKey.delete(key);
   }
 }

@@ -20,6 +20,8 @@ export interface LeaseKeeperOptions {
   readonly logger: Logger;
   /** Keys whose claim is under way: the server may count them as ours before we do. */
   isClaiming(key: string): boolean;
+  /** A beat that was sent at `sent` was answered, or was not. */
+  onBeat(sent: Moment, isGood: boolean): void;
   /** Single keys are gone; the connection lives on. */
   onLost(keys: readonly string[]): void;
   /** A beat or release failed (an error) or went well again (undefined). */
@@ -57,6 +59,11 @@ export class LeaseKeeper {
 
   get held(): ReadonlySet<string> {
     return this.#held;
+  }
+
+  /** When the last message that renewed the lease was sent. */
+  get lastRenewal(): Moment | undefined {
+    return this.#lastGoodSent;
   }
 
   /** Whether the outcome of the last claim or release of this key is unknown: it must not be claimed again. */
@@ -168,6 +175,7 @@ export class LeaseKeeper {
     try {
       const asked = [...this.#held];
       const { lost, surplus } = await this.#ask((connection) => connection.beat(asked), "beat");
+      this.#options.onBeat(sent, true);
       // The answer may have come after trust had ended: it revives nothing.
       if (!this.trusted()) return;
       this.renewed(sent);
@@ -175,6 +183,7 @@ export class LeaseKeeper {
       this.#drop(lost.filter((key) => this.#held.has(key)));
       this.#giveBack(surplus);
     } catch (error) {
+      this.#options.onBeat(sent, false);
       if (!this.#ended) this.#options.onTrouble(error);
     } finally {
       this.#beating = false;

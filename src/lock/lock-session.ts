@@ -1,14 +1,21 @@
-import type { Clock, Moment } from "../clock.js";
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { publish } from "../diagnostics.js";
 import { isSafePollingError, type SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { withDeadline } from "../waiting.js";
 import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "./backend.js";
-import type { Candidate, CandidateEvents } from "./candidate.js";
+import type { Candidate, CandidateEvents, Renewal } from "./candidate.js";
 import { type CandidateEntry, CandidateSet } from "./candidate-set.js";
 import { ClaimSchedule } from "./claim-schedule.js";
 import { Connector } from "./connector.js";
-import { type ConnectionFacts, followsAnother, forgottenWaitMs, KeyHistories } from "./key-history.js";
+import {
+  type ConnectionFacts,
+  followsAnother,
+  forgottenWaitMs,
+  KeyHistories,
+  succession,
+} from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
 import { defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
 
@@ -21,6 +28,8 @@ export interface LockSessionOptions {
   readonly newId: () => string;
   readonly logger: Logger;
 }
+
+type Granted = Claim & { readonly granted: true };
 
 interface Link extends ConnectionFacts {
   readonly connection: LockConnection;
@@ -62,7 +71,7 @@ export class LockSession {
       wantedKeys: () => this.#candidates.waitedKeys(),
       onConnected: (connection, owner) => this.#connected(connection, owner),
       onFailed: (error) => this.#connectFailed(error),
-      onWake: (key) => this.#woken(key),
+      onWake: (key, isGivenBack) => this.#woken(key, isGivenBack),
       onClosed: (error) => this.#link?.keeper.end("connection", error),
     });
   }
@@ -73,6 +82,7 @@ export class LockSession {
     return {
       want: () => this.#want(entry),
       trusted: () => entry.phase === "holding" && (this.#link?.keeper.trusted() ?? false),
+      renewal: () => this.#renewal(entry),
       giveUp: () => this.#giveUp(entry),
       resign: async (pauseMs = this.#timing.leaseMs) => {
         await this.#giveUp(entry);
@@ -81,6 +91,12 @@ export class LockSession {
       },
       leave: () => this.#leave(entry),
     };
+  }
+
+  #renewal({ phase }: CandidateEntry): Renewal | undefined {
+    const { leaseMs } = this.#options.backend;
+    const sent = this.#link?.keeper.lastRenewal;
+    return phase === "holding" && sent && leaseMs !== undefined ? { sent, leaseMs } : undefined;
   }
 
   #want(entry: CandidateEntry): void {
@@ -130,6 +146,7 @@ export class LockSession {
         canExpire: backend.leaseMs !== undefined,
         clock,
         logger,
+        onBeat: (sent, isGood) => this.#reportBeat(sent, isGood),
         isClaiming: (key) => link.claiming?.keys.has(key) ?? false,
         onLost: (keys) => this.#keysLost(keys, "vanished"),
         onTrouble: (error) => this.#reportTrouble(error, `the ${backend.name} lock did not answer a beat`),
@@ -167,7 +184,8 @@ export class LockSession {
     this.#keysLost(lost, reason);
   }
 
-  #woken(key: string | undefined): void {
+  #woken(key: string | undefined, isGivenBack: boolean): void {
+    if (isGivenBack) this.#histories.givenBack(key, this.#options.clock.now());
     const isWanted =
       key === undefined ? this.#candidates.isWaiting() : this.#candidates.waiting(key).length > 0;
     if (isWanted) this.#schedule.wake();
@@ -236,7 +254,7 @@ export class LockSession {
       const answer = answers[index];
       if (!answer) return;
       if (answer.granted) {
-        if (!this.#grant(link, key, answer.token)) unwanted.push(key);
+        if (!this.#grant(link, key, answer)) unwanted.push(key);
         return;
       }
       const retryInMs = answer.retryInMs ?? Number.POSITIVE_INFINITY;
@@ -250,14 +268,18 @@ export class LockSession {
   }
 
   /** False: nobody wants the key any more. */
-  #grant(link: Link, key: string, token: number): boolean {
+  #grant(link: Link, key: string, { token, isGivenBack }: Granted): boolean {
     link.keeper.hold(key);
     const entry = this.#candidates.next(key);
     if (!entry) return false;
     entry.phase = "holding";
     const history = this.#histories.of(key);
     this.#histories.granted(key);
-    entry.events.granted({ token, followsAnother: followsAnother(history, this.#options.clock.now()) });
+    entry.events.granted({
+      token,
+      followsAnother: followsAnother(history, this.#options.clock.now()),
+      succession: succession(history, isGivenBack),
+    });
     return true;
   }
 
@@ -313,6 +335,13 @@ export class LockSession {
         entry.events.lost(reason);
       }
     }
+  }
+
+  #reportBeat(sent: Moment, isGood: boolean): void {
+    const { backend, clock, instance } = this.#options;
+    publish("beat", () => {
+      return { instance, lock: backend.name, durationMs: elapsedMs(sent, clock.now()), isGood };
+    });
   }
 
   /** Logs the first error of a series and its end, and tells every handle. */

@@ -99,8 +99,8 @@ class MemoryConnection implements LockConnection {
     if (!this.#store.connections.has(this)) return;
     const wanted = new Set(this.#context.wantedKeys());
     const keys = freed.filter((key) => wanted.has(key));
-    if (keys.length > maxNamedKeys) this.#context.onWake();
-    else for (const key of keys) this.#context.onWake(key);
+    if (keys.length > maxNamedKeys) this.#context.onWake(undefined, true);
+    else for (const key of keys) this.#context.onWake(key, true);
   }
 
   #holds(key: string): boolean {

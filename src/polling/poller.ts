@@ -41,9 +41,13 @@ export interface PollerEvents {
   /** A poll is under way. */
   polled(): void;
   /** A poll was answered normally. */
-  answered(): void;
+  answered(updates: readonly Update[]): void;
+  /** A poll ended otherwise. */
+  failed(failure: TelegramFailure): void;
   conflict(kind: ConflictKind): void;
   retry(retry: { attempt: number; attempts: number; delayMs: number }): void;
+  /** A handler is about to run. */
+  handling(update: Update): void;
   handled(): void;
   handlerError(error: Error, updateId: number): void;
   /** No answer of Telegram for a minute. */
@@ -167,7 +171,7 @@ export class Poller {
         this.#mustBeTrusted();
         this.#noteAnswer();
         this.#conflicts.pollAnswered();
-        this.#options.events.answered();
+        this.#options.events.answered(updates);
         return this.#options.ledger.fetched(updates);
       } catch (error) {
         // What arrives under a lease that is no longer trusted is dropped whole, its 409 included.
@@ -215,6 +219,7 @@ export class Poller {
 
   /** Resolves when the next poll is due; rejects when there must be none. */
   async #recover(failure: TelegramFailure, error: unknown): Promise<void> {
+    this.#options.events.failed(failure);
     if (failure.kind === "conflict") return this.#resolveConflict(failure.conflict, error);
     this.#conflicts.pollFailed();
     if (failure.kind === "refused") throw fatalTelegramError(failure.kind, "getUpdates", error);
@@ -278,6 +283,7 @@ export class Poller {
     const mayStart = !this.#cut.signal.aborted && this.#options.trusted();
     const entry = mayStart ? ledger.start(update.update_id) : undefined;
     if (!entry) return notStarted;
+    this.#options.events.handling(update);
     return bot.handleUpdate(update).then(
       () => this.#finish(entry),
       (error) => this.#reportError(entry, error),

@@ -1,7 +1,7 @@
 import { elapsedMs } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
-import { type HealthCounters, type HealthReport, newCounters } from "../health/report.js";
+import type { HealthReport } from "../health/report.js";
 import type { Holder } from "../lock/backend.js";
 import type { Candidate, CandidateEvents, Grant } from "../lock/candidate.js";
 import type { LossReason } from "../lock/lease-keeper.js";
@@ -14,6 +14,7 @@ import { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError, redact } from "../redact.js";
 import { CutError, type Deferred, deferred, orCut, wait } from "../waiting.js";
 import { HandlePromises } from "./done-promise.js";
+import { HandleRecord } from "./handle-record.js";
 
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
@@ -50,8 +51,7 @@ export class BotSession {
   readonly #ledger: UpdateLedger;
   readonly #webhook: WebhookGuard;
   readonly #candidate: Candidate;
-  readonly #counters: HealthCounters;
-  #state: PollingState = "starting";
+  readonly #record: HandleRecord;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
   #term: Term | undefined;
@@ -64,12 +64,13 @@ export class BotSession {
     this.#deps = deps;
     this.#ledger = new UpdateLedger(deps.context.clock);
     this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
-    this.#counters = newCounters(this.#now());
+    const { instance, key } = deps.options;
+    this.#record = new HandleRecord({ clock: deps.context.clock, hub: deps.hub, instance, key });
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 
   get state(): PollingState {
-    return this.#state;
+    return this.#record.state;
   }
 
   get lease(): Lease | undefined {
@@ -116,18 +117,22 @@ export class BotSession {
   }
 
   health(): HealthReport {
-    const { options, revision, lockName } = this.#deps;
-    const { degraded, holder, ...counters } = this.#counters;
+    const { context, options, revision, lockName } = this.#deps;
+    const renewal = this.lease && this.#candidate.renewal();
     return {
-      state: this.#state,
+      ...this.#record.report(),
+      isStopping: this.#ending.signal.aborted,
       instance: options.instance,
       revision,
       key: options.key,
       lease: this.lease,
-      lock: { name: lockName, degraded, holder },
-      ...counters,
-      conflicts: { ...counters.conflicts },
-      handlersRunning: this.#ledger.running,
+      lock: {
+        name: lockName,
+        ...this.#record.lock,
+        leaseMs: renewal?.leaseMs,
+        sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, context.clock.now())),
+      },
+      pollTimeoutMs: options.polling.timeoutSeconds * 1000,
     };
   }
 
@@ -245,7 +250,7 @@ export class BotSession {
     this.#term = undefined;
     if (!term || term.ended === "lost") return;
     this.#log("info", { token: term.lease.token }, "released the lease");
-    this.#deps.hub.emit("released", { lease: term.lease });
+    this.#record.emit("released", { lease: term.lease });
   }
 
   #finish(): void {
@@ -291,25 +296,25 @@ export class BotSession {
         this.#setState("standby");
       },
       trouble: (error) => {
-        this.#counters.degraded = error === undefined ? undefined : describeError(error);
-        if (error !== undefined && this.#state === "starting") this.#setState("standby");
+        this.#record.trouble(error);
+        if (error !== undefined && this.state === "starting") this.#setState("standby");
       },
       failed: (error) => this.#fail(error),
     };
   }
 
   #onGranted(grant: Grant): void {
-    const { options, hub } = this.#deps;
+    const { context, options } = this.#deps;
     if (this.#ending.signal.aborted) return;
-    const lease: Lease = { key: options.key, token: grant.token, since: this.#now() };
+    const since = new Date(context.clock.now().wallMs);
+    const lease: Lease = { key: options.key, token: grant.token, since };
     const cut = new AbortController();
     this.#ending.signal.addEventListener("abort", () => cut.abort(), { once: true, signal: cut.signal });
     const term: Term = { lease, grant, cut, ended: undefined };
     this.#term = term;
     this.#leases += 1;
-    this.#counters.holder = undefined;
-    this.#log("info", { token: grant.token }, "holds the lease");
-    hub.emit("acquired", { lease });
+    this.#log("info", { token: grant.token, by: grant.succession }, "holds the lease");
+    this.#record.acquired(lease, grant.succession);
     this.#granted.resolve(term);
   }
 
@@ -318,41 +323,35 @@ export class BotSession {
     if (!term) return;
     this.#end(term, "lost");
     this.#log("warn", { reason, token: term.lease.token }, "lost the lease; polling is cut");
-    this.#deps.hub.emit("lost", { lease: term.lease, reason });
+    this.#record.lost(term.lease, reason);
   }
 
   #onStandby(holder: Holder): void {
     this.#hasCompany = true;
-    this.#counters.holder = holder;
     this.#log("info", { holder: holder.instance ?? holder.owner }, "stands by: another instance polls");
     this.#setState("standby");
-    this.#deps.hub.emit("standby", { holder });
+    this.#record.standby(holder);
   }
 
   #pollerEvents(term: Term): PollerEvents {
-    const { hub } = this.#deps;
+    const record = this.#record;
     return {
       polled: () => {
-        this.#counters.lastPollAt = this.#now();
+        record.polled();
         this.#setState("polling");
         this.#promises.hasStarted(term.lease);
       },
-      answered: () => {
-        this.#counters.lastAnswerAt = this.#now();
-      },
-      conflict: (kind) => {
-        this.#counters.conflicts[kind] += 1;
-        hub.emit("conflict", { kind });
-      },
+      answered: (updates) => record.answered(updates),
+      failed: ({ kind }) => record.failed(kind),
+      conflict: (kind) => record.conflict(kind),
       retry: (retry) => {
         this.#setState("conflict");
         this.#log("warn", retry, "someone else polls this bot without holding the lock; waiting");
-        hub.emit("retry", retry);
+        record.emit("retry", retry);
       },
-      handled: () => {
-        this.#counters.updatesHandled += 1;
-      },
-      handlerError: (error, updateId) => hub.emit("handlerError", { error, updateId }),
+      handling: (update) => record.handling(update),
+      handled: () => record.handled(),
+      handlerError: (error, updateId) => record.emit("handlerError", { error, updateId }),
       silent: () => {
         this.#log("warn", {}, "Telegram has not answered for a minute; offering the lease to a standby");
         void this.resign(offerMs);
@@ -361,19 +360,13 @@ export class BotSession {
   }
 
   #setState(state: PollingState): void {
-    const previous = this.#state;
+    const previous = this.state;
     if (state === previous) return;
-    this.#state = state;
-    this.#counters.since = this.#now();
     this.#log("info", {}, `${previous} -> ${state}`);
-    this.#deps.hub.emit("state", { state, previous });
+    this.#record.entered(state);
   }
 
   #log(level: "info" | "warn" | "error", fields: object, message: string): void {
     this.#deps.context.logger[level]({ key: this.#deps.options.key, ...fields }, message);
-  }
-
-  #now(): Date {
-    return new Date(this.#deps.context.clock.now().wallMs);
   }
 }

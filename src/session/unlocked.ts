@@ -6,7 +6,7 @@ export function unlockedCandidate(events: CandidateEvents): Candidate {
   let isHolding = false;
   const want = () => {
     isHolding = true;
-    events.granted({ token: wallNow(), followsAnother: false });
+    events.granted({ token: wallNow(), followsAnother: false, succession: undefined });
   };
   const giveUp = async () => {
     isHolding = false;
@@ -14,6 +14,7 @@ export function unlockedCandidate(events: CandidateEvents): Candidate {
   return {
     want,
     trusted: () => isHolding,
+    renewal: () => undefined,
     giveUp,
     leave: giveUp,
     async resign() {

@@ -56,9 +56,56 @@ describe("the built package", () => {
 
   it("loads no optional library before it is used", () => {
     const program = `
-      require("${name}"); require("${name}/file");
-      console.log(Object.keys(require.cache).filter((file) => /node_modules.(pg|ioredis|redis|fs-native-extensions)./.test(file)).length);`;
+      require("${name}"); require("${name}/file"); require("${name}/health");
+      console.log(Object.keys(require.cache).filter((file) => /node_modules.(pg|ioredis|redis|fs-native-extensions|prom-client)./.test(file)).length);`;
 
     expect(run("commonjs", program)).toBe("0");
+  });
+
+  it("loads nothing of health with the core, and health starts nothing by itself: no timer, no socket, no subscriber", () => {
+    const core = `require("${name}"); console.log(Object.keys(require.cache).some((file) => /dist.health/.test(file)))`;
+    const health = `
+      const { hasSubscribers } = require("node:diagnostics_channel");
+      const { healthHandler } = require("${name}/health");
+      const before = process.getActiveResourcesInfo().join();
+      healthHandler({ health: () => { throw new Error("asked without a request") } });
+      const channels = ["beat", "poll", "update", "state"].map((channel) => "grammy-safe-polling:" + channel);
+      console.log(process.getActiveResourcesInfo().join() === before, channels.some(hasSubscribers));`;
+
+    expect(run("commonjs", core)).toBe("false");
+    expect(run("commonjs", health)).toBe("true false");
+  });
+
+  it("says what to install when prom-client is missing", () => {
+    const program = `
+      const { Module } = require("node:module");
+      const resolve = Module._resolveFilename;
+      Module._resolveFilename = (request, ...rest) => {
+        if (request === "prom-client") throw Object.assign(new Error("Cannot find module"), { code: "MODULE_NOT_FOUND" });
+        return resolve(request, ...rest);
+      };
+      const { registerMetrics } = require("${name}/health");
+      const register = { contentType: "text/plain", metrics: async () => "", removeSingleMetric() {} };
+      registerMetrics({ health: () => ({ lock: {} }) }, { register }).catch(({ code, message }) => console.log(code, message));`;
+
+    expect(run("commonjs", program)).toMatch(/^ERR_INVALID_OPTION .*npm install prom-client/);
+  });
+
+  it("publishes on the same channels from both formats", () => {
+    const program = `
+      const { subscribe } = require("node:diagnostics_channel");
+      const { Bot } = require("grammy");
+      const options = { lock: false, startDelayMs: 0, logger: false };
+      const bot = () => new Bot("1:${"x".repeat(35)}", { client: { apiRoot: "http://127.0.0.1:9" } });
+      const seen = [];
+      subscribe("grammy-safe-polling:acquired", ({ instance }) => seen.push(instance));
+      import("${name}").then(async (esm) => {
+        const handles = [esm.safeStartPolling(bot(), { ...options, instance: "esm" }), require("${name}").safeStartPolling(bot(), { ...options, instance: "cjs" })];
+        await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+        await Promise.all(handles.map((handle) => handle.stop()));
+        console.log(seen.sort().join());
+      });`;
+
+    expect(run("commonjs", program)).toBe("cjs,esm");
   });
 });

@@ -77,7 +77,17 @@ describe("who may import whom", () => {
   it("optional libraries are loaded lazily", () => {
     const wrong = imports.filter(
       ({ to, isLazy, isType }) =>
-        ["pg", "ioredis", "redis", "fs-native-extensions"].includes(to) && !isLazy && !isType,
+        ["pg", "ioredis", "redis", "fs-native-extensions", "prom-client"].includes(to) && !isLazy && !isType,
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("the core takes nothing of health but what fills its report", () => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        within(to, "health") &&
+        !within(from, "health") &&
+        !["health/report.ts", "health/stopwatch.ts"].includes(to),
     );
     expect(wrong).toEqual([]);
   });

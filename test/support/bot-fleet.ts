@@ -44,6 +44,8 @@ export interface Scenario {
   readonly appCleanupMs?: number;
   /** How long the code after `await polling.done` takes. */
   readonly cleanupMs?: number;
+  /** Serves the health endpoints on a free port, which is printed as `health server`. */
+  readonly serves?: boolean;
   /** Something else that keeps the process alive. */
   readonly keepAlive?: boolean;
   /** Which promise the app awaits. */

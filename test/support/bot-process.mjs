@@ -96,6 +96,12 @@ if (scenario.appListens) {
   });
 }
 const handles = bots.map((bot, index) => start(bot, lock, index));
+if (scenario.serves) {
+  const { startHealthServer } = await import("grammy-safe-polling/health");
+  const { register } = await import("prom-client");
+  const { port } = await startHealthServer(handles, { port: 0, host: "127.0.0.1", register });
+  say("health server", { port });
+}
 say("ready", { pid: process.pid });
 
 process.on("message", async (/** @type {{ command: string }} */ { command }) => {

@@ -146,7 +146,7 @@ export class LeaseServer {
       if (record?.owner === owner) record.owner = undefined;
     }
     for (const { context } of [...this.connections]) {
-      if (context.owner !== owner) context.onWake(keys.length === 1 ? keys[0] : undefined);
+      if (context.owner !== owner) context.onWake(keys.length === 1 ? keys[0] : undefined, true);
     }
   }
 

@@ -99,7 +99,7 @@ export class FileConnection implements LockConnection {
     } catch (error) {
       throw explainFileError(error, path);
     }
-    return file ? { granted: true, token: this.#hold(key, file) } : this.#refused(key);
+    return file ? this.#hold(key, file) : this.#refused(key);
   }
 
   #refused(key: string): Claim {
@@ -109,12 +109,13 @@ export class FileConnection implements LockConnection {
     return { granted: false, holder: shown(record) };
   }
 
-  #hold(key: string, file: LockedFile): number {
+  #hold(key: string, file: LockedFile): Claim {
     const path = this.#recordPath(key);
     const { owner, instance, revision } = this.#context;
     const since = wallNow();
     // The wall clock keeps tokens growing where the record was lost.
-    const token = Math.max((readRecord(path)?.token ?? 0) + 1, since);
+    const last = readRecord(path);
+    const token = Math.max((last?.token ?? 0) + 1, since);
     const holder = { owner, instance, since, socket: this.#server.name };
     const record = { token, holder: revision === undefined ? holder : { ...holder, revision } };
     try {
@@ -124,7 +125,8 @@ export class FileConnection implements LockConnection {
       throw explainFileError(error, path);
     }
     this.#held.set(key, { file, record });
-    return token;
+    // A release takes the holder out of the record; a death leaves it there.
+    return { granted: true, token, isGivenBack: last !== undefined && last.holder === undefined };
   }
 
   /** Unlocks those of `keys` that are held, and tells the waiters. Never throws. */

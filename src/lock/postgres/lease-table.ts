@@ -21,7 +21,7 @@ export function connectLeaseTable(
       config,
       signal: life.signal,
       onNotification: ({ payload = "" }) => {
-        for (const key of announced(payload)) context.onWake(key);
+        for (const key of announced(payload)) context.onWake(key, true);
       },
       onClosed(error) {
         if (isReady) context.onClosed(error);

@@ -27,7 +27,7 @@ export function connectSession(
       onNotification({ channel: source, payload = "", processId }) {
         // Our own releases are announced to us too.
         if (source !== channel || String(processId) === pid) return;
-        for (const key of announced(payload)) context.onWake(key);
+        for (const key of announced(payload)) context.onWake(key, true);
       },
       onClosed(error) {
         life.abort(error);

@@ -40,15 +40,15 @@ export async function connectRedis(
     close();
     context.onClosed(redact(ended));
   };
-  const onWake = (key?: string) => {
-    if (isOpen) context.onWake(key);
+  const onWake: ConnectContext["onWake"] = (key, isGivenBack) => {
+    if (isOpen) context.onWake(key, isGivenBack);
   };
 
   try {
     const client = target.client ?? (await clientForUrl(target.url ?? ""));
     const open = await unlessAborted(signal, findServer(client, names.hash, signal));
     const commands = open(false, { onEnd });
-    const subscriber = open(true, { onReconnected: onWake });
+    const subscriber = open(true, { onReconnected: () => onWake() });
     links.push(commands, subscriber);
     const [start] = await unlessAborted(
       signal,
@@ -87,12 +87,16 @@ async function startOwner(
   return { startedMs, bornMs, memoryAgeMs: Math.max(0, nowMs - Math.max(startedMs, bornMs)) };
 }
 
-async function listen(subscriber: RedisLink, channel: string, onWake: (key?: string) => void): Promise<void> {
+async function listen(
+  subscriber: RedisLink,
+  channel: string,
+  onWake: ConnectContext["onWake"],
+): Promise<void> {
   await subscriber.connect();
   await subscriber.subscribe(channel, (message) => {
     const keys = keysIn(message);
-    if (keys?.length === 0) onWake();
-    for (const key of keys?.slice(0, 10) ?? []) onWake(key);
+    if (keys?.length === 0) onWake(undefined, true);
+    for (const key of keys?.slice(0, 10) ?? []) onWake(key, true);
   });
 }
 

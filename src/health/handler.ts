@@ -1,0 +1,95 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { checkOptions, checkText, invalidOption } from "../option-checks.js";
+import { describeError } from "../redact.js";
+import { type Answer, endpoints, json } from "./endpoints.js";
+import { checkHandles, type Handles } from "./handles.js";
+import { checkRegister, type MetricsRegister, registerMetrics } from "./metrics.js";
+
+/** Options of `healthHandler`. */
+export interface HealthOptions {
+  /**
+   * In front of every path: `"/bot"` serves `/bot/livez`. Not needed where a framework mounts the handler.
+   * @defaultValue none
+   */
+  readonly prefix?: string;
+  /**
+   * A registry of `prom-client` to add the metrics to and to serve at `/metrics`.
+   * @defaultValue none: `/metrics` is not served
+   */
+  readonly register?: MetricsRegister;
+}
+
+/**
+ * Answers `/livez`, `/readyz`, `/healthz`, `/leaderz` and, with a `register`, `/metrics`.
+ * Called as it is, it is a listener of `node:http` and a middleware of Express: other paths go to `next`, or are
+ * answered with 404.
+ */
+export interface HealthHandler {
+  (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void): void;
+  /** The same for web frameworks such as Hono; 404 for other paths. Never rejects. */
+  fetch(request: Request): Promise<Response>;
+}
+
+/**
+ * Makes the health endpoints of one handle or of several of this process.
+ *
+ * @throws SafePollingError ERR_INVALID_OPTION
+ */
+export function healthHandler(polling: Handles, options: HealthOptions = {}): HealthHandler {
+  checkHandles(polling);
+  const { prefix, register } = checkHealthOptions(options);
+  const metrics = register && registerMetrics(polling, { register }).then(() => register);
+  metrics?.catch(() => {}); // told to whoever asks for /metrics
+  return createHandler(polling, prefix, metrics);
+}
+
+/** `metrics`: resolves when they are in the register; undefined: there are none. */
+export function createHandler(
+  polling: Handles,
+  prefix: string,
+  metrics: Promise<MetricsRegister> | undefined,
+): HealthHandler {
+  const answerTo = answerer(polling, prefix, metrics);
+  const handle = (request: IncomingMessage, response: ServerResponse, next?: () => void) => {
+    const answering = answerTo(request.method, request.url?.split("?")[0]);
+    if (!answering && next) return next();
+    void (answering ?? notFound()).then(({ status, headers, body }) => {
+      response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
+    });
+  };
+  const fetch = async (request: Request) => {
+    const answering = answerTo(request.method, new URL(request.url).pathname);
+    const { status, headers, body } = await (answering ?? notFound());
+    return new Response(request.method === "HEAD" ? null : body, { status, headers });
+  };
+  return Object.assign(handle, { fetch });
+}
+
+/** Undefined for a path that is not ours. The promise never rejects. */
+function answerer(polling: Handles, prefix: string, metrics: Promise<MetricsRegister> | undefined) {
+  const served = endpoints(polling, metrics);
+  return (method = "GET", path = "/"): Promise<Answer> | undefined => {
+    const endpoint = path.startsWith(prefix) ? served.get(path.slice(prefix.length)) : undefined;
+    if (!endpoint) return undefined;
+    if (method !== "GET" && method !== "HEAD") {
+      return Promise.resolve(json(405, { ok: false, problem: "use GET" }, { allow: "GET, HEAD" }));
+    }
+    return endpoint().catch((error) => json(500, { ok: false, problem: describeError(error) }));
+  };
+}
+
+async function notFound(): Promise<Answer> {
+  return json(404, { ok: false, problem: "nothing is served at this path" });
+}
+
+export function checkHealthOptions(
+  options: HealthOptions,
+  names: readonly string[] = [],
+): { readonly prefix: string; readonly register: MetricsRegister | undefined } {
+  checkOptions("health", options, [...names, "prefix", "register"]);
+  const { prefix = "", register } = options;
+  if (prefix !== "" && !/^\/.*[^/]$/.test(checkText("health.prefix", prefix))) {
+    throw invalidOption("health.prefix", 'a path such as "/bot", without a slash at its end', prefix);
+  }
+  return { prefix, register: "register" in options ? checkRegister(register) : undefined };
+}

@@ -1,0 +1,119 @@
+import type { HealthReport } from "./report.js";
+
+/** One metric that is read from health reports when it is scraped. */
+export interface ReportedMetric {
+  readonly name: string;
+  readonly type: "Counter" | "Gauge";
+  readonly help: string;
+  /** Beside `key`. */
+  readonly label?: string;
+  /** The values of one report: by label, or one; undefined: none is known. */
+  values(report: HealthReport): Readonly<Record<string, number>> | number | undefined;
+}
+
+const states = ["starting", "standby", "polling", "conflict", "draining", "stopped", "failed"] as const;
+
+export const metricPrefix = "grammy_safe_polling_";
+
+export const reportedMetrics: readonly ReportedMetric[] = [
+  {
+    name: "state",
+    type: "Gauge",
+    help: "1 for the state that the bot is in, 0 for the others.",
+    label: "state",
+    values: ({ state }) => Object.fromEntries(states.map((name) => [name, name === state ? 1 : 0])),
+  },
+  {
+    name: "handovers_total",
+    type: "Counter",
+    help: "Leases that this instance got from another one which gave them back.",
+    values: ({ handovers }) => handovers,
+  },
+  {
+    name: "takeovers_total",
+    type: "Counter",
+    help: "Leases that this instance got from another one which stopped holding them without a word.",
+    values: ({ takeovers }) => takeovers,
+  },
+  {
+    name: "lease_losses_total",
+    type: "Counter",
+    help: "Leases of this instance that ended without being released.",
+    label: "reason",
+    values: ({ losses }) => losses,
+  },
+  {
+    name: "conflicts_total",
+    type: "Counter",
+    help: "HTTP 409 answers to polls.",
+    label: "kind",
+    values: ({ conflicts }) => conflicts,
+  },
+  {
+    name: "updates_handled_total",
+    type: "Counter",
+    help: "Updates whose handlers have ended.",
+    values: ({ updatesHandled }) => updatesHandled,
+  },
+  {
+    name: "handlers_running",
+    type: "Gauge",
+    help: "Handlers that run now.",
+    values: ({ handlersRunning }) => handlersRunning,
+  },
+  {
+    name: "handlers_running_seconds",
+    type: "Gauge",
+    help: "How long handlers have been running without a pause.",
+    values: ({ handlersRunningMs }) => handlersRunningMs / 1000,
+  },
+  {
+    name: "last_poll_answer_age_seconds",
+    type: "Gauge",
+    help: "Time since Telegram last answered a poll of this instance normally.",
+    values: ({ lastAnswerAt }) => lastAnswerAt && Math.max(0, Date.now() - lastAnswerAt.getTime()) / 1000,
+  },
+  {
+    name: "lock_degraded",
+    type: "Gauge",
+    help: "1 while the lock server cannot be reached or answers with errors.",
+    values: ({ lock }) => (lock.degraded === undefined ? 0 : 1),
+  },
+];
+
+/** One metric that is measured as it happens, from a diagnostics channel. */
+export interface MeasuredMetric {
+  readonly name: string;
+  readonly channel: "beat" | "poll" | "update";
+  readonly field: "durationMs" | "ageMs";
+  readonly help: string;
+  readonly label: "key" | "lock";
+  readonly buckets: readonly number[];
+}
+
+export const measuredMetrics: readonly MeasuredMetric[] = [
+  {
+    name: "beat_duration_seconds",
+    channel: "beat",
+    field: "durationMs",
+    help: "From sending a beat to the lock server's answer, or to giving it up.",
+    label: "lock",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+  },
+  {
+    name: "poll_duration_seconds",
+    channel: "poll",
+    field: "durationMs",
+    help: "From sending a getUpdates to its answer or failure. An idle poll lasts its whole timeout.",
+    label: "key",
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 40, 60],
+  },
+  {
+    name: "update_lag_seconds",
+    channel: "update",
+    field: "ageMs",
+    help: "Age of an update when its handler begins; updates without a date are not counted. Telegram's dates are whole seconds.",
+    label: "key",
+    buckets: [1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21600, 86400],
+  },
+];

@@ -1,0 +1,170 @@
+import type { Update } from "grammy/types";
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { type HandleLabels, publish, type SafePollingMessages } from "../diagnostics.js";
+import type { EventHub, Lease, PollingState, SafePollingEvents } from "../events.js";
+import type { HealthReport } from "../health/report.js";
+import { Stopwatch } from "../health/stopwatch.js";
+import type { Holder } from "../lock/backend.js";
+import type { Succession } from "../lock/key-history.js";
+import type { LossReason } from "../lock/lease-keeper.js";
+import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
+import { updateDateMs } from "../polling/update-date.js";
+import { describeError } from "../redact.js";
+
+export interface HandleRecordOptions extends HandleLabels {
+  readonly clock: Clock;
+  readonly hub: EventHub;
+}
+
+/** The part of the report that is counted here. */
+type Recorded = Omit<
+  HealthReport,
+  "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs"
+>;
+
+/** What a handle does, told three ways: to its listeners, on the diagnostics channels, and in its health report. */
+export class HandleRecord {
+  readonly #options: HandleRecordOptions;
+  readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
+  readonly #losses = { expired: 0, connection: 0, vanished: 0 };
+  readonly #unanswered = new Stopwatch();
+  #state: PollingState = "starting";
+  #since: Moment;
+  #degraded: string | undefined;
+  #holder: Holder | undefined;
+  #pollSent: Moment | undefined;
+  #lastAnswer: Moment | undefined;
+  #handovers = 0;
+  #takeovers = 0;
+  #updatesHandled = 0;
+  #handlersRunning = 0;
+  #handlersSince: Moment | undefined;
+
+  constructor(options: HandleRecordOptions) {
+    this.#options = options;
+    this.#since = this.#now();
+  }
+
+  get state(): PollingState {
+    return this.#state;
+  }
+
+  entered(state: PollingState): void {
+    const previous = this.#state;
+    this.#state = state;
+    this.#since = this.#now();
+    this.#unanswered[state === "polling" ? "start" : "stop"](this.#since);
+    this.emit("state", { state, previous });
+  }
+
+  acquired(lease: Lease, succession: Succession | undefined): void {
+    const from = this.#holder ?? {};
+    this.#holder = undefined;
+    this.emit("acquired", { lease });
+    if (succession === "handover") this.#handovers += 1;
+    if (succession === "takeover") this.#takeovers += 1;
+    if (succession) this.emit(succession, { lease, from });
+  }
+
+  lost(lease: Lease, reason: LossReason): void {
+    this.#losses[reason] += 1;
+    this.emit("lost", { lease, reason });
+  }
+
+  standby(holder: Holder): void {
+    this.#holder = holder;
+    this.emit("standby", { holder });
+  }
+
+  /** The lock server is in trouble; undefined: it answers again. */
+  trouble(error: unknown): void {
+    this.#degraded = error === undefined ? undefined : describeError(error);
+  }
+
+  polled(): void {
+    this.#pollSent = this.#now();
+  }
+
+  answered(updates: readonly Update[]): void {
+    this.#lastAnswer = this.#now();
+    this.#unanswered.reset(this.#lastAnswer);
+    this.#publishPoll("answered", updates.length);
+  }
+
+  /** A poll failed. Any answer, even a refusal, is a sign of life. */
+  failed(kind: TelegramFailure["kind"]): void {
+    if (kind !== "silence") this.#unanswered.reset(this.#now());
+    this.#publishPoll(kind, 0);
+  }
+
+  conflict(kind: ConflictKind): void {
+    this.#conflicts[kind] += 1;
+    this.emit("conflict", { kind });
+  }
+
+  handling(update: Update): void {
+    this.#handlersRunning += 1;
+    this.#handlersSince ??= this.#now();
+    publish("update", () => {
+      const dateMs = updateDateMs(update);
+      const ageMs = dateMs === undefined ? undefined : this.#now().wallMs - dateMs;
+      return { ...this.#labels(), updateId: update.update_id, ageMs };
+    });
+  }
+
+  handled(): void {
+    this.#updatesHandled += 1;
+    this.#handlersRunning -= 1;
+    this.#unanswered.reset(this.#now());
+    if (this.#handlersRunning === 0) this.#handlersSince = undefined;
+  }
+
+  /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */
+  emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
+    this.#options.hub.emit(event, payload);
+    publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
+  }
+
+  get lock(): Pick<HealthReport["lock"], "degraded" | "holder"> {
+    return { degraded: this.#degraded, holder: this.#holder };
+  }
+
+  report(): Recorded {
+    const now = this.#now();
+    return {
+      state: this.#state,
+      since: dateOf(this.#since),
+      lastPollAt: this.#pollSent && dateOf(this.#pollSent),
+      lastAnswerAt: this.#lastAnswer && dateOf(this.#lastAnswer),
+      unansweredMs: Math.round(this.#unanswered.elapsedMs(now)),
+      conflicts: { ...this.#conflicts },
+      handovers: this.#handovers,
+      takeovers: this.#takeovers,
+      losses: { ...this.#losses },
+      updatesHandled: this.#updatesHandled,
+      handlersRunning: this.#handlersRunning,
+      handlersRunningMs: this.#handlersSince ? Math.round(elapsedMs(this.#handlersSince, now)) : 0,
+    };
+  }
+
+  #publishPoll(outcome: SafePollingMessages["poll"]["outcome"], updates: number): void {
+    const sent = this.#pollSent;
+    if (!sent) return;
+    publish("poll", () => {
+      return { ...this.#labels(), outcome, updates, durationMs: elapsedMs(sent, this.#now()) };
+    });
+  }
+
+  #labels(): HandleLabels {
+    const { instance, key } = this.#options;
+    return { instance, key };
+  }
+
+  #now(): Moment {
+    return this.#options.clock.now();
+  }
+}
+
+function dateOf({ wallMs }: Moment): Date {
+  return new Date(wallMs);
+}
