@@ -2,6 +2,20 @@ import type { Lease, PollingState } from "../events.js";
 import type { Holder } from "../lock/backend.js";
 import type { ConflictKind } from "../polling/telegram-failure.js";
 
+/** Something that was found to be wrong around a handle, by a part of this library that looks for it. */
+export interface HealthFinding {
+  /** Who found it: `"render"`. */
+  readonly source: string;
+  /** Stable name of what was found, for machines. */
+  readonly kind: string;
+  /** What was found and what to do, for people. */
+  readonly summary: string;
+  /** When it was seen first. */
+  readonly since: Date;
+  /** When it was seen last. */
+  readonly lastSeenAt: Date;
+}
+
 /** A snapshot of a handle: plain data, fit for JSON. Nothing in it is secret. */
 export interface HealthReport {
   readonly state: PollingState;
@@ -29,6 +43,8 @@ export interface HealthReport {
   readonly updatesHandled: number;
   /** Handlers that run now. */
   readonly handlersRunning: number;
+  /** What monitors of this handle have found and not seen gone; empty without a monitor. */
+  readonly findings: readonly HealthFinding[];
 }
 
 /** What a handle counts for its report. */

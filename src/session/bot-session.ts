@@ -1,7 +1,7 @@
 import { elapsedMs } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
-import { type HealthCounters, type HealthReport, newCounters } from "../health/report.js";
+import { type HealthCounters, type HealthFinding, type HealthReport, newCounters } from "../health/report.js";
 import type { Holder } from "../lock/backend.js";
 import type { Candidate, CandidateEvents, Grant } from "../lock/candidate.js";
 import type { LossReason } from "../lock/lease-keeper.js";
@@ -51,6 +51,7 @@ export class BotSession {
   readonly #webhook: WebhookGuard;
   readonly #candidate: Candidate;
   readonly #counters: HealthCounters;
+  readonly #findings = new Set<() => readonly HealthFinding[]>();
   #state: PollingState = "starting";
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
@@ -128,7 +129,19 @@ export class BotSession {
       ...counters,
       conflicts: { ...counters.conflicts },
       handlersRunning: this.#ledger.running,
+      findings: [...this.#findings].flatMap((read) => read()),
     };
+  }
+
+  /** Whether the lock still proves that this instance, and no other, may poll. */
+  trusted(): boolean {
+    return this.lease !== undefined && this.#candidate.trusted();
+  }
+
+  /** Shows what a monitor has found in `health()`, until the returned function is called. */
+  showFindings(read: () => readonly HealthFinding[]): () => void {
+    this.#findings.add(read);
+    return () => this.#findings.delete(read);
   }
 
   /**

@@ -1,0 +1,12 @@
+/** What Render tells a service about itself (render.com/docs/environment-variables), and the key that its owner adds. */
+export interface RenderEnvironment {
+  readonly serviceId: string | undefined;
+  readonly apiKey: string | undefined;
+}
+
+export function renderEnvironment(env: NodeJS.ProcessEnv = process.env): RenderEnvironment {
+  return {
+    serviceId: env.RENDER_SERVICE_ID || undefined,
+    apiKey: env.RENDER_API_KEY || undefined,
+  };
+}
