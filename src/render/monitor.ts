@@ -89,7 +89,7 @@ export class Monitor {
   }
 
   async #run(): Promise<void> {
-    const { polling, internals, clock } = this.#options;
+    const { polling, internals, clock, logger } = this.#options;
     const { signal } = this.#ending;
     const undo = [
       internals.showFindings(() => this.#board.report()),
@@ -104,8 +104,9 @@ export class Monitor {
     await wait(clock, 0, signal);
     while (!signal.aborted) {
       this.#lookWanted = deferred();
-      const nextLookMs = await this.#look();
-      if (await wait(clock, gapMs, signal)) await this.#untilLookWanted(nextLookMs);
+      const facts = await this.#look();
+      logger.debug({ findings: this.#board.findings.length }, "asked Render");
+      await this.#pause(facts);
     }
     for (const remove of undo) remove();
   }
@@ -116,36 +117,39 @@ export class Monitor {
     if (this.#ending.signal.aborted) this.#lookWanted.resolve();
   }
 
-  async #untilLookWanted(recheckAfterMs: number | undefined): Promise<void> {
-    const wanted = new AbortController();
-    const untilWanted = this.#lookWanted.promise.then(() => wanted.abort());
-    if (recheckAfterMs === undefined) await untilWanted;
-    else await wait(this.#options.clock, recheckAfterMs, wanted.signal);
-  }
-
-  /** Looks and repairs. Never rejects; tells after how long to look again, undefined: only when there is a reason. */
-  async #look(): Promise<number | undefined> {
-    const { internals, serviceId, clock, random } = this.#options;
+  /** Looks and repairs. Never rejects; undefined: Render could not be asked. */
+  async #look(): Promise<RenderFacts | undefined> {
+    const { internals, serviceId, clock } = this.#options;
     const { signal } = this.#ending;
     try {
       const facts = await gatherFacts({ client: this.#client, bot: internals.bot, serviceId, clock, signal });
       this.#failedLooks = 0;
       this.#board.replace(findingsOf(facts, internals.isLockShared), this.#today());
       await this.#repairer.repair(facts, this.#standing());
-      return this.#nextLookMs(facts);
+      return facts;
     } catch (error) {
       if (signal.aborted) return undefined;
+      this.#failedLooks += 1;
       const isKeyRefused = error instanceof RenderApiError && error.failure === "unauthorized";
       this.#board.add(apiTrouble(describeError(error), isKeyRefused), this.#today());
-      await wait(clock, exponentialDelayMs(troubleBackoff, this.#failedLooks++, random), signal);
-      return 0;
+      return undefined;
     }
   }
 
-  #nextLookMs({ overlap }: RenderFacts): number | undefined {
-    if (this.#hasFreshConflict()) return 0;
-    if (overlap) return overlapRecheckMs;
-    return this.#board.findings.length > 0 ? recheckMs : undefined;
+  /** Until the next look is due; with nothing found, until a conflict. */
+  async #pause(facts: RenderFacts | undefined): Promise<void> {
+    const { clock, random } = this.#options;
+    const { signal } = this.#ending;
+    if (!facts) {
+      await wait(clock, exponentialDelayMs(troubleBackoff, this.#failedLooks - 1, random), signal);
+      return;
+    }
+    if (!(await wait(clock, gapMs, signal)) || this.#hasFreshConflict()) return;
+    const wanted = new AbortController();
+    const untilWanted = this.#lookWanted.promise.then(() => wanted.abort());
+    if (facts.overlap) await wait(clock, overlapRecheckMs, wanted.signal);
+    else if (this.#board.findings.length > 0) await wait(clock, recheckMs, wanted.signal);
+    else await untilWanted;
   }
 
   #standing(): Standing {
