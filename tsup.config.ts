@@ -7,6 +7,7 @@ export default defineConfig({
     postgres: "src/lock/postgres.ts",
     redis: "src/lock/redis.ts",
     memory: "src/lock/memory.ts",
+    render: "src/render/index.ts",
     testing: "src/testing/index.ts",
   },
   format: ["esm", "cjs"],

@@ -9,6 +9,7 @@ export default defineConfig({
       { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
       { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
       { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
+      { find: /^grammy-safe-polling\/render$/, replacement: source("render/index.ts") },
     ],
   },
   test: {
