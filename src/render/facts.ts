@@ -23,7 +23,7 @@ export interface RenderFacts {
   readonly webhook: Webhook | undefined;
 }
 
-export interface Webhook {
+interface Webhook {
   /** The path is left out: it often is a secret, or the token itself. */
   readonly host: string;
   /** Name of the service at this host, when it is one of the account. */

@@ -101,7 +101,7 @@ function isRival({ token }: Duplicate): boolean {
  * The one that was created last, so that every side that sees these services names the same one and the oldest is
  * never suspended; or why none can be named.
  */
-export function victimOf(services: readonly RenderService[]): RenderService | string {
+function victimOf(services: readonly RenderService[]): RenderService | string {
   const dated = services.flatMap((service) =>
     service.createdAt === undefined ? [] : [{ service, createdAt: service.createdAt }],
   );

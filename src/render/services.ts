@@ -27,7 +27,7 @@ export interface RenderService {
   readonly host: string | undefined;
 }
 
-export interface Autoscaling {
+interface Autoscaling {
   readonly min: number | undefined;
   readonly max: number | undefined;
   /** As Render told it, to be given back whole when it is switched off. */

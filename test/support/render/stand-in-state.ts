@@ -30,7 +30,7 @@ export interface StandInGroup {
   readonly secretFiles: Texts;
 }
 
-export const ownerId = "tea-d1aaaaaaaaaaaaaaaa00";
+const ownerId = "tea-d1aaaaaaaaaaaaaaaa00";
 const template = recorded["GET /services/{serviceId}"];
 const deployTemplate = recorded["GET /services/{serviceId}/deploys"][0]?.deploy;
 
