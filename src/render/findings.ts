@@ -70,7 +70,7 @@ function severalInstances(
   const wanted = service.numInstances;
   const running = instances.length;
   if (!isScaledOut(service) && (running <= 1 || overlap?.hasBegun)) return undefined;
-  const what = `${service.name} is set to ${wanted ?? "an unknown number of"} instances and ${running} run.`;
+  const what = `${service.name} is set to ${count(wanted, "instance")}, and ${running} ${running === 1 ? "runs" : "run"}.`;
   return {
     kind: "several-instances",
     wanted,
@@ -132,15 +132,15 @@ function webhook({ webhook }: RenderFacts): RenderFinding | undefined {
 
 function conflictLogs({ conflictLines }: RenderFacts): RenderFinding | undefined {
   if (!conflictLines || conflictLines.count === 0) return undefined;
-  const { count, instances, lastAt } = conflictLines;
+  const { count: lines, instances, lastAt } = conflictLines;
   const writers = instances.length === 0 ? "" : `, by ${instances.join(", ")}`;
   return {
     kind: "conflict-logs",
-    lines: count,
+    lines,
     instances,
     lastAt: lastAt === undefined ? undefined : new Date(lastAt),
     severity: "warning",
-    summary: `The logs of the last ten minutes have ${count} lines about a 409 conflict${writers}. Whoever writes them polls this bot or tries to.`,
+    summary: `The logs of the last ten minutes have ${count(lines, "line")} about a 409 conflict${writers}. Whoever writes them polls this bot or tries to.`,
   };
 }
 
@@ -152,6 +152,11 @@ function unreadable({ unreadable }: RenderFacts): RenderFinding | undefined {
     severity: "info",
     summary: `The API key cannot read the environment of: ${unreadable.join(", ")}. If one of them runs this bot, look there by hand.`,
   };
+}
+
+function count(number: number | undefined, noun: string): string {
+  if (number === undefined) return `an unknown number of ${noun}s`;
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** `what`: what went wrong, without anything secret. */

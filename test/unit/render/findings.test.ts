@@ -46,7 +46,7 @@ describe("at the start", () => {
       },
       polling: unshared,
       expected: { kind: "several-instances", wanted: 3, running: 3, severity: "warning" },
-      says: /bot is set to 3 instances and 3 run\..*set it to one/,
+      says: /bot is set to 3 instances, and 3 run\..*set it to one/,
     },
     {
       name: "more than one instance that share a lock: they stand by, which is no fault",
@@ -61,7 +61,7 @@ describe("at the start", () => {
       prepare: () => setInstances(bench.service, 2),
       polling: unshared,
       expected: { kind: "several-instances", wanted: 1, running: 2 },
-      says: /set to 1 instances and 2 run/,
+      says: /set to 1 instance, and 2 run/,
     },
     {
       name: "autoscaling",
