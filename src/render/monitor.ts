@@ -32,6 +32,8 @@ export interface MonitorOptions {
   readonly serviceId: string;
   readonly apiKey: string;
   readonly apiRoot: string;
+  /** This process runs in a preview; Render's API says so too, but in a field that it does not promise. */
+  readonly isPreview: boolean;
   readonly repair: readonly RenderRepair[];
   /** Shared by the monitors of a process. */
   readonly repairRecord: RepairRecord;
@@ -153,7 +155,7 @@ export class Monitor {
   }
 
   #standing(): Standing {
-    const { polling, internals, clock, repairRecord } = this.#options;
+    const { polling, internals, clock, isPreview, repairRecord } = this.#options;
     const now = clock.now();
     const last = this.#lastConflictAt;
     const isQuiet = last === undefined || hasPassed(quietMs, last, now);
@@ -162,6 +164,7 @@ export class Monitor {
     return {
       isEntitled: (isPolling && isQuiet) || (hasProof && (isPolling || polling.state === "conflict")),
       hasConflict: this.#hasFreshConflict(),
+      isPreview,
       lastRepairAt: repairRecord.lastRepairAt,
       now,
     };

@@ -23,6 +23,7 @@ export interface Standing {
   readonly isEntitled: boolean;
   /** It met another poller in the last minutes. Without that, several instances may just be standing by. */
   readonly hasConflict: boolean;
+  readonly isPreview: boolean;
   /** When this process last began a repair. */
   readonly lastRepairAt: Moment | undefined;
   readonly now: Moment;
@@ -56,8 +57,8 @@ export function decideRepair(
 
 /** What stands against every repair. */
 function obstacleOf({ service, overlap }: RenderFacts, standing: Standing): string | undefined {
-  const { isEntitled, lastRepairAt, now } = standing;
-  if (service.isPreview) return "this is a preview, and a preview must not touch the real thing";
+  const { isEntitled, isPreview, lastRepairAt, now } = standing;
+  if (isPreview || service.isPreview) return "this is a preview, and a preview must not touch the real thing";
   if (overlap) return "a deploy or restart is under way, and its overlap ends by itself";
   if (!isEntitled) return "this instance neither has a lease that it can prove nor polls without conflict";
   if (lastRepairAt && !hasPassed(repairPauseMs, lastRepairAt, now)) {

@@ -39,11 +39,8 @@ export function startRenderMonitor(polling: SafePolling, options: RenderMonitorO
       "Expected `polling` to be the handle that safeStartPolling() returned.",
     );
   }
-  const { apiKey, serviceId, ...resolved } = resolveMonitorOptions(
-    options,
-    renderEnvironment(),
-    internals.logger,
-  );
+  const environment = renderEnvironment();
+  const { apiKey, serviceId, ...resolved } = resolveMonitorOptions(options, environment, internals.logger);
   if (serviceId === undefined) {
     resolved.logger.info({}, "this is not Render (RENDER_SERVICE_ID is not set): the monitor does nothing");
     return idleMonitor;
@@ -58,6 +55,7 @@ export function startRenderMonitor(polling: SafePolling, options: RenderMonitorO
     internals,
     serviceId,
     apiKey,
+    isPreview: environment.isPreview,
     repairRecord: registry,
     clock: systemClock,
     random: Math.random,

@@ -86,6 +86,7 @@ export class RenderBench implements AsyncDisposable {
       serviceId: (options.service ?? this.service).id,
       apiKey: options.apiKey ?? this.render.apiKey,
       apiRoot: this.render.url,
+      isPreview: false,
       repair: options.repair ?? [],
       repairRecord: options.record ?? { lastRepairAt: undefined },
       logger,

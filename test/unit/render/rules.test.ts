@@ -43,7 +43,13 @@ function facts(given: Partial<RenderFacts> = {}): RenderFacts {
 }
 
 const now = { monotonicMs: 100 * minuteMs, wallMs: 1_800_000_000_000 };
-const entitled: Standing = { isEntitled: true, hasConflict: true, lastRepairAt: undefined, now };
+const entitled: Standing = {
+  isEntitled: true,
+  hasConflict: true,
+  isPreview: false,
+  lastRepairAt: undefined,
+  now,
+};
 
 /** Services with one bot, as all sides see them; times repeat, and some cannot be read. */
 const groups = fc
@@ -134,6 +140,7 @@ describe("a repair", () => {
   it("is not made by who is not entitled, in a preview, or during an overlap", () => {
     const cases = [
       decideRepair(renderRepairs, needed, { ...entitled, isEntitled: false }),
+      decideRepair(renderRepairs, needed, { ...entitled, isPreview: true }),
       decideRepair(renderRepairs, { ...needed, service: service({ isPreview: true }) }, entitled),
       decideRepair(renderRepairs, { ...needed, overlap: { hasBegun: false } }, entitled),
     ];
