@@ -29,9 +29,17 @@ type Query = Readonly<Record<string, string | number | readonly string[] | undef
 /** Calls to Render's API, one at a time. Every failure is a RenderApiError that holds nothing secret. */
 export class RenderApiClient {
   readonly #options: RenderApiClientOptions;
+  #calls = 0;
 
   constructor(options: RenderApiClientOptions) {
     this.#options = options;
+  }
+
+  /** How many calls were made since this was last asked. */
+  takeCallCount(): number {
+    const calls = this.#calls;
+    this.#calls = 0;
+    return calls;
   }
 
   /** Reads; waits as long as a 429 asks for, and tries again after trouble. */
@@ -76,6 +84,7 @@ export class RenderApiClient {
   ): Promise<{ error?: RenderApiError; waitMs?: number; body?: unknown }> {
     const { apiRoot, apiKey, clock, signal } = this.#options;
     const call = `${method} ${path}`;
+    this.#calls += 1;
     const request = async (callSignal: AbortSignal) => {
       const response = await fetch(`${apiRoot}${path}${toQueryString(query)}`, {
         method,

@@ -15,8 +15,10 @@ import { apiTrouble, findingsOf } from "./findings.js";
 import { hasPassed, type RenderRepair, type Standing } from "./repair-rules.js";
 import { Repairer, type RepairRecord } from "./repairer.js";
 
-/** From the end of one look to the next, in milliseconds, whatever happens: an account may have many services. */
-const gapMs = 30_000;
+/** From the end of one look to the next, in milliseconds, whatever happens. */
+const leastGapMs = 30_000;
+/** More after a look of many calls: Render allows its user 400 a minute, of which we leave half to others. */
+const gapPerCallMs = 300;
 /** A conflict is a reason to look, and to repair, for this long. */
 const conflictFreshMs = 5 * 60_000;
 /** A poll that has met no conflict for this long meets none: the library's conflict-free window. */
@@ -146,6 +148,7 @@ export class Monitor {
       await wait(clock, exponentialDelayMs(troubleBackoff, this.#failedLooks - 1, random), signal);
       return;
     }
+    const gapMs = Math.max(leastGapMs, this.#client.takeCallCount() * gapPerCallMs);
     if (!(await wait(clock, gapMs, signal)) || this.#hasFreshConflict()) return;
     const wanted = new AbortController();
     const untilWanted = this.#lookWanted.promise.then(() => wanted.abort());

@@ -97,6 +97,13 @@ describe("trouble with the API", () => {
     expect(bench.render.count(`GET /services/${bench.service.id}/instances`)).toBe(1);
   });
 
+  it("does not repeat a call whose key was refused", async () => {
+    const bot = await bench.watch({ apiKey: "rnd_revoked" });
+    await bench.looks(bot);
+
+    expect(bench.render.calls).toEqual(["GET /services"]);
+  });
+
   it("does not end a look when only the logs cannot be read", async () => {
     bench.service.numInstances = 2;
     bench.render.inject({ call: /^GET \/logs/, reply: { status: 500 } });
@@ -139,9 +146,8 @@ describe("the end of the monitor", () => {
     );
 
     await bot.polling.stop();
-    await bot.monitor.stop();
 
-    expect(bench.time.pendingTimers).toBe(0);
+    await until(() => bench.time.pendingTimers === 0);
     expect(bot.polling.health().findings).toEqual([]);
     expect(warnings(bot)).toEqual([]);
   });
@@ -170,8 +176,7 @@ describe("the end of the monitor", () => {
     await until(() => bot.polling.state === "failed", undefined, 15_000);
 
     expect(await rejection).toMatchObject({ code: "ERR_UNAUTHORIZED" });
-    await bot.monitor.stop();
-    expect(bench.time.pendingTimers).toBe(0);
+    await until(() => bench.time.pendingTimers === 0);
   });
 });
 
