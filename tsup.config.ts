@@ -8,6 +8,7 @@ export default defineConfig({
     redis: "src/lock/redis.ts",
     memory: "src/lock/memory.ts",
     health: "src/health/index.ts",
+    render: "src/render/index.ts",
     testing: "src/testing/index.ts",
   },
   format: ["esm", "cjs"],

@@ -10,6 +10,7 @@ export default defineConfig({
       { find: /^grammy-safe-polling\/health$/, replacement: source("health/index.ts") },
       { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
       { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
+      { find: /^grammy-safe-polling\/render$/, replacement: source("render/index.ts") },
     ],
   },
   test: {

@@ -54,28 +54,28 @@ export type SafePollingListener<E extends keyof SafePollingEvents> = (event: Saf
 
 type AnyListener = (event: never) => void;
 
-/** A typed emitter whose listeners cannot break polling: what they throw is logged. */
-export class EventHub {
-  readonly #listeners = new Map<keyof SafePollingEvents, Set<AnyListener>>();
+/** A typed emitter whose listeners cannot break what emits: what they throw is logged. */
+export class EventHub<Events = SafePollingEvents> {
+  readonly #listeners = new Map<keyof Events, Set<AnyListener>>();
   readonly #logger: Logger;
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
-  on<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void {
+  on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
     const listeners = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, listeners.add(listener));
   }
 
-  off<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void {
+  off<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
     this.#listeners.get(event)?.delete(listener);
   }
 
-  emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
+  emit<E extends keyof Events>(event: E, payload: Events[E]): void {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
       try {
-        (listener as SafePollingListener<E>)(payload);
+        (listener as (event: Events[E]) => void)(payload);
       } catch (error) {
         this.#logger.error({ event, error: describeError(error) }, "an event listener threw");
       }

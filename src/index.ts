@@ -1,7 +1,7 @@
 export type { HandleLabels, SafePollingMessages } from "./diagnostics.js";
 export { isSafePollingError, SafePollingError, type SafePollingErrorCode } from "./errors.js";
 export type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "./events.js";
-export type { HealthReport } from "./health/report.js";
+export type { HealthFinding, HealthReport } from "./health/report.js";
 export type {
   BeatResult,
   Claim,

@@ -1,4 +1,5 @@
 import { SafePollingError } from "./errors.js";
+import { consoleLogger, type Logger, silentLogger } from "./logger.js";
 import { redactText } from "./redact.js";
 
 /**
@@ -43,6 +44,15 @@ export function checkText(name: string, value: unknown): string {
   throw invalidOption(name, "a non-empty string", value);
 }
 
+/** The logger that was given, silence for `false`, the console for undefined. Throws ERR_INVALID_OPTION. */
+export function checkLogger(logger: Logger | false | undefined): Logger {
+  if (logger === undefined) return consoleLogger();
+  if (logger === false) return silentLogger;
+  const levels = ["debug", "info", "warn", "error"] as const;
+  if (levels.every((level) => typeof logger?.[level] === "function")) return logger;
+  throw invalidOption("logger", "a pino-shaped logger with debug, info, warn and error, or false", logger);
+}
+
 function show(value: unknown): string {
   if (typeof value === "string") return redactText(JSON.stringify(value));
   if (typeof value === "function") return "a function";
@@ -51,7 +61,8 @@ function show(value: unknown): string {
   return String(value);
 }
 
-function nearest(name: string, known: readonly string[]): string | undefined {
+/** The one of `known` that differs from `name` by the fewest letters. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
   return known
     .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)[0]?.candidate;

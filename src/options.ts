@@ -2,8 +2,8 @@ import type { ConflictBackoff } from "./backoff/conflict-series.js";
 import { SafePollingError } from "./errors.js";
 import type { Lease } from "./events.js";
 import type { LockBackend } from "./lock/backend.js";
-import { consoleLogger, type Logger, silentLogger } from "./logger.js";
-import { checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import type { Logger } from "./logger.js";
+import { checkLogger, checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
 import type { PollParameters } from "./polling/poller.js";
 import type { TelegramBot } from "./polling/telegram-bot.js";
 import type { WebhookPolicy } from "./polling/webhook-guard.js";
@@ -299,12 +299,4 @@ function checkSignals(signals: readonly NodeJS.Signals[] | false): readonly Node
 function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined || typeof signal?.addEventListener === "function") return signal;
   throw invalidOption("signal", "an AbortSignal", signal);
-}
-
-function checkLogger(logger: Logger | false | undefined): Logger {
-  if (logger === undefined) return consoleLogger();
-  if (logger === false) return silentLogger;
-  const levels = ["debug", "info", "warn", "error"] as const;
-  if (levels.every((level) => typeof logger?.[level] === "function")) return logger;
-  throw invalidOption("logger", "a pino-shaped logger with debug, info, warn and error, or false", logger);
 }

@@ -114,7 +114,15 @@ export function safeStartPolling<C extends Context, A extends Api>(
     logger.info({ instance, key: resolved.key, ...where }, "starting");
     void session.run();
   });
-  return makeHandle(session, hub);
+  const handle = makeHandle(session, hub);
+  registry.internals.set(handle, {
+    bot: telegramBot,
+    logger,
+    isLockShared: lock !== false && lock.unsharedReason?.() === undefined,
+    trusted: () => session.trusted(),
+    showFindings: (read) => session.showFindings(read),
+  });
+  return handle;
 }
 
 function makeHandle(session: BotSession, hub: EventHub): SafePolling {

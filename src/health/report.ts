@@ -3,6 +3,20 @@ import type { Holder } from "../lock/backend.js";
 import type { LossReason } from "../lock/lease-keeper.js";
 import type { ConflictKind } from "../polling/telegram-failure.js";
 
+/** Something that was found to be wrong around a handle, by a part of this library that looks for it. */
+export interface HealthFinding {
+  /** Who found it: `"render"`. */
+  readonly source: string;
+  /** Stable name of what was found, for machines. */
+  readonly kind: string;
+  /** What was found and what to do, for people. */
+  readonly summary: string;
+  /** When it was seen first. */
+  readonly since: Date;
+  /** When it was seen last. */
+  readonly lastSeenAt: Date;
+}
+
 /** A snapshot of a handle: plain data, fit for JSON. Nothing in it is secret. */
 export interface HealthReport {
   readonly state: PollingState;
@@ -48,4 +62,6 @@ export interface HealthReport {
   readonly handlersRunning: number;
   /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, the running one. */
   readonly handlersRunningMs: number;
+  /** What monitors of this handle have found and not seen gone; empty without a monitor. */
+  readonly findings: readonly HealthFinding[];
 }

@@ -1,5 +1,7 @@
+import type { Moment } from "../clock.js";
 import type { LockBackend } from "../lock/backend.js";
 import type { LockSession } from "../lock/lock-session.js";
+import type { HandleInternals } from "../session/handle-internals.js";
 
 /** A running handle, as the rest of its process sees it. */
 export interface RunningHandle {
@@ -15,8 +17,12 @@ export interface ProcessRegistry {
   readonly bots: WeakSet<object>;
   readonly lockSessions: WeakMap<LockBackend, LockSession>;
   readonly signalListeners: Map<NodeJS.Signals, NodeJS.SignalsListener>;
+  /** By the handle that `safeStartPolling` returned. */
+  readonly internals: WeakMap<object, HandleInternals>;
   /** The lock of every handle that names none. */
   defaultLock: LockBackend | undefined;
+  /** When any monitor of this process last began a repair. */
+  lastRepairAt: Moment | undefined;
 }
 
 const registryName = Symbol.for("grammy-safe-polling");
@@ -29,7 +35,9 @@ export function processRegistry(): ProcessRegistry {
     bots: new WeakSet(),
     lockSessions: new WeakMap(),
     signalListeners: new Map(),
+    internals: new WeakMap(),
     defaultLock: undefined,
+    lastRepairAt: undefined,
   };
   return holder[registryName];
 }

@@ -1,7 +1,7 @@
 import { elapsedMs } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
-import type { HealthReport } from "../health/report.js";
+import type { HealthFinding, HealthReport } from "../health/report.js";
 import type { Holder } from "../lock/backend.js";
 import type { Candidate, CandidateEvents, Grant } from "../lock/candidate.js";
 import type { LossReason } from "../lock/lease-keeper.js";
@@ -52,6 +52,7 @@ export class BotSession {
   readonly #webhook: WebhookGuard;
   readonly #candidate: Candidate;
   readonly #record: HandleRecord;
+  readonly #findings = new Set<() => readonly HealthFinding[]>();
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
   #term: Term | undefined;
@@ -133,7 +134,19 @@ export class BotSession {
         sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, context.clock.now())),
       },
       pollTimeoutMs: options.polling.timeoutSeconds * 1000,
+      findings: [...this.#findings].flatMap((read) => read()),
     };
+  }
+
+  /** Whether the lock still proves that this instance, and no other, may poll. */
+  trusted(): boolean {
+    return this.lease !== undefined && this.#candidate.trusted();
+  }
+
+  /** Shows what a monitor has found in `health()`, until the returned function is called. */
+  showFindings(read: () => readonly HealthFinding[]): () => void {
+    this.#findings.add(read);
+    return () => this.#findings.delete(read);
   }
 
   /**

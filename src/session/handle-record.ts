@@ -19,7 +19,7 @@ export interface HandleRecordOptions extends HandleLabels {
 /** The part of the report that is counted here. */
 type Recorded = Omit<
   HealthReport,
-  "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs"
+  "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs" | "findings"
 >;
 
 /** What a handle does, told three ways: to its listeners, on the diagnostics channels, and in its health report. */

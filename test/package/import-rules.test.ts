@@ -96,6 +96,10 @@ describe("who may import whom", () => {
     expect(imports.filter(({ from, to }) => within(to, "testing") && !within(from, "testing"))).toEqual([]);
   });
 
+  it("nothing outside the Render monitor imports it", () => {
+    expect(imports.filter(({ from, to }) => within(to, "render") && !within(from, "render"))).toEqual([]);
+  });
+
   it("there are no cycles", () => {
     const next = (file: string) =>
       imports
@@ -133,6 +137,7 @@ describe("what a file may touch", () => {
   it("time and chance come from outside in everything that a simulation runs", () => {
     const simulated = (file: string) =>
       ["session", "polling", "backoff"].some((room) => within(file, room)) ||
+      (within(file, "render") && file !== "render/start-render-monitor.ts") ||
       (within(file, "lock") && backendOf(file) === undefined);
     expect(
       uses(/\b(setTimeout|setInterval|Date\.now|performance\.now|Math\.random|randomUUID)\b/, simulated),

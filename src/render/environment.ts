@@ -1,0 +1,73 @@
+import type { RenderApiClient } from "./api-client.js";
+import { fields, list, text } from "./fields.js";
+import { strongest, type TokenUse, tokenUse } from "./token-use.js";
+
+/**
+ * Names of variables, and what each holds of our bot's token. Render answers with every value in plain text: here
+ * each is looked at once and dropped.
+ */
+export type TokenUses = ReadonlyMap<string, TokenUse | undefined>;
+
+/** Variables that are shared by the services that they are linked to. */
+export interface EnvironmentGroup {
+  readonly serviceIds: readonly string[];
+  readonly variables: TokenUses;
+  readonly files: TokenUse | undefined;
+}
+
+/** The variables that are set on the service itself. */
+export async function readEnvironment(
+  client: RenderApiClient,
+  serviceId: string,
+  token: string,
+): Promise<TokenUses> {
+  const path = `/services/${encodeURIComponent(serviceId)}/env-vars`;
+  return usesOf(await client.list(path, "envVar"), token);
+}
+
+/** The environment groups that at least one of the services is linked to. */
+export async function readEnvironmentGroups(
+  client: RenderApiClient,
+  serviceIds: ReadonlySet<string>,
+  token: string,
+): Promise<readonly EnvironmentGroup[]> {
+  const groups: EnvironmentGroup[] = [];
+  for (const entry of await client.list("/env-groups", "envGroup")) {
+    const id = text(fields(entry).id);
+    const linked = linkedServices(entry).filter((serviceId) => serviceIds.has(serviceId));
+    if (id === undefined || linked.length === 0) continue;
+    const group = fields(await client.get(`/env-groups/${encodeURIComponent(id)}`));
+    const files = list(group.secretFiles).map((file) => tokenUse(text(fields(file).content) ?? "", token));
+    groups.push({
+      serviceIds: linked,
+      variables: usesOf(list(group.envVars), token),
+      files: strongest(files),
+    });
+  }
+  return groups;
+}
+
+/** What a service has of our token, where its own variables hide those of the same name in its groups. */
+export function tokenUseOf(
+  serviceId: string,
+  own: TokenUses,
+  groups: readonly EnvironmentGroup[],
+): TokenUse | undefined {
+  const linked = groups.filter(({ serviceIds }) => serviceIds.includes(serviceId));
+  const shared = linked.flatMap(({ variables }) => [...variables].filter(([name]) => !own.has(name)));
+  return strongest([...own.values(), ...shared.map(([, use]) => use), ...linked.map(({ files }) => files)]);
+}
+
+function linkedServices(group: unknown): readonly string[] {
+  return list(fields(group).serviceLinks).flatMap((link) => text(fields(link).id) ?? []);
+}
+
+function usesOf(variables: readonly unknown[], token: string): TokenUses {
+  const uses = new Map<string, TokenUse | undefined>();
+  for (const variable of variables) {
+    const { key, value } = fields(variable);
+    const name = text(key);
+    if (name !== undefined) uses.set(name, tokenUse(text(value) ?? "", token));
+  }
+  return uses;
+}

@@ -1,0 +1,115 @@
+import type { Moment } from "../clock.js";
+import type { Duplicate } from "./duplicates.js";
+import type { RenderFacts } from "./facts.js";
+import { isScaledOut, type RenderService } from "./services.js";
+
+/** A repair that the monitor may be allowed to make. */
+export type RenderRepair = "scale" | "suspend-duplicate" | "delete-webhook";
+
+export const renderRepairs: readonly RenderRepair[] = ["scale", "suspend-duplicate", "delete-webhook"];
+
+/** From one repair to the next, in milliseconds. */
+const repairPauseMs = 10 * 60_000;
+
+/** What to do, down to the service that it is done to. */
+export type RepairPlan =
+  | { readonly repair: "scale"; readonly service: RenderService }
+  | { readonly repair: "suspend-duplicate"; readonly service: RenderService }
+  | { readonly repair: "delete-webhook" };
+
+/** How our own instance stands, at the moment of the decision. */
+export interface Standing {
+  /** Its lease is trusted, or it polls without conflict: what it breaks, it can carry on. */
+  readonly isEntitled: boolean;
+  /** It met another poller in the last minutes. Without that, several instances may just be standing by. */
+  readonly hasConflict: boolean;
+  readonly isPreview: boolean;
+  /** When this process last began a repair. */
+  readonly lastRepairAt: Moment | undefined;
+  readonly now: Moment;
+}
+
+/** A repair that is needed and allowed, and must not be made now. */
+export interface Refusal {
+  readonly repair: RenderRepair;
+  readonly reason: string;
+}
+
+export interface RepairDecision {
+  readonly plan?: RepairPlan;
+  readonly refusals: readonly Refusal[];
+}
+
+/** The first repair of `allowed` that is needed and possible, if any may be made now. */
+export function decideRepair(
+  allowed: readonly RenderRepair[],
+  facts: RenderFacts,
+  standing: Standing,
+): RepairDecision {
+  const needed = allowed.flatMap((repair) => needOf[repair](facts, standing) ?? []);
+  const obstacle = obstacleOf(facts, standing);
+  if (obstacle !== undefined) {
+    return { refusals: needed.map(({ repair }) => ({ repair, reason: obstacle })) };
+  }
+  const plan = needed.find((need): need is RepairPlan => !("reason" in need));
+  return { ...(plan && { plan }), refusals: needed.filter((need): need is Refusal => "reason" in need) };
+}
+
+/** What stands against every repair. */
+function obstacleOf({ service, overlap }: RenderFacts, standing: Standing): string | undefined {
+  const { isEntitled, isPreview, lastRepairAt, now } = standing;
+  if (isPreview || service.isPreview) return "this is a preview, and a preview must not touch the real thing";
+  if (overlap) return "a deploy or restart is under way, and its overlap ends by itself";
+  if (!isEntitled) return "this instance neither has a lease that it can prove nor polls without conflict";
+  if (lastRepairAt && !hasPassed(repairPauseMs, lastRepairAt, now)) {
+    return "the last repair was less than ten minutes ago";
+  }
+  return undefined;
+}
+
+/** By both clocks: neither a clock that was set nor a machine that slept may bring the next repair closer. */
+export function hasPassed(ms: number, from: Moment, now: Moment): boolean {
+  return Math.min(now.monotonicMs - from.monotonicMs, now.wallMs - from.wallMs) >= ms;
+}
+
+type Need = RepairPlan | Refusal | undefined;
+
+const needOf: Record<RenderRepair, (facts: RenderFacts, standing: Standing) => Need> = {
+  scale: ({ service }, { hasConflict }) =>
+    hasConflict && isScaledOut(service) ? { repair: "scale", service } : undefined,
+
+  "suspend-duplicate"({ service, duplicates }, { hasConflict }) {
+    const rivals = duplicates.filter(isRival).map((duplicate) => duplicate.service);
+    if (!hasConflict || rivals.length === 0) return undefined;
+    const victim = victimOf([service, ...rivals]);
+    if (typeof victim === "string") return { repair: "suspend-duplicate", reason: victim };
+    if (victim.id !== service.id) return { repair: "suspend-duplicate", service: victim };
+    return {
+      repair: "suspend-duplicate",
+      reason: "this service was created last, and a service never suspends itself",
+    };
+  },
+
+  "delete-webhook": ({ webhook }) => (webhook ? { repair: "delete-webhook" } : undefined),
+};
+
+/** A service with a token that does not work is no reason for a conflict. */
+function isRival({ token }: Duplicate): boolean {
+  return token === "same";
+}
+
+/**
+ * The one that was created last, so that every side that sees these services names the same one and the oldest is
+ * never suspended; or why none can be named.
+ */
+function victimOf(services: readonly RenderService[]): RenderService | string {
+  const dated = services.flatMap((service) =>
+    service.createdAt === undefined ? [] : [{ service, createdAt: service.createdAt }],
+  );
+  if (dated.length < services.length) return "not every service with this bot tells when it was created";
+  const [last, secondLast] = dated.sort((a, b) => b.createdAt - a.createdAt);
+  if (!last || last.createdAt === secondLast?.createdAt) {
+    return "the services with this bot were created at the same moment";
+  }
+  return last.service;
+}

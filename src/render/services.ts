@@ -1,0 +1,86 @@
+import type { RenderApiClient } from "./api-client.js";
+import { RenderApiError } from "./api-error.js";
+import { type Fields, fields, number, text, time } from "./fields.js";
+
+/** How long Render waits between SIGTERM and SIGKILL where a service does not say, in milliseconds. */
+const defaultShutdownDelayMs = 30_000;
+
+/** A service, as far as it matters here. */
+export interface RenderService {
+  readonly id: string;
+  readonly name: string;
+  /** `web_service`, `background_worker`, … */
+  readonly type: string | undefined;
+  readonly ownerId: string | undefined;
+  readonly region: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number | undefined;
+  readonly isSuspended: boolean;
+  /** Made for a pull request, from another service. */
+  readonly isPreview: boolean;
+  /** How many instances it is set to; not how many run while it is autoscaled. */
+  readonly numInstances: number | undefined;
+  readonly autoscaling: Autoscaling | undefined;
+  readonly shutdownDelayMs: number;
+  /** Stops the old instance before it starts the new one. */
+  readonly hasDisk: boolean;
+  readonly host: string | undefined;
+}
+
+interface Autoscaling {
+  readonly min: number | undefined;
+  readonly max: number | undefined;
+  /** As Render told it, to be given back whole when it is switched off. */
+  readonly config: Fields;
+}
+
+export async function readService(client: RenderApiClient, id: string): Promise<RenderService> {
+  const path = `/services/${encodeURIComponent(id)}`;
+  const service = toService(await client.get(path));
+  if (service?.id !== id) throw new RenderApiError("trouble", `GET ${path}`, "the answer is no service");
+  return service;
+}
+
+/** Every service that the key can see, in all its workspaces, previews included. */
+export async function listServices(client: RenderApiClient): Promise<readonly RenderService[]> {
+  const answers = await client.list("/services", "service");
+  return answers.map(toService).filter((service) => service !== undefined);
+}
+
+/** Whether its settings let it have more than one instance. */
+export function isScaledOut({ autoscaling, numInstances }: RenderService): boolean {
+  return (autoscaling ? (autoscaling.max ?? 2) : (numInstances ?? 1)) > 1;
+}
+
+function toService(answer: unknown): RenderService | undefined {
+  const service = fields(answer);
+  const details = fields(service.serviceDetails);
+  const id = text(service.id);
+  if (id === undefined) return undefined;
+  const seconds = number(details.maxShutdownDelaySeconds);
+  return {
+    id,
+    name: text(service.name) ?? id,
+    type: text(service.type),
+    ownerId: text(service.ownerId),
+    region: text(details.region),
+    createdAt: time(service.createdAt),
+    isSuspended: service.suspended === "suspended",
+    isPreview: text(fields(details.parentServer).id) !== undefined,
+    numInstances: number(details.numInstances),
+    autoscaling: toAutoscaling(fields(details.autoscaling)),
+    shutdownDelayMs: seconds === undefined ? defaultShutdownDelayMs : seconds * 1000,
+    hasDisk: text(fields(details.disk).id) !== undefined,
+    host: hostOf(text(details.url)),
+  };
+}
+
+/** Undefined when it is off: Render leaves the key out or says `enabled: false`. */
+function toAutoscaling(config: Fields): Autoscaling | undefined {
+  if (config.enabled !== true) return undefined;
+  return { min: number(config.min), max: number(config.max), config };
+}
+
+function hostOf(url: string | undefined): string | undefined {
+  return url !== undefined && URL.canParse(url) ? new URL(url).host : undefined;
+}

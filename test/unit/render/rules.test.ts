@@ -1,0 +1,261 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { RenderFacts } from "../../../src/render/facts.js";
+import type { Deploy, Instance } from "../../../src/render/instances.js";
+import { overlapOf } from "../../../src/render/overlap.js";
+import { rateLimitWaitMs } from "../../../src/render/rate-limit.js";
+import { decideRepair, renderRepairs, type Standing } from "../../../src/render/repair-rules.js";
+import type { RenderService } from "../../../src/render/services.js";
+import { tokenUse } from "../../../src/render/token-use.js";
+
+const minuteMs = 60_000;
+
+function service(given: Partial<RenderService> = {}): RenderService {
+  return {
+    id: "srv-a",
+    name: "a",
+    type: "background_worker",
+    ownerId: "tea-1",
+    region: "frankfurt",
+    createdAt: 1_000,
+    isSuspended: false,
+    isPreview: false,
+    numInstances: 1,
+    autoscaling: undefined,
+    shutdownDelayMs: 30_000,
+    hasDisk: false,
+    host: undefined,
+    ...given,
+  };
+}
+
+function facts(given: Partial<RenderFacts> = {}): RenderFacts {
+  return {
+    service: service(),
+    instances: [],
+    overlap: undefined,
+    duplicates: [],
+    unreadable: [],
+    conflictLines: undefined,
+    webhook: undefined,
+    ...given,
+  };
+}
+
+const now = { monotonicMs: 100 * minuteMs, wallMs: 1_800_000_000_000 };
+const entitled: Standing = {
+  isEntitled: true,
+  hasConflict: true,
+  isPreview: false,
+  lastRepairAt: undefined,
+  now,
+};
+
+/** Services with one bot, as all sides see them; times repeat, and some cannot be read. */
+const groups = fc
+  .array(fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }), { minLength: 2, maxLength: 5 })
+  .map((times) => times.map((createdAt, index) => service({ id: `srv-${index}`, createdAt })));
+
+/** What the monitor of each service would do. */
+function everySide(group: readonly RenderService[]) {
+  return group.map((self) => {
+    const others = group.filter((other) => other !== self);
+    const duplicates = others.map((other) => ({ service: other, token: "same" as const }));
+    const { plan } = decideRepair(["suspend-duplicate"], facts({ service: self, duplicates }), entitled);
+    return { self, victim: plan && "service" in plan ? plan.service : undefined };
+  });
+}
+
+describe("who is suspended", () => {
+  it("is the same service, whichever side decides, and never the one that decides", () => {
+    fc.assert(
+      fc.property(groups, (group) => {
+        const decided = everySide(group).filter(({ victim }) => victim !== undefined);
+        expect(new Set(decided.map(({ victim }) => victim?.id)).size).toBeLessThanOrEqual(1);
+        for (const { self, victim } of decided) expect(victim?.id).not.toBe(self.id);
+      }),
+    );
+  });
+
+  it("is never the oldest: one is left, even if every side acts at once, again and again", () => {
+    fc.assert(
+      fc.property(groups, (group) => {
+        let left = group;
+        for (;;) {
+          const victims = new Set(everySide(left).flatMap(({ victim }) => victim?.id ?? []));
+          if (victims.size === 0) break;
+          left = left.filter(({ id }) => !victims.has(id));
+        }
+        const oldest = Math.min(...group.map(({ createdAt }) => createdAt ?? Number.POSITIVE_INFINITY));
+        expect(left.length).toBeGreaterThan(0);
+        if (left.length < group.length) expect(left.map(({ createdAt }) => createdAt)).toContain(oldest);
+      }),
+    );
+  });
+
+  it("is nobody when a creation time cannot be read or the last two are equal", () => {
+    fc.assert(
+      fc.property(groups, (group) => {
+        const times = group.map(({ createdAt }) => createdAt).sort((a, b) => (b ?? 0) - (a ?? 0));
+        fc.pre(times.includes(undefined) || times[0] === times[1]);
+        expect(everySide(group).every(({ victim }) => victim === undefined)).toBe(true);
+      }),
+    );
+  });
+
+  it("is somebody when the times can be read and the last is alone", () => {
+    const group = [1, 2, 3].map((createdAt) => service({ id: `srv-${createdAt}`, createdAt }));
+    expect(everySide(group).map(({ victim }) => victim?.id)).toEqual(["srv-3", "srv-3", undefined]);
+  });
+});
+
+describe("a repair", () => {
+  const needed = facts({
+    service: service({ numInstances: 2 }),
+    duplicates: [{ service: service({ id: "srv-b", createdAt: 2_000 }), token: "same" }],
+    webhook: { host: "x.test", serviceName: undefined },
+  });
+
+  it("is one that is allowed, the first of those that are needed", () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray([...renderRepairs]), (allowed) => {
+        expect(decideRepair(allowed, needed, entitled).plan?.repair).toBe(allowed[0]);
+      }),
+    );
+  });
+
+  it("comes no sooner than ten minutes after the last one, by the clock that is behind", () => {
+    const passed = fc.integer({ min: -20 * minuteMs, max: 40 * minuteMs });
+    fc.assert(
+      fc.property(passed, passed, (monotonicMs, wallMs) => {
+        const lastRepairAt = { monotonicMs: now.monotonicMs - monotonicMs, wallMs: now.wallMs - wallMs };
+        const { plan, refusals } = decideRepair(["scale"], needed, { ...entitled, lastRepairAt });
+        const mayRepair = monotonicMs >= 10 * minuteMs && wallMs >= 10 * minuteMs;
+        expect(plan !== undefined).toBe(mayRepair);
+        expect(refusals.length).toBe(mayRepair ? 0 : 1);
+      }),
+    );
+  });
+
+  it("is not made by who is not entitled, in a preview, or during an overlap", () => {
+    const cases = [
+      decideRepair(renderRepairs, needed, { ...entitled, isEntitled: false }),
+      decideRepair(renderRepairs, needed, { ...entitled, isPreview: true }),
+      decideRepair(renderRepairs, { ...needed, service: service({ isPreview: true }) }, entitled),
+      decideRepair(renderRepairs, { ...needed, overlap: { hasBegun: false } }, entitled),
+    ];
+    for (const { plan } of cases) expect(plan).toBeUndefined();
+  });
+
+  it("needs a conflict, but for a webhook: that alone stops polling", () => {
+    const { plan, refusals } = decideRepair(renderRepairs, needed, { ...entitled, hasConflict: false });
+    expect(plan).toEqual({ repair: "delete-webhook" });
+    expect(refusals).toEqual([]);
+  });
+});
+
+describe("overlapOf()", () => {
+  const at = Date.parse("2026-03-02T10:00:00Z");
+  const deploy = (status: string, ago: { created: number; finished?: number }): Deploy => ({
+    id: `dep-${status}`,
+    status,
+    createdAt: at - ago.created,
+    finishedAt: ago.finished === undefined ? undefined : at - ago.finished,
+  });
+  const young: Instance[] = [{ id: "i", createdAt: at - 1_000 }];
+
+  it("lasts for 60 s, the shutdown delay and some slack after a deploy went live", () => {
+    const ends = (seconds: number) =>
+      overlapOf(service(), [deploy("live", { created: 300_000, finished: seconds * 1000 })], [], at);
+    expect(ends(100)).toMatchObject({ hasBegun: true });
+    expect(ends(110)).toBeUndefined();
+  });
+
+  it("does not exist after a deploy of a service with a disk, which stops the old instance first", () => {
+    const live = deploy("live", { created: 60_000, finished: 1_000 });
+    expect(overlapOf(service({ hasDisk: true }), [live], [], at)).toBeUndefined();
+  });
+
+  it.each(["created", "queued", "build_in_progress", "pre_deploy_in_progress"])(
+    "is to come while a deploy is %s",
+    (status) => {
+      expect(overlapOf(service(), [deploy(status, { created: 1_000 })], [], at)).toMatchObject({
+        hasBegun: false,
+      });
+    },
+  );
+
+  it.each(["deactivated", "build_failed", "pre_deploy_failed"])(
+    "does not exist for a %s deploy",
+    (status) => {
+      expect(
+        overlapOf(service(), [deploy(status, { created: 9_000, finished: 1_000 })], [], at),
+      ).toBeUndefined();
+    },
+  );
+
+  it("takes a status that nobody knows for a running deploy, but not for ever", () => {
+    expect(overlapOf(service(), [deploy("new_status", { created: 1_000 })], [], at)).toBeDefined();
+    expect(overlapOf(service(), [deploy("new_status", { created: 165 * minuteMs })], [], at)).toBeUndefined();
+  });
+
+  it("finds the newest deploy in a list of any order", () => {
+    const old = deploy("deactivated", { created: 900_000, finished: 800_000 });
+    const current = deploy("update_in_progress", { created: 1_000 });
+    for (const deploys of [
+      [old, current],
+      [current, old],
+    ]) {
+      expect(overlapOf(service(), deploys, [], at)?.deploy?.id).toBe("dep-update_in_progress");
+    }
+  });
+
+  it("shows in more instances than wanted, one of them young; not under autoscaling, where nobody knows", () => {
+    const two = [...young, { id: "j", createdAt: at - 9_000_000 }];
+    expect(overlapOf(service(), [], two, at)).toEqual({ hasBegun: true });
+    expect(overlapOf(service({ numInstances: 2 }), [], two, at)).toBeUndefined();
+    const autoscaling = { min: 1, max: 3, config: {} };
+    expect(overlapOf(service({ autoscaling }), [], two, at)).toBeUndefined();
+  });
+});
+
+describe("tokenUse()", () => {
+  const token = `123456:${"Ab-_9".repeat(7)}`;
+
+  it("tells our token from another one of the same bot and from other bots", () => {
+    expect(tokenUse(token, token)).toBe("same");
+    expect(tokenUse(`"${token}",`, token)).toBe("same");
+    expect(tokenUse(`https://api.test/bot${token}/`, token)).toBe("same");
+    expect(tokenUse("123456:plain-secret", token)).toBe("other");
+    expect(tokenUse(`x${token}x`, token)).toBe("other");
+    expect(tokenUse(`9${token}`, token)).toBeUndefined();
+    expect(tokenUse("123456", token)).toBeUndefined();
+    expect(tokenUse("", token)).toBeUndefined();
+  });
+
+  it("does not take a token without an id for a pattern", () => {
+    expect(tokenUse("anything:at all", ".*:x")).toBeUndefined();
+  });
+});
+
+describe("rateLimitWaitMs()", () => {
+  const wait = (headers: Record<string, string>) => rateLimitWaitMs(new Headers(headers), now.wallMs);
+
+  it("goes by Retry-After, else by Ratelimit-Reset, as seconds left or as epoch", () => {
+    expect(wait({ "retry-after": "5", "ratelimit-reset": "40" })).toBe(6_000);
+    expect(wait({ "ratelimit-reset": "17" })).toBe(18_000);
+    expect(wait({ "ratelimit-reset": String(now.wallMs / 1000 + 30) })).toBe(31_000);
+  });
+
+  it("is bounded, whatever the headers say", () => {
+    fc.assert(
+      fc.property(fc.string(), fc.double(), (text, value) => {
+        for (const header of [encodeURIComponent(text), String(value)]) {
+          const ms = wait({ "ratelimit-reset": header });
+          expect(ms).toBeGreaterThanOrEqual(1_000);
+          expect(ms).toBeLessThanOrEqual(90_000);
+        }
+      }),
+    );
+  });
+});
