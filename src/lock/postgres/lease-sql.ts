@@ -101,7 +101,9 @@ released AS (
 )
 SELECT pg_notify('${channel}', ${literal(announce(keys))}) FROM (SELECT count(*) AS count FROM released) AS keys
 WHERE count > 0`,
-    find: (key) => `SELECT ${holderColumns}, lease_ms - ${epochMs("expires_at")} + ${epochMs(now)} AS silent FROM ${table} AS lease
+    find: (
+      key,
+    ) => `SELECT ${holderColumns}, lease_ms - ${epochMs("expires_at")} + ${epochMs(now)} AS silent FROM ${table} AS lease
 WHERE key = ${stored(key)} AND NOT released AND expires_at > ${now}`,
   };
 }

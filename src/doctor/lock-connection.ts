@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
+import { isSafePollingError } from "../errors.js";
+import type { Holder, LockConnection } from "../lock/backend.js";
+import { describeError } from "../redact.js";
+import { command, type Finding } from "./finding.js";
+import type { LockChoice } from "./lock-choice.js";
+
+const connectDeadlineMs = 10_000;
+const answerDeadlineMs = 5_000;
+
+/** A connection to the lock that is only ever asked, and never claims. */
+export interface OpenLock {
+  /** Rejects when the server does not answer in time. */
+  holder(): Promise<Holder | undefined>;
+  /** How far the server's clock is ahead of ours, in milliseconds; undefined where it has none. */
+  aheadMs(): Promise<number | undefined>;
+  /** See `LockConnection.evict`. */
+  evict(silentMs: number): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects as an instance of the bot does, with all the checks and refusals of the backend. `lock` is undefined
+ * where that is refused, or pointless.
+ */
+export async function openLock(
+  choice: LockChoice,
+  key: string,
+): Promise<{ readonly lock?: OpenLock; readonly findings: readonly Finding[] }> {
+  const obstacle = choice.backend.name === "file" ? directoryObstacle(choice) : undefined;
+  if (obstacle) return { findings: [obstacle] };
+  const warnings: Finding[] = [];
+  try {
+    const connection = await choice.backend.connect({
+      owner: `doctor:${randomUUID()}`,
+      instance: "doctor",
+      revision: undefined,
+      logger: {
+        debug() {},
+        info() {},
+        error() {},
+        warn: (fields, message) => warnings.push(warningFinding("unsafe" in fields, message)),
+      },
+      signal: AbortSignal.timeout(connectDeadlineMs),
+      wantedKeys: () => [],
+      onWake() {},
+      onClosed() {},
+    });
+    const separate = choice.backend.unsharedReason?.();
+    if (separate !== undefined) {
+      warnings.push(warningFinding(false, `this file lock excludes nobody elsewhere: ${separate}`));
+    }
+    const message = `${describeChoice(choice)} can be used.`;
+    const usable: Finding = { check: "lock", status: "ok", code: "usable", message };
+    return { lock: askingLock(connection, key), findings: [usable, ...warnings] };
+  } catch (error) {
+    return { findings: [refusalFinding(choice, error)] };
+  }
+}
+
+function askingLock(connection: LockConnection, key: string): OpenLock {
+  return {
+    holder: () => inTime(connection.inspect(key)),
+    async aheadMs() {
+      const sent = Date.now();
+      const clockMs = await inTime(Promise.resolve(connection.clockMs?.()));
+      return clockMs === undefined ? undefined : clockMs - (sent + Date.now()) / 2;
+    },
+    evict: (silentMs) => inTime(Promise.resolve(connection.evict?.(key, silentMs) ?? false)),
+    close: () => connection.close(),
+  };
+}
+
+/** Connecting would make a directory that is missing, and refuse one of another user: for the doctor both are findings. */
+function directoryObstacle(choice: LockChoice): Finding | undefined {
+  const { location } = choice;
+  if (location === undefined) return undefined;
+  if (!existsSync(location)) {
+    const message = `${describeChoice(choice)} is not there: no bot of this machine has ever used it.`;
+    return { check: "lock", status: "problem", code: "no-directory", message, fix: whereToLook };
+  }
+  const uid = process.getuid?.();
+  const owner = statSync(location).uid;
+  if (uid === undefined || owner === uid || owner === 0) return undefined;
+  const message = `The lock directory ${location} belongs to user ${owner}, the doctor runs as user ${uid}.`;
+  const fix = `Run it as the user of the bot: sudo -E -u '#${owner}' ${command} …`;
+  return { check: "lock", status: "unknown", code: "other-user", message, fix };
+}
+
+/** For a lock that nobody holds where somebody should. */
+export const whereToLook =
+  "Start the bot. If it runs: run the doctor on its machine and as its user, or name its lock with --file, --postgres or --redis, and --key where the bot has one.";
+
+function warningFinding(isUnsafe: boolean, message: string): Finding {
+  const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+  return isUnsafe
+    ? { check: "lock", status: "problem", code: "unsafe", message: sentence }
+    : { check: "lock", status: "warning", code: "warning", message: sentence };
+}
+
+function refusalFinding(choice: LockChoice, error: unknown): Finding {
+  if (isSafePollingError(error)) {
+    return { check: "lock", status: "problem", code: "refused", message: error.message };
+  }
+  const message = `${describeChoice(choice)} cannot be reached: ${describeError(error)}.`;
+  const fix = "Check the address, that the server runs, and that this machine may connect to it.";
+  return { check: "lock", status: "problem", code: "unreachable", message, fix };
+}
+
+const names: Readonly<Record<string, string>> = {
+  file: "The lock directory",
+  postgres: "The Postgres lock at",
+  redis: "The Redis lock at",
+};
+
+/** "The Redis lock at 127.0.0.1:6379 (REDIS_URL)". */
+function describeChoice({ backend, location = "an unnamed place", source }: LockChoice): string {
+  return `${names[backend.name]} ${location} (${source})`;
+}
+
+function inTime<T>(work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new Error(`no answer within ${answerDeadlineMs / 1_000} s`));
+    const timer = setTimeout(late, answerDeadlineMs);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
