@@ -26,8 +26,7 @@ export interface Examination {
   readonly findings: readonly Finding[];
   readonly username?: string | undefined;
   readonly pendingUpdates?: number | undefined;
-  /** Undefined: not known. */
-  readonly holder?: Holder | null;
+  readonly holder?: Holder;
 }
 
 interface LockLook {
@@ -116,8 +115,7 @@ async function lookForRivals(
   return rivalFinding(api, look);
 }
 
-function holderOf(state: LockState | undefined): { readonly holder?: Holder | null } {
-  if (state?.kind === "free") return { holder: null };
+function holderOf(state: LockState | undefined): { readonly holder?: Holder } {
   return state?.kind === "held" || state?.kind === "silent" ? { holder: state.holder } : {};
 }
 

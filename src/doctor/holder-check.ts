@@ -56,10 +56,10 @@ export function holderFinding(state: LockState, key: string, now = Date.now()): 
       return { check, status: "unknown", code: "no-answer", message };
     }
     case "held":
-      return { check, status: "ok", code: "held", message: `${heldBy(state.holder, now)}.` };
+      return { check, status: "ok", code: "held", message: `Held by ${heldBy(state.holder, now)}.` };
     case "silent": {
       const { silentMs = 0 } = state.holder;
-      const message = `${heldBy(state.holder, now)}, but was last heard ${duration(silentMs)} ago: it is dead, frozen or cut off.`;
+      const message = `Held by ${heldBy(state.holder, now)}, which was last heard ${duration(silentMs)} ago: it is dead, frozen or cut off.`;
       const fix = `Free the lock for the next instance: ${command} --fix. If that instance is frozen, end it.`;
       return { check, status: "problem", code: "silent", message, fix };
     }
@@ -68,7 +68,6 @@ export function holderFinding(state: LockState, key: string, now = Date.now()): 
 
 function heldBy(holder: Holder, now: number): string {
   const { since } = holder;
-  if (since === undefined) return `${holderName(holder)} holds the lock`;
-  const age = duration(Math.max(0, now - since));
-  return `${holderName(holder)} has held the lock for ${age}, since ${new Date(since).toISOString()}`;
+  if (since === undefined) return holderName(holder);
+  return `${holderName(holder)} for ${duration(Math.max(0, now - since))}, since ${new Date(since).toISOString()}`;
 }

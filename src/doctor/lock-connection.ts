@@ -73,14 +73,13 @@ function askingLock(connection: LockConnection, key: string): OpenLock {
 }
 
 /** Connecting would make a directory that is missing, and refuse one of another user: for the doctor both are findings. */
-function directoryObstacle(choice: LockChoice): Finding | undefined {
+export function directoryObstacle(choice: LockChoice, uid = process.getuid?.()): Finding | undefined {
   const { location } = choice;
   if (location === undefined) return undefined;
   if (!existsSync(location)) {
     const message = `${describeChoice(choice)} is not there: no bot of this machine has ever used it.`;
     return { check: "lock", status: "problem", code: "no-directory", message, fix: whereToLook };
   }
-  const uid = process.getuid?.();
   const owner = statSync(location).uid;
   if (uid === undefined || owner === uid || owner === 0) return undefined;
   const message = `The lock directory ${location} belongs to user ${owner}, the doctor runs as user ${uid}.`;

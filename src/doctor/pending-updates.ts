@@ -66,7 +66,11 @@ export function updatesFinding(watch: PendingWatch, lock: LockState | undefined)
     const fix = "Look at its log and its health, and watch for longer with --watch 60.";
     return { check, status: "unknown", code: "unconsumed-by-holder", message, fix };
   }
-  const why = lock?.kind === "free" ? ": no instance holds the lock" : "";
+  if (lock === undefined || lock.kind === "unknown") {
+    const message = `${waiting}. Whether somebody is still at work could not be told without the lock.`;
+    return { check, status: "unknown", code: "undecided", message, fix: "Watch for longer with --watch 60." };
+  }
+  const why = lock.kind === "free" ? "no instance holds the lock" : "its holder is not heard";
   const fix = "Start the bot, or find out why it does not poll.";
-  return { check, status: "problem", code: "unconsumed", message: `${waiting}${why}.`, fix };
+  return { check, status: "problem", code: "unconsumed", message: `${waiting}: ${why}.`, fix };
 }

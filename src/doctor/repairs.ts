@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Holder } from "../lock/backend.js";
 import { botApi } from "./bot-api.js";
 import type { Examination, Patient } from "./examination.js";
 import { isSilent, leaseOf, lookAtHolder } from "./holder-check.js";
@@ -59,8 +60,9 @@ async function freeLock({ lock: choice, key }: Patient): Promise<RepairResult> {
  * heard. Then the server frees the lock by itself (Redis, the lease table, Postgres from 14 on), or is told to
  * (older Postgres, which cannot end a silent session). Nothing is ever taken from a holder within its lease.
  */
-async function freeFromSilentHolder(lock: OpenLock): Promise<RepairResult> {
+export async function freeFromSilentHolder(lock: OpenLock): Promise<RepairResult> {
   const start = performance.now();
+  let dead: Holder | undefined;
   for (;;) {
     const state = await lookAtHolder(lock);
     if (state.kind === "unknown")
@@ -68,15 +70,22 @@ async function freeFromSilentHolder(lock: OpenLock): Promise<RepairResult> {
     if (state.kind === "free")
       return { done: true, message: "The lock is free: the lease of its last holder is over." };
     const { holder } = state;
+    dead ??= holder;
+    if (holder.owner !== dead.owner || holder.since !== dead.since) {
+      return { done: true, message: `The lock has passed to ${holderName(holder)}.` };
+    }
     if (!isSilent(holder)) {
-      return { done: false, message: `${holderName(holder)} lives and holds the lock. ${howToStop}` };
+      return {
+        done: false,
+        message: `The lock was not freed: ${holderName(holder)} lives and holds it. ${howToStop}`,
+      };
     }
     const leaseMs = leaseOf(holder);
     if ((holder.silentMs ?? 0) >= leaseMs && (await lock.evict(leaseMs))) {
       return { done: true, message: `The lock is free: the session of ${holderName(holder)} was ended.` };
     }
     if (performance.now() - start > leaseMs + lateMs) {
-      const message = `${holderName(holder)} was not heard for ${duration(holder.silentMs ?? 0)} and still holds the lock, in a session that the doctor may not end. See docs/postgres.md, "Who holds it, and how to free it".`;
+      const message = `The lock was not freed: ${holderName(holder)} was not heard for ${duration(holder.silentMs ?? 0)} and holds it in a session that the doctor may not end. See docs/postgres.md, "Who holds it, and how to free it".`;
       return { done: false, message };
     }
     await sleep(lookEveryMs);

@@ -1,3 +1,5 @@
+import type { Holder } from "../lock/backend.js";
+import { platformOfLabel } from "../platform/instance.js";
 import type { Examination, Patient } from "./examination.js";
 import { exitCodes, type Finding, type Verdict } from "./finding.js";
 import type { Repair, RepairResult } from "./repairs.js";
@@ -39,14 +41,20 @@ export function jsonReport(
     exitCode: exitCodes[verdict],
     bot: { key, username: username ?? null },
     lock: lock === undefined ? null : { backend: lock.backend.name, location: lock.location ?? null },
-    holder: holder && {
-      instance: holder.instance ?? null,
-      revision: holder.revision ?? null,
-      since: holder.since === undefined ? null : new Date(holder.since).toISOString(),
-      token: holder.token ?? null,
-    },
+    holder: holder ? describeHolder(holder) : null,
     pendingUpdates: pendingUpdates ?? null,
     findings: findings.map((finding) => ({ ...finding, fix: finding.fix ?? null })),
     repairs,
+  };
+}
+
+function describeHolder({ instance, revision, since, token, silentMs }: Holder): object {
+  return {
+    instance: instance ?? null,
+    platform: (instance && platformOfLabel(instance)) ?? null,
+    revision: revision ?? null,
+    since: since === undefined ? null : new Date(since).toISOString(),
+    token: token ?? null,
+    silentMs: silentMs ?? null,
   };
 }

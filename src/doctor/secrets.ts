@@ -1,7 +1,7 @@
 import { redactText } from "../redact.js";
 
 /** A password such as `postgres` stands in our own sentences, where to hide it would tell it. */
-const plainWord = /^[a-z]*$/i;
+const plainWord = /^[a-z]{0,8}$/i;
 
 /**
  * Takes what is secret out of a text before it is printed: the last line of defence behind messages that have

@@ -102,7 +102,8 @@ function webhookFinding(info: WebhookInfo, now: number): Finding {
   if (info.last_error_date === undefined)
     return { check, status: "problem", code: "set", message: isSet, fix };
   const age = duration(Math.max(0, now - info.last_error_date * 1_000));
-  const message = `${isSet} Deliveries to it fail, the last ${age} ago: ${info.last_error_message}.`;
+  const error = String(info.last_error_message).replaceAll(info.url, host);
+  const message = `${isSet} Deliveries to it fail, the last ${age} ago: ${error}.`;
   return { check, status: "problem", code: "failing", message, fix };
 }
 
