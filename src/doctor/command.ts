@@ -23,7 +23,9 @@ export interface Surroundings {
 /** Runs `grammy-safe-polling doctor`; resolves with the exit code and never rejects. */
 export async function doctor(given: readonly string[], surroundings: Surroundings): Promise<number> {
   const { env } = surroundings;
-  const secrets = [env.BOT_TOKEN, env.DATABASE_URL, env.REDIS_URL].filter((value) => value !== undefined);
+  const secrets = [env.BOT_TOKEN, env.DATABASE_URL, env.REDIS_URL, env.PGPASSWORD].filter(
+    (value) => value !== undefined,
+  );
   const hide = (text: string) => hideSecrets(text, secrets);
   const safe: Surroundings = {
     env,

@@ -31,6 +31,7 @@ export async function openLock(
   const obstacle = choice.backend.name === "file" ? directoryObstacle(choice) : undefined;
   if (obstacle) return { findings: [obstacle] };
   const warnings: Finding[] = [];
+  const signal = AbortSignal.timeout(connectDeadlineMs);
   try {
     const connection = await choice.backend.connect({
       owner: `doctor:${randomUUID()}`,
@@ -42,7 +43,7 @@ export async function openLock(
         error() {},
         warn: (fields, message) => warnings.push(warningFinding("unsafe" in fields, message)),
       },
-      signal: AbortSignal.timeout(connectDeadlineMs),
+      signal,
       wantedKeys: () => [],
       onWake() {},
       onClosed() {},
@@ -55,7 +56,9 @@ export async function openLock(
     const usable: Finding = { check: "lock", status: "ok", code: "usable", message };
     return { lock: askingLock(connection, key), findings: [usable, ...warnings] };
   } catch (error) {
-    return { findings: [refusalFinding(choice, error)] };
+    const isLate = signal.aborted && !isSafePollingError(error);
+    const reason = isLate ? new Error(`no answer within ${connectDeadlineMs / 1_000} s`) : error;
+    return { findings: [refusalFinding(choice, reason)] };
   }
 }
 

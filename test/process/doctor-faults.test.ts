@@ -1,15 +1,18 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BotFleet, type LockChoice } from "../support/bot-fleet.js";
-import { deadRedisHolder, printed, runBin, runDoctor } from "../support/doctor.js";
+import { binPath, deadRedisHolder, printed, runBin, runDoctor } from "../support/doctor.js";
 import { startPgBouncer } from "../support/pgbouncer.js";
 import { freePort, type PostgresServer, role, startPostgres } from "../support/postgres-server.js";
 import { type RedisServer, startRedis } from "../support/redis-server.js";
 
+const execute = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
 /** "nobody" almost everywhere. */
 const otherUid = 65_534;
@@ -473,6 +476,17 @@ describe("the command", () => {
     for (const { stdout } of [bare, help]) expect(stdout).toMatch(/^Usage: .*\n\nCommands:\n {2}doctor /);
     expect(wrong.stderr).toMatch(/^There is no such command/);
     expect([bare.code, help.code, wrong.code]).toEqual([0, 0, 2]);
+  });
+
+  it("runs through the link that npm makes", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "gsp-doctor-"));
+    try {
+      symlinkSync(binPath, join(directory, "grammy-safe-polling"));
+      const { stdout } = await execute(join(directory, "grammy-safe-polling"), ["--version"]);
+      expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it("prints the doctor's help and the version without a token", async () => {

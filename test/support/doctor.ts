@@ -2,7 +2,8 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { RedisServer } from "./redis-server.js";
 
-const bin = fileURLToPath(new URL("../../dist/bin.js", import.meta.url));
+/** What `npx grammy-safe-polling` runs. */
+export const binPath = fileURLToPath(new URL("../../dist/bin.js", import.meta.url));
 const deadlineMs = 60_000;
 
 /** What `doctor --json` prints. */
@@ -61,7 +62,7 @@ export async function runDoctor(args: readonly string[], options: DoctorOptions 
 
 export function runBin(args: readonly string[], options: DoctorOptions = {}): Promise<DoctorRun> {
   const { env = {}, uid, type, onError } = options;
-  const direct = [process.execPath, bin, ...args];
+  const direct = [process.execPath, binPath, ...args];
   const [file = "", ...rest] = type === undefined ? direct : onTerminal(direct);
   const child = spawn(file, rest, {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
