@@ -70,6 +70,12 @@ describe.each(locks)("a healthy bot under the %s lock", (name, choose) => {
     expect([text.code, report.exitCode, report.verdict]).toEqual([0, 0, "healthy"]);
     expect(report.holder?.instance).toMatch(new RegExp(`:${bot.process.pid}$`));
     expect(report.lock?.backend).toBe(name);
+    expect(report.findings.map(({ check }) => check).join()).toMatch(
+      /^telegram,token,webhook,lock(,lock)*,holder,updates,clock,rival$/,
+    );
+    expect(Object.keys(report).join()).toBe(
+      "v,verdict,exitCode,bot,lock,holder,pendingUpdates,findings,repairs",
+    );
     await until(fleet.api, "every update is answered", () => fleet.api.counters().pending === 0);
     const { lost, duplicates, conflicts } = fleet.api.counters();
     expect({ lost, duplicates }).toEqual({ lost: 0, duplicates: 0 });

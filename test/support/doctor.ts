@@ -7,7 +7,7 @@ export const binPath = fileURLToPath(new URL("../../dist/bin.js", import.meta.ur
 const deadlineMs = 60_000;
 
 /** What `doctor --json` prints. */
-export interface DoctorReport {
+interface DoctorReport {
   readonly v: number;
   readonly verdict: string;
   readonly exitCode: number;
