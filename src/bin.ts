@@ -33,7 +33,7 @@ async function run([command, ...rest]: readonly string[]): Promise<number> {
   }
   switch (command) {
     case "doctor":
-      return doctor(rest, { env, print, complain, ask: stdin.isTTY && stderr.isTTY ? ask : undefined });
+      return doctor(rest, env, { print, complain, ask: stdin.isTTY && stderr.isTTY ? ask : undefined });
     case undefined:
     case "--help":
     case "-h":

@@ -10,7 +10,7 @@ import { notProbed, rivalFinding } from "./rival-probe.js";
 import { lookAtTelegram, malformedToken, type TelegramLook } from "./telegram-checks.js";
 
 /** The bot that is looked at, and how. */
-export interface Patient {
+export interface Target {
   readonly token: string;
   readonly apiRoot: string;
   /** Undefined: the bot has no lock. */
@@ -37,8 +37,8 @@ interface LockLook {
 }
 
 /** Looks at everything. Changes nothing, and disturbs nobody unless `probe` is set. */
-export async function examine(patient: Patient): Promise<Examination> {
-  const { token, apiRoot, lock: choice, key } = patient;
+export async function examine(target: Target): Promise<Examination> {
+  const { token, apiRoot, lock: choice, key } = target;
   const malformed = malformedToken(token);
   if (malformed) return { verdict: "problem", findings: [malformed] };
   const api = botApi(apiRoot, token);
@@ -52,9 +52,9 @@ export async function examine(patient: Patient): Promise<Examination> {
     const findings = [
       ...telegram.findings,
       ...lock.findings,
-      await lookAtUpdates(api, telegram, patient.watchMs, look),
+      await lookAtUpdates(api, telegram, target.watchMs, look),
       clockFinding({ telegramMs: api.aheadMs(), lockMs: lock.aheadMs }),
-      await lookForRivals(api, telegram, patient.probe, look),
+      await lookForRivals(api, telegram, target.probe, look),
     ];
     const { username, pendingUpdates } = telegram;
     return { verdict: verdictOf(findings), findings, username, pendingUpdates, ...holderOf(lock.state) };

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Holder } from "../lock/backend.js";
 import { botApi } from "./bot-api.js";
-import type { Examination, Patient } from "./examination.js";
+import type { Examination, Target } from "./examination.js";
 import { isSilent, leaseOf, lookAtHolder } from "./holder-check.js";
 import { type OpenLock, openLock } from "./lock-connection.js";
 import { describeAnswer } from "./telegram-checks.js";
@@ -24,28 +24,28 @@ export interface RepairResult {
   readonly message: string;
 }
 
-export function repairsFor({ findings, holder }: Examination, patient: Patient): readonly Repair[] {
+export function repairsFor({ findings, holder }: Examination, target: Target): readonly Repair[] {
   const found = new Set(findings.map(({ check, code }) => `${check} ${code}`));
   const repairs: Repair[] = [];
   if (found.has("webhook set") || found.has("webhook failing")) {
     const question = "Remove the webhook? Updates that wait are kept.";
-    repairs.push({ code: "delete-webhook", question, run: () => deleteWebhook(patient) });
+    repairs.push({ code: "delete-webhook", question, run: () => deleteWebhook(target) });
   }
   if (found.has("holder silent") && holder) {
     const question = `Free the lock of ${holderName(holder)}, unless it shows that it lives?`;
-    repairs.push({ code: "free-lock", question, run: () => freeLock(patient) });
+    repairs.push({ code: "free-lock", question, run: () => freeLock(target) });
   }
   return repairs;
 }
 
-async function deleteWebhook({ apiRoot, token }: Patient): Promise<RepairResult> {
+async function deleteWebhook({ apiRoot, token }: Target): Promise<RepairResult> {
   const answer = await botApi(apiRoot, token).call("deleteWebhook", { drop_pending_updates: false });
   return answer.kind === "result"
     ? { done: true, message: "The webhook is removed, and the updates that wait are kept." }
     : { done: false, message: `The webhook could not be removed: ${describeAnswer(answer)}.` };
 }
 
-async function freeLock({ lock: choice, key }: Patient): Promise<RepairResult> {
+async function freeLock({ lock: choice, key }: Target): Promise<RepairResult> {
   const { lock } = (choice && (await openLock(choice, key))) ?? {};
   if (!lock) return { done: false, message: "The lock cannot be reached any more." };
   try {

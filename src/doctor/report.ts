@@ -1,6 +1,6 @@
 import type { Holder } from "../lock/backend.js";
 import { platformOfLabel } from "../platform/instance.js";
-import type { Examination, Patient } from "./examination.js";
+import type { Examination, Target } from "./examination.js";
 import { exitCodes, type Finding, type Verdict } from "./finding.js";
 import type { Repair, RepairResult } from "./repairs.js";
 import { count } from "./wording.js";
@@ -11,7 +11,7 @@ export interface RepairOutcome extends RepairResult {
 }
 
 /** For people: a line per finding, and below it what to do. */
-export function textReport({ findings, verdict, username }: Examination, { key, lock }: Patient): string {
+export function textReport({ findings, verdict, username }: Examination, { key, lock }: Target): string {
   const bot = username === undefined ? key : `@${username} (${key})`;
   const place = lock === undefined ? "no lock" : `${lock.backend.name} lock ${lock.location ?? ""}`.trim();
   return [`${bot}, ${place}`, "", ...findings.map(lines), "", summary(findings, verdict)].join("\n");
@@ -32,7 +32,7 @@ function summary(findings: readonly Finding[], verdict: Verdict): string {
 /** For machines. Fields may be added; those that are here stay. */
 export function jsonReport(
   { findings, verdict, username, pendingUpdates, holder }: Examination,
-  { key, lock }: Patient,
+  { key, lock }: Target,
   repairs: readonly RepairOutcome[],
 ): object {
   return {

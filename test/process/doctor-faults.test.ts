@@ -29,8 +29,8 @@ afterAll(async () => {
   await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
 });
 
-/** A bot whose doctor is called, and what a fault needs to be seeded. */
-interface Ward {
+/** A bot, and what a fault needs to be seeded. */
+interface Scene {
   readonly fleet: BotFleet;
   readonly directory: string;
   /** Keeps something until the end of the test. */
@@ -45,7 +45,7 @@ interface Call {
 
 interface Fault {
   readonly name: string;
-  seed(ward: Ward): Promise<Call> | Call;
+  seed(scene: Scene): Promise<Call> | Call;
   readonly exitCode: number;
   /** "check code" of the finding. */
   readonly finding: string;
@@ -53,9 +53,9 @@ interface Fault {
   readonly fix?: RegExp;
 }
 
-const fileLock = ({ directory }: Ward) => ["--file", directory];
+const fileLock = ({ directory }: Scene) => ["--file", directory];
 const hook = "https://hooks.example.com/hook-s3cret";
-const setWebhook = ({ fleet }: Ward) =>
+const setWebhook = ({ fleet }: Scene) =>
   fetch(`${fleet.api.url}/bot${fleet.token}/setWebhook?url=${encodeURIComponent(hook)}`, { method: "POST" });
 
 /** Plain getUpdates loops, without any lock. */
@@ -96,9 +96,9 @@ async function htmlServer(): Promise<AsyncDisposable & { readonly url: string }>
 const faults: readonly Fault[] = [
   {
     name: "the token was revoked",
-    seed: (ward) => ({
-      args: fileLock(ward),
-      env: { BOT_TOKEN: `${ward.fleet.api.bot.id}:${"r".repeat(35)}` },
+    seed: (scene) => ({
+      args: fileLock(scene),
+      env: { BOT_TOKEN: `${scene.fleet.api.bot.id}:${"r".repeat(35)}` },
     }),
     exitCode: 1,
     finding: "token rejected",
@@ -107,16 +107,16 @@ const faults: readonly Fault[] = [
   },
   {
     name: "the token has a space in it",
-    seed: (ward) => ({ args: fileLock(ward), env: { BOT_TOKEN: `${ward.fleet.token} ` } }),
+    seed: (scene) => ({ args: fileLock(scene), env: { BOT_TOKEN: `${scene.fleet.token} ` } }),
     exitCode: 1,
     finding: "token malformed",
     sentence: /^BOT_TOKEN is not a bot token: /,
   },
   {
     name: "a webhook is set",
-    async seed(ward) {
-      await setWebhook(ward);
-      return { args: fileLock(ward) };
+    async seed(scene) {
+      await setWebhook(scene);
+      return { args: fileLock(scene) };
     },
     exitCode: 1,
     finding: "webhook set",
@@ -125,10 +125,10 @@ const faults: readonly Fault[] = [
   },
   {
     name: "a webhook is set that fails",
-    async seed(ward) {
-      await setWebhook(ward);
-      ward.fleet.api.failWebhook(ward.fleet.api.bot.id, `Wrong response from ${hook}: 502 Bad Gateway`);
-      return { args: fileLock(ward) };
+    async seed(scene) {
+      await setWebhook(scene);
+      scene.fleet.api.failWebhook(scene.fleet.api.bot.id, `Wrong response from ${hook}: 502 Bad Gateway`);
+      return { args: fileLock(scene) };
     },
     exitCode: 1,
     finding: "webhook failing",
@@ -138,10 +138,10 @@ const faults: readonly Fault[] = [
   },
   {
     name: "updates pile up and no instance runs",
-    seed(ward) {
-      ward.fleet.push("one");
-      ward.fleet.push("two");
-      return { args: fileLock(ward) };
+    seed(scene) {
+      scene.fleet.push("one");
+      scene.fleet.push("two");
+      return { args: fileLock(scene) };
     },
     exitCode: 1,
     finding: "updates unconsumed",
@@ -150,7 +150,7 @@ const faults: readonly Fault[] = [
   },
   {
     name: "nobody holds the lock",
-    seed: (ward) => ({ args: fileLock(ward) }),
+    seed: (scene) => ({ args: fileLock(scene) }),
     exitCode: 1,
     finding: "holder free",
     sentence: /^No instance holds the lock of \d+: by this lock, nobody polls\.$/,
@@ -165,14 +165,14 @@ const faults: readonly Fault[] = [
   },
   {
     name: "a poller without the lock consumes the updates",
-    seed(ward) {
-      const { fleet, use } = ward;
+    seed(scene) {
+      const { fleet, use } = scene;
       fleet.push("one");
       // It comes once the doctor has seen the update.
       void fleet.api
         .waitForEvent("request", ({ method }) => method === "getwebhookinfo", { timeoutMs: 30_000 })
         .then(() => use(rogue(fleet)));
-      return { args: [...fileLock(ward), "--watch", "10"] };
+      return { args: [...fileLock(scene), "--watch", "10"] };
     },
     exitCode: 1,
     finding: "updates consumed-outside-lock",
@@ -258,6 +258,28 @@ const faults: readonly Fault[] = [
     sentence: /^The Redis lock at 127\.0\.0\.1:\d+ \(REDIS_URL\) cannot be reached: .*ECONNREFUSED/,
   },
   {
+    name: "Redis stands still",
+    async seed({ use }) {
+      const server = use(await startRedis());
+      await server.freeze();
+      return { args: ["--redis", server.url] };
+    },
+    exitCode: 1,
+    finding: "lock unreachable",
+    sentence: /^The Redis lock at .* cannot be reached: no answer within 10 s\.$/,
+  },
+  {
+    name: "Postgres stands still",
+    async seed({ use }) {
+      const server = use(await startPostgres());
+      server.freeze();
+      return { args: ["--postgres", server.url()] };
+    },
+    exitCode: 1,
+    finding: "lock unreachable",
+    sentence: /^The Postgres lock at .* cannot be reached: no answer within 10 s\.$/,
+  },
+  {
     name: "Redis may evict the lock",
     async seed({ use }) {
       const args = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
@@ -293,10 +315,10 @@ const faults: readonly Fault[] = [
   },
   {
     name: "somebody polls and nobody holds the lock",
-    async seed(ward) {
-      ward.use(rogue(ward.fleet));
-      await ward.fleet.api.waitForEvent("parked");
-      return { args: [...fileLock(ward), "--probe"] };
+    async seed(scene) {
+      scene.use(rogue(scene.fleet));
+      await scene.fleet.api.waitForEvent("parked");
+      return { args: [...fileLock(scene), "--probe"] };
     },
     exitCode: 1,
     finding: "rival seen",
@@ -304,8 +326,8 @@ const faults: readonly Fault[] = [
   },
   {
     name: "the API root is some other server",
-    async seed(ward) {
-      return { args: [...fileLock(ward), "--api-root", ward.use(await htmlServer()).url] };
+    async seed(scene) {
+      return { args: [...fileLock(scene), "--api-root", scene.use(await htmlServer()).url] };
     },
     exitCode: 1,
     finding: "telegram not-bot-api",
@@ -314,8 +336,8 @@ const faults: readonly Fault[] = [
   },
   {
     name: "nothing is at the API root",
-    async seed(ward) {
-      return { args: [...fileLock(ward), "--api-root", `http://127.0.0.1:${await freePort()}`] };
+    async seed(scene) {
+      return { args: [...fileLock(scene), "--api-root", `http://127.0.0.1:${await freePort()}`] };
     },
     exitCode: 1,
     finding: "telegram unreachable",
@@ -324,14 +346,24 @@ const faults: readonly Fault[] = [
   },
   {
     name: "the Bot API server is in trouble",
-    seed(ward) {
-      ward.fleet.api.injectFault({ kind: "bad-gateway-html", times: null });
-      return { args: fileLock(ward) };
+    seed(scene) {
+      scene.fleet.api.injectFault({ kind: "bad-gateway-html", times: null });
+      return { args: fileLock(scene) };
     },
     exitCode: 1,
     finding: "telegram trouble",
     sentence: /cannot answer now: HTTP 502, text\/html\.$/,
     fix: /Try again/,
+  },
+  {
+    name: "the Bot API server says nothing",
+    seed(scene) {
+      scene.fleet.api.injectFault({ kind: "silent", times: null });
+      return { args: fileLock(scene) };
+    },
+    exitCode: 1,
+    finding: "telegram unreachable",
+    sentence: /cannot be reached: no answer within 10 s\.$/,
   },
   {
     name: "the lock directory cannot be written",
@@ -346,7 +378,7 @@ const faults: readonly Fault[] = [
   },
 ];
 
-async function ward(): Promise<Ward & AsyncDisposable> {
+async function setScene(): Promise<Scene & AsyncDisposable> {
   const fleet = await BotFleet.start();
   secrets.push(fleet.token, fleet.token.split(":")[1] as string);
   const parent = mkdtempSync(join(tmpdir(), "gsp-doctor-"));
@@ -371,9 +403,9 @@ async function ward(): Promise<Ward & AsyncDisposable> {
 
 describe("doctor finds", () => {
   it.each(faults)("$name", { timeout: 60_000 }, async ({ seed, exitCode, finding, sentence, fix }) => {
-    await using patient = await ward();
-    const { fleet } = patient;
-    const { args, env, uid } = await seed(patient);
+    await using stage = await setScene();
+    const { fleet } = stage;
+    const { args, env, uid } = await seed(stage);
     const all = ["--api-root", fleet.api.url, "--watch", "1", ...args];
     const run = await runDoctor([...all, "--json"], { env: { BOT_TOKEN: fleet.token, ...env }, uid });
 

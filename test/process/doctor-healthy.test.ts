@@ -117,6 +117,20 @@ describe("a bot of this library that is probed", () => {
   });
 });
 
+describe("a probe while updates are waiting", () => {
+  it("cannot tell, and takes none of them away", async () => {
+    await using fleet = await BotFleet.start();
+    fleet.push("one");
+    fleet.push("two");
+
+    const { report } = await examine(fleet, "--no-lock", "--watch", "1", "--probe", "--json");
+
+    expect(report.findings.at(-1)).toMatchObject({ check: "rival", status: "unknown", code: "busy" });
+    expect(report.exitCode).toBe(2);
+    expect(fleet.api.counters()).toMatchObject({ pending: 2, confirmed: 0, lost: 0 });
+  });
+});
+
 describe("what the doctor reaches the lock through", () => {
   it("a pooler in session mode is a warning, and no problem", async () => {
     await using pooler = await startPgBouncer(postgres, "session");
