@@ -83,12 +83,17 @@ describe("doctor --fix of a lock", () => {
   it("waits out the lease of a dead holder, and a standby polls", { timeout: 60_000 }, async () => {
     // What was written before the server's start is no proof; without INFO nobody knows of the start.
     await redis.command("acl", "setuser", "default", "-info");
-    await deadRedisHolder(redis, "dead", 120_000, 105_000);
+    await deadRedisHolder(redis, "dead", 120_000, 60_000);
     await using fleet = await BotFleet.start({ kind: "redis", options: { url: redis.url } });
     const standby = fleet.instance("standby", { options: { key: "dead" } });
     await standby.line("standby", { holder: "render:srv-1:7" });
 
-    const { code, report } = await fix(fleet, [...where("dead"), "--json"]);
+    const { code, report } = await fix(fleet, [...where("dead"), "--json"], {
+      // The end of the lease is a second away, once the doctor waits for it.
+      onError: (text) => {
+        if (text.endsWith("lease …\n")) void deadRedisHolder(redis, "dead", 120_000, 119_000);
+      },
+    });
 
     expect(report.repairs).toEqual([
       { code: "free-lock", done: true, message: expect.stringMatching(/^The lock (is free|has passed to)/) },
