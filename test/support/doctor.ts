@@ -92,6 +92,10 @@ export function runBin(args: readonly string[], options: DoctorOptions = {}): Pr
     child.once("close", (code) => {
       clearTimeout(timer);
       printed.push(stdout, stderr);
+      const leak = secretsIn([...args, ...Object.values(env)]).find((secret) =>
+        (stdout + stderr).includes(secret),
+      );
+      if (leak) return reject(new Error(`doctor printed a secret (${leak.slice(0, 3)}…)`));
       resolve({
         code,
         stdout,
@@ -101,6 +105,16 @@ export function runBin(args: readonly string[], options: DoctorOptions = {}): Pr
         },
       });
     });
+  });
+}
+
+/** Tokens and their secret halves, connection strings with a password, and the passwords. */
+function secretsIn(given: readonly string[]): string[] {
+  return given.flatMap((text) => {
+    const [, half] = /^\d+:([\w-]{30,})/.exec(text) ?? [];
+    if (half !== undefined) return [text, half];
+    const password = URL.canParse(text) ? new URL(text).password : "";
+    return password === "" ? [] : [text, password];
   });
 }
 
