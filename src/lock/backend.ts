@@ -80,6 +80,13 @@ export interface LockConnection {
   release(keys: readonly string[]): Promise<void>;
   /** Who holds a key, as far as this backend can know. */
   inspect(key: string): Promise<Holder | undefined>;
+  /** For the doctor only: the server's wall clock, milliseconds since 1970. Left out where there is no server. */
+  clockMs?(): Promise<number>;
+  /**
+   * For the doctor only: takes a key from a holder of this library that the server has not heard for `silentMs`,
+   * and says whether it did. Left out where the server itself does that at the end of the lease.
+   */
+  evict?(key: string, silentMs: number): Promise<boolean>;
   /** Destroys the sockets and gives up everything held, by the server's own means. Never rejects. */
   close(): Promise<void>;
 }
@@ -131,4 +138,6 @@ export interface Holder {
   readonly since?: number;
   /** The lease length that the holder works with, in milliseconds. */
   readonly leaseMs?: number;
+  /** By `inspect` only: how long ago the server heard the holder, in milliseconds. */
+  readonly silentMs?: number;
 }

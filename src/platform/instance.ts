@@ -49,6 +49,11 @@ export function platformFacts(env: Environment = process.env, pid: number = proc
   };
 }
 
+/** The platform that an instance's label names; undefined for a plain machine or a label of the user's own. */
+export function platformOfLabel(instance: string): string | undefined {
+  return labels.find(({ platform }) => platform && instance.startsWith(`${platform}:`))?.platform;
+}
+
 function platformByMarker(env: Environment): string | undefined {
   if (env.RENDER) return "render";
   if (env.RAILWAY_ENVIRONMENT || env.RAILWAY_PROJECT_ID) return "railway";

@@ -92,6 +92,15 @@ describe("who may import whom", () => {
     expect(wrong).toEqual([]);
   });
 
+  it("the doctor is known to its command alone, and knows nothing of sessions and polling", () => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        (within(to, "doctor") && !within(from, "doctor") && from !== "bin.ts") ||
+        (within(from, "doctor") && (within(to, "session") || within(to, "polling"))),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   it("nothing outside testing imports testing", () => {
     expect(imports.filter(({ from, to }) => within(to, "testing") && !within(from, "testing"))).toEqual([]);
   });

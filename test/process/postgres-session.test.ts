@@ -349,7 +349,28 @@ describe("what is seen from outside", () => {
       revision: "abcdef0",
       instance: `?????? ${"x".repeat(80)}`.slice(0, 63 - 22),
       since: expect.any(Number),
+      silentMs: expect.any(Number),
     });
+  });
+
+  it("evicts a holder that was silent, never one that is heard, nor a session that is not ours", async () => {
+    const [holder, looker] = [await open(), await open()];
+    await holder.claim("1");
+    await server.query(`SELECT pg_sleep(0.1)`);
+    await holder.connection.beat(["1"]);
+    const byHand = new pg.Client({ connectionString: server.url(), application_name: "psql" });
+    await byHand.connect();
+    await byHand.query(`SELECT pg_advisory_lock(${keyNumber("2")})`);
+    await server.query(`SELECT pg_sleep(0.1)`);
+
+    expect(await looker.connection.evict?.("1", 60_000)).toBe(false);
+    expect(await looker.connection.evict?.("2", 50)).toBe(false);
+    expect(await looker.connection.evict?.("3", 50)).toBe(false);
+    expect(await looker.connection.evict?.("1", 50)).toBe(true);
+
+    await until("the end of the holder's connection", () => holder.closures.length === 1);
+    expect(await looker.claim("1")).toBeGreaterThan(0);
+    await byHand.end();
   });
 
   it("announces up to ten released keys by name and more of them without, and ignores garbage", async () => {

@@ -1,6 +1,6 @@
 import type { ClaimRequest, ConnectContext } from "../backend.js";
 import { announce } from "./announcement.js";
-import { channel, identifier, literal } from "./sql.js";
+import { channel, epochMs, identifier, literal } from "./sql.js";
 
 /** The statements of one owner on one table. Each is one statement, and so one transaction, through any pooler. */
 export interface LeaseSql {
@@ -24,7 +24,6 @@ export function originalKey(stored: string): string {
 
 const now = "clock_timestamp()";
 const milliseconds = (count: string | number) => `${count} * interval '1 ms'`;
-const epochMs = (time: string) => `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
 
 /** What the server has confirmed must survive its crash, also where the database trades that for speed. */
 const durable = `durable AS MATERIALIZED (
@@ -102,7 +101,9 @@ released AS (
 )
 SELECT pg_notify('${channel}', ${literal(announce(keys))}) FROM (SELECT count(*) AS count FROM released) AS keys
 WHERE count > 0`,
-    find: (key) => `SELECT ${holderColumns} FROM ${table} AS lease
+    find: (
+      key,
+    ) => `SELECT ${holderColumns}, lease_ms - ${epochMs("expires_at")} + ${epochMs(now)} AS silent FROM ${table} AS lease
 WHERE key = ${stored(key)} AND NOT released AND expires_at > ${now}`,
   };
 }

@@ -6,7 +6,7 @@ import { type LeaseSql, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
 import type { Row } from "./load-pg.js";
 import type { PostgresSettings } from "./options.js";
-import { channel } from "./sql.js";
+import { askClock, channel } from "./sql.js";
 import { openWire, type Wire } from "./wire.js";
 
 /** A row per key in a table: needs nothing from the session, so it works through a pooler in transaction mode. */
@@ -107,7 +107,11 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
     },
     async inspect(key) {
       const [row] = await wire.ask(sql.find(key));
-      return row && holderFrom(row);
+      return row && { ...holderFrom(row), silentMs: Number(row.silent) };
+    },
+    async clockMs() {
+      const [row] = await wire.ask(askClock);
+      return Number(row?.clock);
     },
     async close() {
       close();

@@ -4,8 +4,8 @@ import { announce } from "./announcement.js";
 import { holderFromName, namePrefix } from "./application-name.js";
 import type { HolderSession, LivenessWatch } from "./liveness-watch.js";
 import type { Row } from "./load-pg.js";
-import { beat, claimKeys, findHolder, releaseKeys, terminate } from "./session-sql.js";
-import { keyNumber } from "./sql.js";
+import { beat, claimKeys, findHolder, releaseKeys, terminate, terminateSilent } from "./session-sql.js";
+import { askClock, keyNumber } from "./sql.js";
 import type { Wire } from "./wire.js";
 
 interface SessionParts {
@@ -73,6 +73,15 @@ export class SessionConnection implements LockConnection {
     return row && holderFrom(row);
   }
 
+  async clockMs(): Promise<number> {
+    const [row] = await this.#parts.wire.ask(askClock);
+    return Number(row?.clock);
+  }
+
+  async evict(key: string, silentMs: number): Promise<boolean> {
+    return (await this.#parts.wire.ask(terminateSilent(this.#numberOf(key), silentMs))).length > 0;
+  }
+
   async close(): Promise<void> {
     this.#parts.end();
   }
@@ -131,6 +140,10 @@ function claimFrom(row: Row, { mayTakeForgotten }: ClaimRequest): Claim {
 
 /** What the session's name and, where our role may see it, the start of the session tell. */
 function holderFrom(row: Row): Holder {
-  const { name, started } = row;
-  return { ...holderFromName(name ?? ""), ...(started != null && { since: Number(started) }) };
+  const { name, started, silent } = row;
+  return {
+    ...holderFromName(name ?? ""),
+    ...(started != null && { since: Number(started) }),
+    ...(silent != null && { silentMs: Number(silent) }),
+  };
 }

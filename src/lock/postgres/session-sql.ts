@@ -1,12 +1,12 @@
 import type { ClaimRequest } from "../backend.js";
-import { channel, literal, livenessClass, setSettings } from "./sql.js";
+import { channel, epochMs, literal, livenessClass, setSettings } from "./sql.js";
 
 /** Who holds which key, in this database. One-number advisory locks only: `objsubid` 2 are the two-number ones. */
 const keyLocks = `SELECT (classid::bigint << 32) | objid::bigint AS key, pid FROM pg_locks
 WHERE locktype = 'advisory' AND objsubid = 1 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
 
-const startedAt = "floor(extract(epoch FROM activity.backend_start) * 1000)::bigint AS started";
+const startedAt = `${epochMs("activity.backend_start")} AS started`;
 
 export const describeServer = `SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
 current_setting('server_version_num') AS version`;
@@ -68,8 +68,16 @@ export function releaseKeys(numbers: readonly string[], payload: string): string
 }
 
 export function findHolder(number: string): string {
-  return `SELECT activity.application_name AS name, ${startedAt}
+  return `SELECT activity.application_name AS name, ${startedAt},
+${epochMs("clock_timestamp()")} - ${epochMs("activity.state_change")} AS silent
 FROM (${keyLocks}) AS lock LEFT JOIN pg_stat_activity AS activity ON activity.pid = lock.pid WHERE key = ${number}`;
+}
+
+/** Ends the session that holds a key, if it is one of this library, of the same role, and was silent for so long. */
+export function terminateSilent(number: string, silentMs: number): string {
+  return `SELECT pg_terminate_backend(pid) FROM (${keyLocks}) AS lock JOIN pg_stat_activity USING (pid)
+WHERE key = ${number} AND starts_with(application_name, 'gsp1:')
+  AND state_change < clock_timestamp() - ${Math.round(silentMs)} * interval '1 ms'`;
 }
 
 /** Ends a session of the same role, if it still has the name that it is meant to have. */

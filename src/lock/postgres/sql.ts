@@ -15,6 +15,11 @@ export function keyNumber(key: string): string {
   return hash.digest().readBigInt64BE().toString();
 }
 
+/** A point in time as whole milliseconds since 1970. */
+export const epochMs = (time: string) => `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
+
+export const askClock = `SELECT ${epochMs("clock_timestamp()")} AS clock`;
+
 /** A string constant, whatever `standard_conforming_strings` says. Without NUL, which no text can have. */
 export function literal(text: string): string {
   const quoted = text.replaceAll("'", "''").replaceAll("\\", "\\\\").replaceAll("\0", "");

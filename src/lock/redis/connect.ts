@@ -78,7 +78,7 @@ async function startOwner(
     return {};
   });
   for (const warning of checkServer(info)) {
-    if (!warned.has(warning)) logger.warn({ lock: "redis" }, warning);
+    if (!warned.has(warning)) logger.warn({ lock: "redis", unsafe: true }, warning);
     warned.add(warning);
   }
   const answer = await commands.send(["EVAL", startScript, "1", names.hash, owner, names.channel]);

@@ -95,7 +95,14 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
 
     async inspect(key) {
       const found = await run(inspectScript, key);
-      return typeof found === "string" ? toHolder(found) : undefined;
+      if (!Array.isArray(found)) return undefined;
+      const [record, silentMs] = found as [string, number];
+      return { ...toHolder(record), silentMs };
+    },
+
+    async clockMs() {
+      const [seconds, micros] = (await commands.send(["TIME"])) as string[];
+      return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
     },
 
     async close() {

@@ -137,7 +137,9 @@ for i = 3, #ARGV do
 end
 if #freed > 0 then redis.call('PUBLISH', ARGV[2], #freed > 10 and '[]' or cjson.encode(freed)) end`;
 
-/** ARGV: owner, key. Answers the record of whoever holds the key. */
+/** ARGV: owner, key. Answers {record, milliseconds since the last renewal} of whoever holds the key. */
 export const inspectScript = `${base}${leaseOf}
 local token, owner, record = read(ARGV[2])
-if owner and lease_of(owner, record) > 0 then return record end`;
+if not owner then return end
+local left, renewed = lease_of(owner, record)
+if left > 0 then return {record, now - renewed} end`;

@@ -123,6 +123,11 @@ export class BotApi {
     return request;
   }
 
+  /** What getWebhookInfo says after a delivery to the webhook has failed: nothing is ever sent to one here. */
+  failWebhook(bot: BotReference, message: string): void {
+    this.#registry.get(bot).webhook.failed(message, this.#clock.now().wallMs);
+  }
+
   /** Lets calls go wrong from now on. The oldest fault that fits a call hits it. */
   injectFault(fault: Fault): InjectedFault {
     return this.#faults.inject(fault);

@@ -38,6 +38,7 @@ export class Webhook {
   #settings: WebhookSettings | undefined;
   #pending: PendingChange | undefined;
   #nextSetAt = Number.NEGATIVE_INFINITY;
+  #lastError: { readonly last_error_date: number; readonly last_error_message: string } | undefined;
 
   /** Whether getUpdates has to be refused: a webhook is set, or a change of it is under way. */
   get isActive(): boolean {
@@ -47,6 +48,11 @@ export class Webhook {
   /** Without an answer to anybody: what logOut does. */
   forget(): void {
     this.#settings = undefined;
+  }
+
+  /** A delivery has failed at `wallMs`. */
+  failed(message: string, wallMs: number): void {
+    this.#lastError = { last_error_date: Math.floor(wallMs / 1_000), last_error_message: message };
   }
 
   change(request: ApiRequest, context: WebhookContext): void {
@@ -83,6 +89,7 @@ export class Webhook {
         url: settings?.url ?? "",
         has_custom_certificate: false,
         pending_update_count: context.queue.size,
+        ...this.#lastError,
         max_connections: settings?.maxConnections,
         ip_address: settings === undefined ? undefined : settings.ipAddress || "<unknown>",
         allowed_updates: isDefaultAllowedUpdates(allowed) ? undefined : [...allowed],
@@ -105,6 +112,7 @@ export class Webhook {
       return request.reply(failure(400, "Bad Request: invalid webhook URL specified"));
     }
     this.#settings = wanted;
+    this.#lastError = undefined;
     applyAllowedUpdates(request, context);
     this.#afterSetup(request, context, () => request.reply(success(true, "Webhook was set")));
   }

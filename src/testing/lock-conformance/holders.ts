@@ -9,6 +9,9 @@ function assertDescribes(holder: Holder | undefined, peer: Peer, token: number):
   if (holder.owner !== undefined) assert.equal(holder.owner, peer.owner);
   if (holder.token !== undefined) assert.equal(holder.token, token);
   if (holder.since !== undefined) assert(Math.abs(Date.now() - holder.since) < 60_000, "since is now");
+  if (holder.silentMs !== undefined) {
+    assert(holder.silentMs >= 0 && holder.silentMs < 60_000, "the holder was heard just now");
+  }
   assert.equal(holder.revision, undefined, "the connection was opened without a revision");
 }
 
@@ -43,6 +46,14 @@ export const holderChecks: Checks = {
 
     assertDescribes(await b.refuse(bench.key()), a, token);
     assertDescribes(await a.refuse(bench.key()), a, token);
+  },
+
+  "the server's clock, where there is one, is the machine's": async (bench) => {
+    const peer = await bench.connect();
+
+    const clockMs = await peer.connection.clockMs?.();
+
+    if (clockMs !== undefined) assert(Math.abs(Date.now() - clockMs) < 60_000, "milliseconds since 1970");
   },
 
   "inspect takes nothing": async (bench) => {

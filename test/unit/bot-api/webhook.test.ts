@@ -125,6 +125,22 @@ describe("a change that takes its time", () => {
 });
 
 describe("getWebhookInfo", () => {
+  test("tells of the last delivery that failed, until a webhook is set anew", () => {
+    const { api, botId, call, clock } = virtualBotApi();
+    const info = () => JSON.parse(call("a", "getWebhookInfo").body ?? "{}").result;
+    call("a", "setWebhook", { url });
+    api.failWebhook(botId, "Connection refused");
+
+    expect(info()).toMatchObject({
+      last_error_date: expect.any(Number),
+      last_error_message: "Connection refused",
+    });
+
+    clock.advance(1_000);
+    call("a", "setWebhook", { url: `${url}/2` });
+    expect(info()).not.toHaveProperty("last_error_message");
+  });
+
   test("tells what is pending, delivered or not, and disturbs nobody", () => {
     const { call, poll, pushMany } = virtualBotApi();
     pushMany(2);

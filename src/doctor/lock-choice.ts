@@ -1,0 +1,116 @@
+import { SafePollingError } from "../errors.js";
+import type { LockBackend } from "../lock/backend.js";
+import { fileLock } from "../lock/file.js";
+import { postgresLock } from "../lock/postgres.js";
+import { redisLock } from "../lock/redis.js";
+
+/** The lock that the doctor looks at. */
+export interface LockChoice {
+  readonly backend: LockBackend;
+  /** A directory, or host and port. */
+  readonly location: string | undefined;
+  /** Where the choice comes from: an option, a variable, the default. */
+  readonly source: string;
+  /** The connection string, which is shown nowhere. */
+  readonly secrets: readonly string[];
+}
+
+/** What the command line says about the lock. */
+export interface LockArguments {
+  readonly file?: string | undefined;
+  readonly postgres?: string | undefined;
+  readonly redis?: string | undefined;
+  readonly mode?: string | undefined;
+  readonly table?: string | undefined;
+  readonly prefix?: string | undefined;
+  readonly "no-lock"?: boolean | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The longest: the doctor may be silent for a while, and the server would end its session. */
+const sessionMs = 120_000;
+
+/**
+ * The lock by option, else by DATABASE_URL or REDIS_URL, else the file lock's default directory, as in
+ * `safeStartPolling` without `lock`. Undefined: `--no-lock`.
+ *
+ * @throws ERR_INVALID_OPTION where that leaves a choice
+ */
+export function chooseLock(given: LockArguments, env: Environment): LockChoice | undefined {
+  const options = (["file", "postgres", "redis", "no-lock"] as const).filter(
+    (name) => given[name] !== undefined,
+  );
+  if (options.length > 1) {
+    throw invalid(`Give one lock: ${options.map((name) => `--${name}`).join(" and ")} exclude each other.`);
+  }
+  const choice = options.length === 1 ? byOption(given, env) : byEnvironment(given, env);
+  const name = choice?.backend.name;
+  if (name !== "postgres" && (given.mode !== undefined || given.table !== undefined)) {
+    throw invalid(
+      "--mode and --table are for the Postgres lock. Leave them out, or name it with --postgres.",
+    );
+  }
+  if (name !== "redis" && given.prefix !== undefined) {
+    throw invalid("--prefix is for the Redis lock. Leave it out, or name the server with --redis.");
+  }
+  return choice;
+}
+
+function byOption(given: LockArguments, env: Environment): LockChoice | undefined {
+  if (given["no-lock"]) return undefined;
+  if (given.file !== undefined) return inDirectory({ directory: given.file }, "--file");
+  if (given.postgres !== undefined)
+    return inPostgres(connectionString(given.postgres, env), "--postgres", given);
+  return inRedis(connectionString(given.redis ?? "", env), "--redis", given);
+}
+
+function byEnvironment(given: LockArguments, env: Environment): LockChoice {
+  const { DATABASE_URL: database = "", REDIS_URL: redis = "" } = env;
+  const isPostgres = /^postgres(ql)?:/.test(database);
+  const isRedis = /^rediss?:/.test(redis);
+  if (isPostgres && isRedis) {
+    throw invalid(
+      "DATABASE_URL and REDIS_URL are both set. Say which one has the lock: --postgres DATABASE_URL or --redis REDIS_URL, or --file DIR.",
+    );
+  }
+  if (isPostgres) return inPostgres(database, "DATABASE_URL", given);
+  if (isRedis) return inRedis(redis, "REDIS_URL", given);
+  return inDirectory({}, "the default");
+}
+
+/** An option may name the variable that has the connection string, which keeps the password out of `ps`. */
+function connectionString(value: string, env: Environment): string {
+  if (!/^[A-Z_][A-Z0-9_]*$/.test(value)) return value;
+  const content = env[value];
+  if (content) return content;
+  throw invalid(`The environment variable ${value} is not set.`);
+}
+
+function inDirectory(options: { readonly directory?: string }, source: string): LockChoice {
+  const backend = fileLock(options);
+  return { backend, location: backend.location, source, secrets: [] };
+}
+
+function inPostgres(url: string, source: string, { mode, table }: LockArguments): LockChoice {
+  const backend = postgresLock({
+    connectionString: url,
+    leaseMs: sessionMs,
+    ...(mode !== undefined && { mode: mode as "session" | "lease" }),
+    ...(table !== undefined && { table }),
+  });
+  return { backend, location: hostOf(url), source, secrets: [url] };
+}
+
+function inRedis(url: string, source: string, { prefix }: LockArguments): LockChoice {
+  const backend = redisLock({ url, ...(prefix !== undefined && { prefix }) });
+  return { backend, location: backend.location, source, secrets: [url] };
+}
+
+function hostOf(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).host || undefined : undefined;
+}
+
+function invalid(message: string): SafePollingError {
+  return new SafePollingError("ERR_INVALID_OPTION", message);
+}

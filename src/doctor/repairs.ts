@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Holder } from "../lock/backend.js";
+import { botApi } from "./bot-api.js";
+import type { Examination, Target } from "./examination.js";
+import { isSilent, leaseOf, lookAtHolder } from "./holder-check.js";
+import { type OpenLock, openLock } from "./lock-connection.js";
+import { describeAnswer } from "./telegram-checks.js";
+import { duration, holderName } from "./wording.js";
+
+const lookEveryMs = 500;
+/** A lease ends this much late at the most, in milliseconds. */
+const lateMs = 2_000;
+
+/** Something that the doctor can do about a finding. */
+export interface Repair {
+  readonly code: "delete-webhook" | "free-lock";
+  /** What a person is asked before. */
+  readonly question: string;
+  run(): Promise<RepairResult>;
+}
+
+export interface RepairResult {
+  readonly done: boolean;
+  readonly message: string;
+}
+
+export function repairsFor({ findings, holder }: Examination, target: Target): readonly Repair[] {
+  const found = new Set(findings.map(({ check, code }) => `${check} ${code}`));
+  const repairs: Repair[] = [];
+  if (found.has("webhook set") || found.has("webhook failing")) {
+    const question = "Remove the webhook? Updates that wait are kept.";
+    repairs.push({ code: "delete-webhook", question, run: () => deleteWebhook(target) });
+  }
+  if (found.has("holder silent") && holder) {
+    const question = `Free the lock of ${holderName(holder)}, unless it shows that it lives?`;
+    repairs.push({ code: "free-lock", question, run: () => freeLock(target) });
+  }
+  return repairs;
+}
+
+async function deleteWebhook({ apiRoot, token }: Target): Promise<RepairResult> {
+  const answer = await botApi(apiRoot, token).call("deleteWebhook", { drop_pending_updates: false });
+  return answer.kind === "result"
+    ? { done: true, message: "The webhook is removed, and the updates that wait are kept." }
+    : { done: false, message: `The webhook could not be removed: ${describeAnswer(answer)}.` };
+}
+
+async function freeLock({ lock: choice, key }: Target): Promise<RepairResult> {
+  const { lock } = (choice && (await openLock(choice, key))) ?? {};
+  if (!lock) return { done: false, message: "The lock cannot be reached any more." };
+  try {
+    return await freeFromSilentHolder(lock);
+  } finally {
+    await lock.close();
+  }
+}
+
+/**
+ * Waits until the holder's lease is over, by the lock server's own count, in which time a holder that lives is
+ * heard. Then the server frees the lock by itself (Redis, the lease table, Postgres from 14 on), or is told to
+ * (older Postgres, which cannot end a silent session). Nothing is ever taken from a holder within its lease.
+ */
+export async function freeFromSilentHolder(lock: OpenLock): Promise<RepairResult> {
+  const start = performance.now();
+  let dead: Holder | undefined;
+  for (;;) {
+    const state = await lookAtHolder(lock);
+    if (state.kind === "unknown")
+      return { done: false, message: `The lock does not answer: ${state.reason}.` };
+    if (state.kind === "free")
+      return { done: true, message: "The lock is free: the lease of its last holder is over." };
+    const { holder } = state;
+    dead ??= holder;
+    if (holder.owner !== dead.owner || holder.since !== dead.since) {
+      return { done: true, message: `The lock has passed to ${holderName(holder)}.` };
+    }
+    if (!isSilent(holder)) {
+      return {
+        done: false,
+        message: `The lock was not freed: ${holderName(holder)} lives and holds it. ${howToStop}`,
+      };
+    }
+    const leaseMs = leaseOf(holder);
+    if ((holder.silentMs ?? 0) >= leaseMs && (await lock.evict(leaseMs))) {
+      return { done: true, message: `The lock is free: the session of ${holderName(holder)} was ended.` };
+    }
+    if (performance.now() - start > leaseMs + lateMs) {
+      const message = `The lock was not freed: ${holderName(holder)} was not heard for ${duration(holder.silentMs ?? 0)} and holds it in a session that the doctor may not end. See docs/postgres.md, "Who holds it, and how to free it".`;
+      return { done: false, message };
+    }
+    await sleep(lookEveryMs);
+  }
+}
+
+const howToStop =
+  "To make it give the lock up, stop that instance (SIGTERM; its label names machine and process) or call resign() in it.";

@@ -1,0 +1,125 @@
+import type { Answer, BotApi } from "./bot-api.js";
+import { command, type Finding } from "./finding.js";
+import { duration } from "./wording.js";
+
+/** What Telegram knows of the bot. */
+export interface TelegramLook {
+  readonly findings: readonly Finding[];
+  readonly username?: string;
+  /** Undefined: not known. */
+  readonly webhook?: { readonly isSet: boolean };
+  readonly pendingUpdates?: number;
+}
+
+/** What we read of getWebhookInfo. */
+export interface WebhookInfo {
+  readonly url: string;
+  readonly pending_update_count: number;
+  /** In seconds since 1970. */
+  readonly last_error_date?: number;
+  readonly last_error_message?: string;
+}
+
+/** Whether the server answers, knows the token, and has a webhook. All of it only reads. */
+export async function lookAtTelegram(api: BotApi): Promise<TelegramLook> {
+  const me = await api.call<{ readonly username: string }>("getMe");
+  if (me.kind !== "result") return { findings: [...serverFindings(api, me), ...tokenFindings(me)] };
+  const { username } = me.result;
+  const findings: Finding[] = [
+    ...serverFindings(api, me),
+    { check: "token", status: "ok", code: "accepted", message: `Telegram knows the token: @${username}.` },
+  ];
+  const info = await api.call<WebhookInfo>("getWebhookInfo");
+  if (info.kind !== "result") {
+    const message = `getWebhookInfo failed: ${describeAnswer(info)}.`;
+    findings.push({ check: "webhook", status: "unknown", code: "no-answer", message });
+    return { findings, username };
+  }
+  findings.push(webhookFinding(info.result, Date.now()));
+  const { url, pending_update_count: pendingUpdates } = info.result;
+  return { findings, username, webhook: { isSet: url !== "" }, pendingUpdates };
+}
+
+/** The token's finding where it cannot be the token of any bot; undefined where it may be. */
+export function malformedToken(token: string): Finding | undefined {
+  if (/^\d+:[\w-]+$/.test(token)) return undefined;
+  return {
+    check: "token",
+    status: "problem",
+    code: "malformed",
+    message: "BOT_TOKEN is not a bot token: digits, a colon, and letters, digits, - or _, without spaces.",
+    fix: "Copy the token from @BotFather again.",
+  };
+}
+
+function serverFindings(api: BotApi, answer: Answer<unknown>): Finding[] {
+  const check = "telegram";
+  const isHosted = api.address === "https://api.telegram.org";
+  if (answer.kind === "unreachable") {
+    const fix = isHosted
+      ? "Check network, DNS and proxy of this machine."
+      : "Check --api-root, and that the Bot API server runs.";
+    const message = `${api.address} cannot be reached: ${answer.reason}.`;
+    return [{ check, status: "problem", code: "unreachable", message, fix }];
+  }
+  if (answer.kind === "foreign" && answer.status < 500) {
+    const fix = isHosted
+      ? "A proxy or a sign-in page is in between: let this machine reach api.telegram.org directly."
+      : "Check --api-root: it is the address of the server without /bot, such as http://localhost:8081.";
+    const message = `${api.address} answers, but not as a Bot API server (HTTP ${answer.status}, ${answer.contentType}).`;
+    return [{ check, status: "problem", code: "not-bot-api", message, fix }];
+  }
+  if (answer.kind !== "result" && isTrouble(answer)) {
+    const message = `${api.address} cannot answer now: ${describeAnswer(answer)}.`;
+    return [{ check, status: "unknown", code: "trouble", message, fix: "Try again in a minute." }];
+  }
+  return [{ check, status: "ok", code: "reachable", message: `${api.address} answers.` }];
+}
+
+function tokenFindings(answer: Exclude<Answer<unknown>, { kind: "result" }>): Finding[] {
+  const check = "token";
+  if (answer.kind !== "refused" || isTrouble(answer)) {
+    return [{ check, status: "skipped", code: "not-asked", message: "The token could not be tried." }];
+  }
+  const { status, description } = answer;
+  if (status === 401 || status === 404) {
+    const message = `Telegram does not accept the token (${status} ${description}).`;
+    const fix = "Check BOT_TOKEN against @BotFather: the token may be mistyped or revoked.";
+    return [{ check, status: "problem", code: "rejected", message, fix }];
+  }
+  const message = `Telegram refuses getMe (${status} ${description}).`;
+  const fix = "If the bot has moved to a Bot API server of its own, name that with --api-root.";
+  return [{ check, status: "problem", code: "refused", message, fix }];
+}
+
+function webhookFinding(info: WebhookInfo, now: number): Finding {
+  const check = "webhook";
+  if (info.url === "") return { check, status: "ok", code: "none", message: "No webhook is set." };
+  // Only the host: many put a secret into the path.
+  const host = URL.canParse(info.url) ? new URL(info.url).host : "an address that is none";
+  const isSet = `A webhook is set (${host}), so Telegram refuses every getUpdates (409).`;
+  const fix = `Remove it, updates are kept: ${command} --fix. A bot with the option \`webhook: "delete"\` (the default) does it at its start.`;
+  if (info.last_error_date === undefined)
+    return { check, status: "problem", code: "set", message: isSet, fix };
+  const age = duration(Math.max(0, now - info.last_error_date * 1_000));
+  const error = String(info.last_error_message).replaceAll(info.url, host);
+  const message = `${isSet} Deliveries to it fail, the last ${age} ago: ${error}.`;
+  return { check, status: "problem", code: "failing", message, fix };
+}
+
+/** 429 and 5xx pass by themselves. */
+function isTrouble(answer: Answer<unknown>): boolean {
+  return (
+    (answer.kind === "refused" || answer.kind === "foreign") &&
+    (answer.status === 429 || answer.status >= 500)
+  );
+}
+
+/** A failed call in a few words. */
+export function describeAnswer(answer: Exclude<Answer<unknown>, { kind: "result" }>): string {
+  if (answer.kind === "unreachable") return answer.reason;
+  const { status } = answer;
+  return answer.kind === "refused"
+    ? `${status} ${answer.description}`
+    : `HTTP ${status}, ${answer.contentType}`;
+}

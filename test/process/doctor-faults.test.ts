@@ -1,0 +1,541 @@
+import { execFile } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BotFleet, type LockChoice } from "../support/bot-fleet.js";
+import { binPath, deadRedisHolder, printed, runBin, runDoctor } from "../support/doctor.js";
+import { startPgBouncer } from "../support/pgbouncer.js";
+import { freePort, type PostgresServer, role, startPostgres } from "../support/postgres-server.js";
+import { type RedisServer, startRedis } from "../support/redis-server.js";
+
+const execute = promisify(execFile);
+const isRoot = process.getuid?.() === 0;
+/** "nobody" almost everywhere. */
+const otherUid = 65_534;
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+/** Everything that must be printed by no run. */
+const secrets = [role.password, "wrong-Passw0rd", "S3cret-of-the-bot", "hook-s3cret"];
+
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+}, 120_000);
+afterAll(async () => {
+  await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
+});
+
+/** A bot, and what a fault needs to be seeded. */
+interface Scene {
+  readonly fleet: BotFleet;
+  readonly directory: string;
+  /** Keeps something until the end of the test. */
+  use<T extends AsyncDisposable>(started: T): T;
+}
+
+interface Call {
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly uid?: number;
+}
+
+interface Fault {
+  readonly name: string;
+  seed(scene: Scene): Promise<Call> | Call;
+  readonly exitCode: number;
+  /** "check code" of the finding. */
+  readonly finding: string;
+  readonly sentence: RegExp;
+  readonly fix?: RegExp;
+}
+
+const fileLock = ({ directory }: Scene) => ["--file", directory];
+const hook = "https://hooks.example.com/hook-s3cret";
+const setWebhook = ({ fleet }: Scene) =>
+  fetch(`${fleet.api.url}/bot${fleet.token}/setWebhook?url=${encodeURIComponent(hook)}`, { method: "POST" });
+
+/** Plain getUpdates loops, without any lock. */
+function rogue(fleet: BotFleet, firstOffset = 0): AsyncDisposable {
+  const stop = new AbortController();
+  const poll = async () => {
+    let offset = firstOffset;
+    while (!stop.signal.aborted) {
+      const url = `${fleet.api.urlFor("rogue")}/bot${fleet.token}/getUpdates?timeout=30&offset=${offset}`;
+      const answer = await fetch(url, { signal: stop.signal }).catch(() => undefined);
+      const body = (await answer?.json()) as { result?: { update_id: number }[] } | undefined;
+      offset = (body?.result?.at(-1)?.update_id ?? offset - 1) + 1;
+    }
+  };
+  const ended = poll();
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended;
+    },
+  };
+}
+
+async function htmlServer(): Promise<AsyncDisposable & { readonly url: string }> {
+  const server = createServer((_, response) => {
+    response.writeHead(200, { "content-type": "text/html" }).end("<h1>It works!</h1>");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+const faults: readonly Fault[] = [
+  {
+    name: "the token was revoked",
+    seed: (scene) => ({
+      args: fileLock(scene),
+      env: { BOT_TOKEN: `${scene.fleet.api.bot.id}:${"r".repeat(35)}` },
+    }),
+    exitCode: 1,
+    finding: "token rejected",
+    sentence: /^Telegram does not accept the token \(401 Unauthorized\)\.$/,
+    fix: /BOT_TOKEN against @BotFather/,
+  },
+  {
+    name: "the token has a space in it",
+    seed: (scene) => ({ args: fileLock(scene), env: { BOT_TOKEN: `${scene.fleet.token} ` } }),
+    exitCode: 1,
+    finding: "token malformed",
+    sentence: /^BOT_TOKEN is not a bot token: /,
+  },
+  {
+    name: "a webhook is set",
+    async seed(scene) {
+      await setWebhook(scene);
+      return { args: fileLock(scene) };
+    },
+    exitCode: 1,
+    finding: "webhook set",
+    sentence: /^A webhook is set \(hooks\.example\.com\), so Telegram refuses every getUpdates \(409\)\.$/,
+    fix: /npx grammy-safe-polling doctor --fix/,
+  },
+  {
+    name: "a webhook is set that fails",
+    async seed(scene) {
+      await setWebhook(scene);
+      scene.fleet.api.failWebhook(scene.fleet.api.bot.id, `Wrong response from ${hook}: 502 Bad Gateway`);
+      return { args: fileLock(scene) };
+    },
+    exitCode: 1,
+    finding: "webhook failing",
+    sentence:
+      /^A webhook is set .* the last \d+ seconds? ago: Wrong response from hooks\.example\.com: 502 Bad Gateway\.$/,
+    fix: /--fix/,
+  },
+  {
+    name: "updates pile up and no instance runs",
+    seed(scene) {
+      scene.fleet.push("one");
+      scene.fleet.push("two");
+      return { args: fileLock(scene) };
+    },
+    exitCode: 1,
+    finding: "updates unconsumed",
+    sentence: /^2 updates waiting, and nobody consumed one within \d second.*: no instance holds the lock\.$/,
+    fix: /^Start the bot/,
+  },
+  {
+    name: "nobody holds the lock",
+    seed: (scene) => ({ args: fileLock(scene) }),
+    exitCode: 1,
+    finding: "holder free",
+    sentence: /^No instance holds the lock of \d+: by this lock, nobody polls\.$/,
+    fix: /name its lock with --file, --postgres or --redis/,
+  },
+  {
+    name: "the bot never ran on this machine",
+    seed: ({ directory }) => ({ args: ["--file", join(directory, "elsewhere")] }),
+    exitCode: 1,
+    finding: "lock no-directory",
+    sentence: /elsewhere \(--file\) is not there: no bot of this machine has ever used it\.$/,
+  },
+  {
+    name: "a poller without the lock consumes the updates",
+    seed(scene) {
+      const { fleet, use } = scene;
+      fleet.push("one");
+      // It comes once the doctor has seen the update.
+      void fleet.api
+        .waitForEvent("request", ({ method }) => method === "getwebhookinfo", { timeoutMs: 30_000 })
+        .then(() => use(rogue(fleet)));
+      return { args: [...fileLock(scene), "--watch", "10"] };
+    },
+    exitCode: 1,
+    finding: "updates consumed-outside-lock",
+    sentence: /^Somebody consumes updates, and nobody holds the lock/,
+    fix: /Find the other copy/,
+  },
+  {
+    name: "the holder of the lock does not get on",
+    async seed({ fleet }) {
+      const a = fleet.instance("a", { handlerMs: 60_000 });
+      await a.state("polling");
+      fleet.push("slow");
+      await a.line("handling");
+      return { args: ["--file", (fleet.lock as LockChoice & { directory: string }).directory] };
+    },
+    exitCode: 2,
+    finding: "updates unconsumed-by-holder",
+    sentence: /^1 update waiting, .* though \S+:\d+ \(revision \S+\) holds the lock\./,
+    fix: /--watch 60/,
+  },
+  {
+    name: "the lock is abandoned",
+    async seed({ fleet }) {
+      await deadRedisHolder(redis, String(fleet.api.bot.id), 120_000, 100_000);
+      return { args: ["--redis", redis.url] };
+    },
+    exitCode: 1,
+    finding: "holder silent",
+    sentence:
+      /^Held by render:srv-1:7 \(on render, revision 4e1f02c\), which was last heard 1 minute ago: it is dead, frozen or cut off\.$/,
+    fix: /doctor --fix/,
+  },
+  {
+    name: "Postgres cannot be reached",
+    async seed() {
+      const port = await freePort();
+      return { args: [], env: { DATABASE_URL: `postgres://bot:S3cret-of-the-bot@127.0.0.1:${port}/bots` } };
+    },
+    exitCode: 1,
+    finding: "lock unreachable",
+    sentence:
+      /^The Postgres lock at 127\.0\.0\.1:\d+ \(DATABASE_URL\) cannot be reached: connect ECONNREFUSED/,
+    fix: /that the server runs/,
+  },
+  {
+    name: "the password of Postgres is wrong",
+    seed: () => ({
+      args: ["--postgres", "LOCK_DATABASE"],
+      env: { LOCK_DATABASE: postgres.url().replace(role.password, "wrong-Passw0rd") },
+    }),
+    exitCode: 1,
+    finding: "lock refused",
+    sentence: /password authentication failed .*28P01.* Check the user and the password\.$/,
+  },
+  {
+    name: "a transaction pooler is in front of Postgres",
+    async seed({ use }) {
+      const pooler = use(await startPgBouncer(postgres, "transaction"));
+      return { args: ["--postgres", pooler.url] };
+    },
+    exitCode: 1,
+    finding: "lock refused",
+    sentence: /^A connection pooler in transaction mode is in between.* Use the direct connection string/,
+  },
+  {
+    name: "the Postgres server is a hot standby",
+    async seed({ use }) {
+      const primary = use(await startPostgres());
+      const standby = use(await primary.copyAsStandby());
+      return { args: ["--postgres", standby.url()] };
+    },
+    exitCode: 1,
+    finding: "lock refused",
+    sentence: /^This server is a read-only replica.* Connect to the primary\.$/,
+  },
+  {
+    name: "Redis cannot be reached",
+    async seed() {
+      return { args: [], env: { REDIS_URL: `redis://:S3cret-of-the-bot@127.0.0.1:${await freePort()}` } };
+    },
+    exitCode: 1,
+    finding: "lock unreachable",
+    sentence: /^The Redis lock at 127\.0\.0\.1:\d+ \(REDIS_URL\) cannot be reached: .*ECONNREFUSED/,
+  },
+  {
+    name: "Redis stands still",
+    async seed({ use }) {
+      const server = use(await startRedis());
+      await server.freeze();
+      return { args: ["--redis", server.url] };
+    },
+    exitCode: 1,
+    finding: "lock unreachable",
+    sentence: /^The Redis lock at .* cannot be reached: no answer within 10 s\.$/,
+  },
+  {
+    name: "Postgres stands still",
+    async seed({ use }) {
+      const server = use(await startPostgres());
+      server.freeze();
+      return { args: ["--postgres", server.url()] };
+    },
+    exitCode: 1,
+    finding: "lock unreachable",
+    sentence: /^The Postgres lock at .* cannot be reached: no answer within 10 s\.$/,
+  },
+  {
+    name: "Redis may evict the lock",
+    async seed({ use }) {
+      const args = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
+      return { args: ["--redis", use(await startRedis({ args })).url] };
+    },
+    exitCode: 1,
+    finding: "lock unsafe",
+    sentence: /^This Redis has maxmemory-policy allkeys-lru: .* use noeviction or volatile-lru\.$/,
+  },
+  {
+    name: "the Redis server is a read-only replica",
+    async seed({ use }) {
+      const replica = use(await startRedis({ args: ["--replicaof", "127.0.0.1", String(redis.port)] }));
+      return { args: ["--redis", replica.url] };
+    },
+    exitCode: 1,
+    finding: "lock refused",
+    sentence: /read-only replica\. Give redisLock the address of the primary/,
+  },
+  {
+    name: "somebody polls beside the holder",
+    async seed({ fleet, use }) {
+      const a = fleet.instance("a", { options: { backoff: { delaysMs: [30_000] } } });
+      await a.state("polling");
+      use(rogue(fleet));
+      await a.state("conflict");
+      return { args: ["--file", (fleet.lock as LockChoice & { directory: string }).directory, "--probe"] };
+    },
+    exitCode: 1,
+    finding: "rival seen",
+    sentence: /^Somebody polls beside the holder of the lock: a copy of the bot without this lock\.$/,
+    fix: /Find the other copy and stop it/,
+  },
+  {
+    name: "somebody polls and nobody holds the lock",
+    async seed(scene) {
+      scene.use(rogue(scene.fleet));
+      await scene.fleet.api.waitForEvent("parked");
+      return { args: [...fileLock(scene), "--probe"] };
+    },
+    exitCode: 1,
+    finding: "rival seen",
+    sentence: /^Somebody polls though nobody holds the lock: a copy of the bot without this lock\.$/,
+  },
+  {
+    name: "the API root is some other server",
+    async seed(scene) {
+      return { args: [...fileLock(scene), "--api-root", scene.use(await htmlServer()).url] };
+    },
+    exitCode: 1,
+    finding: "telegram not-bot-api",
+    sentence: /answers, but not as a Bot API server \(HTTP 200, text\/html\)\.$/,
+    fix: /Check --api-root/,
+  },
+  {
+    name: "nothing is at the API root",
+    async seed(scene) {
+      return { args: [...fileLock(scene), "--api-root", `http://127.0.0.1:${await freePort()}`] };
+    },
+    exitCode: 1,
+    finding: "telegram unreachable",
+    sentence: /cannot be reached: connect ECONNREFUSED 127\.0\.0\.1:\d+\.$/,
+    fix: /that the Bot API server runs/,
+  },
+  {
+    name: "the Bot API server is in trouble",
+    seed(scene) {
+      scene.fleet.api.injectFault({ kind: "bad-gateway-html", times: null });
+      return { args: fileLock(scene) };
+    },
+    exitCode: 1,
+    finding: "telegram trouble",
+    sentence: /cannot answer now: HTTP 502, text\/html\.$/,
+    fix: /Try again/,
+  },
+  {
+    name: "the Bot API server says nothing",
+    seed(scene) {
+      scene.fleet.api.injectFault({ kind: "silent", times: null });
+      return { args: fileLock(scene) };
+    },
+    exitCode: 1,
+    finding: "telegram unreachable",
+    sentence: /cannot be reached: no answer within 10 s\.$/,
+  },
+  {
+    name: "the lock directory cannot be written",
+    seed({ directory }) {
+      // A directory of root for somebody who is not, or our own without the right to write.
+      chmodSync(directory, isRoot ? 0o755 : 0o500);
+      return { args: ["--file", directory], ...(isRoot && { uid: otherUid }) };
+    },
+    exitCode: 1,
+    finding: "lock refused",
+    sentence: /^Files cannot be locked in .* \(EACCES\)\. Name another directory/,
+  },
+];
+
+async function setScene(): Promise<Scene & AsyncDisposable> {
+  const fleet = await BotFleet.start();
+  secrets.push(fleet.token, fleet.token.split(":")[1] as string);
+  const parent = mkdtempSync(join(tmpdir(), "gsp-doctor-"));
+  chmodSync(parent, 0o755);
+  const directory = join(parent, "locks");
+  mkdirSync(directory, { mode: 0o700 });
+  const started: AsyncDisposable[] = [];
+  return {
+    fleet,
+    directory,
+    use(disposable) {
+      started.push(disposable);
+      return disposable;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const each of started.reverse()) await each[Symbol.asyncDispose]();
+      await fleet[Symbol.asyncDispose]();
+      rmSync(parent, { recursive: true, force: true });
+    },
+  };
+}
+
+describe("doctor finds", () => {
+  it.each(faults)("$name", { timeout: 60_000 }, async ({ seed, exitCode, finding, sentence, fix }) => {
+    await using stage = await setScene();
+    const { fleet } = stage;
+    const { args, env, uid } = await seed(stage);
+    const all = ["--api-root", fleet.api.url, "--watch", "1", ...args];
+    const run = await runDoctor([...all, "--json"], { env: { BOT_TOKEN: fleet.token, ...env }, uid });
+
+    expect(run.stderr).toBe("");
+    const { findings, verdict } = run.report;
+    const found = findings.find(({ check, code }) => `${check} ${code}` === finding);
+    expect(found?.message, run.stdout).toMatch(sentence);
+    if (fix) expect(found?.fix).toMatch(fix);
+    expect(run.code).toBe(exitCode);
+    expect(verdict).toBe(["healthy", "problem", "unknown"][exitCode]);
+  });
+});
+
+describe("doctor cannot tell", () => {
+  const token = `1:${"A".repeat(35)}`;
+  const mistakes: readonly [name: string, args: string[], env: Record<string, string>, message: RegExp][] = [
+    ["without a token", [], {}, /^Could not tell: BOT_TOKEN is not set/],
+    ["with a token on the command line", [token], {}, /^The bot token does not belong on the command line/],
+    [
+      "with two locks",
+      ["--file", "/tmp", "--redis", "redis://127.0.0.1"],
+      { BOT_TOKEN: token },
+      /--file and --redis exclude each other/,
+    ],
+    [
+      "with two connection strings in the environment",
+      [],
+      { BOT_TOKEN: token, DATABASE_URL: "postgres://h/d", REDIS_URL: "redis://h" },
+      /both set\. Say which one has the lock/,
+    ],
+    [
+      "with a variable that is not set",
+      ["--redis", "REDIS_URL"],
+      { BOT_TOKEN: token },
+      /REDIS_URL is not set/,
+    ],
+    [
+      "with an option that it does not know",
+      ["--tokn", "x"],
+      { BOT_TOKEN: token },
+      /^Unknown option '--tokn'\.$/m,
+    ],
+    ["with an empty option", ["--redis", ""], { BOT_TOKEN: token }, /--redis is empty/],
+    ["with an argument too many", ["bot"], { BOT_TOKEN: token }, /Unexpected argument 'bot'/],
+    [
+      "with an API root that is none",
+      ["--api-root", "localhost"],
+      { BOT_TOKEN: token },
+      /--api-root is the address/,
+    ],
+    [
+      "with --yes and nothing to answer",
+      ["--yes"],
+      { BOT_TOKEN: token },
+      /--yes answers the questions of --fix/,
+    ],
+    ["with a watch of no length", ["--watch", "0"], { BOT_TOKEN: token }, /--watch is a number of seconds/],
+    [
+      "with a table and no Postgres",
+      ["--file", "/tmp", "--table", "t"],
+      { BOT_TOKEN: token },
+      /for the Postgres lock/,
+    ],
+    [
+      "with a prefix and no Redis",
+      ["--file", "/tmp", "--prefix", "p"],
+      { BOT_TOKEN: token },
+      /for the Redis lock/,
+    ],
+    [
+      "with a Redis address that is none",
+      ["--redis", "http://:S3cret-of-the-bot@h"],
+      { BOT_TOKEN: token },
+      /redis:\/\/ or rediss:\/\//,
+    ],
+    [
+      "with a mode that it does not know",
+      ["--postgres", "postgres://h/d", "--mode", "x"],
+      { BOT_TOKEN: token },
+      /"session" or "lease"/,
+    ],
+  ];
+  secrets.push(token);
+
+  it.each(mistakes)("%s", async (_, args, env, message) => {
+    const run = await runDoctor(args, { env });
+    const json = await runDoctor([...args, "--json"], { env });
+
+    expect(run.stderr).toMatch(message);
+    expect(run.stdout).toBe("");
+    expect([run.code, json.code]).toEqual([2, 2]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ v: 1, verdict: "unknown", exitCode: 2 });
+  });
+});
+
+describe("the command", () => {
+  it("prints its help without a command, with --help, and for one that there is not", async () => {
+    const [bare, help, wrong] = await Promise.all([runBin([]), runBin(["--help"]), runBin(["docter"])]);
+
+    for (const { stdout } of [bare, help]) expect(stdout).toMatch(/^Usage: .*\n\nCommands:\n {2}doctor /);
+    expect(wrong.stderr).toMatch(/^There is no such command/);
+    expect([bare.code, help.code, wrong.code]).toEqual([0, 0, 2]);
+  });
+
+  it("runs through the link that npm makes", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "gsp-doctor-"));
+    try {
+      symlinkSync(binPath, join(directory, "grammy-safe-polling"));
+      const { stdout } = await execute(join(directory, "grammy-safe-polling"), ["--version"]);
+      expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it("prints the doctor's help and the version without a token", async () => {
+    const [help, version] = await Promise.all([runDoctor(["--help"]), runBin(["--version"])]);
+
+    expect(help.stdout).toContain("--probe");
+    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect([help.code, version.code]).toEqual([0, 0]);
+  });
+});
+
+describe("afterwards", () => {
+  it("no run has printed a token, a password or a connection string", () => {
+    const all = printed.join("\n");
+
+    expect(printed.length).toBeGreaterThan(2 * faults.length);
+    for (const secret of secrets) expect(all.includes(secret), secret.slice(0, 3)).toBe(false);
+    expect(all).not.toMatch(/\w+:\/\/[^\s/"]*:[^\s/"]*@/);
+  });
+});

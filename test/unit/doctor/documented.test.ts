@@ -1,0 +1,35 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const page = readFileSync(join(root, "docs/doctor.md"), "utf8");
+const read = (file: string) => readFileSync(join(root, "src/doctor", file), "utf8");
+const source = readdirSync(join(root, "src/doctor")).map(read).join("\n");
+
+it("docs/doctor.md has every code of a finding, and no other", () => {
+  const inSource = source.matchAll(/code: "([\w-]+)"|skipped\("\w+", "([\w-]+)"/g);
+  const [, table = ""] = page.split("## What it finds");
+  const rows = (table.split("\n## ")[0] ?? "").split("\n").filter((line) => /^\| +(`|\|)/.test(line));
+  const inPage = rows.flatMap((row) => [...(row.split("|")[2] ?? "").matchAll(/`([\w-]+)`/g)]);
+
+  const codes = new Set([...inSource].map(([, found, skipped]) => found ?? skipped));
+  for (const repair of ["delete-webhook", "free-lock"]) codes.delete(repair);
+  expect(codes.size).toBeGreaterThan(30);
+  expect(new Set(inPage.map(([, code]) => code))).toEqual(codes);
+});
+
+it("docs/doctor.md and the help have every option", () => {
+  const help = read("help.ts");
+  const [, list = ""] = read("arguments.ts").split("const options = {");
+  const names = [...(list.split("} as const")[0] ?? "").matchAll(/^ {2}"?([\w-]+)"?:/gm)].map(
+    ([, name]) => name,
+  );
+
+  expect(names.length).toBeGreaterThan(10);
+  for (const name of names) {
+    expect(help).toContain(`--${name}`);
+    expect(page).toContain(`--${name}`);
+  }
+});

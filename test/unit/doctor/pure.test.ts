@@ -1,0 +1,200 @@
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { clockFinding } from "../../../src/doctor/clock-check.js";
+import { type Finding, type Status, verdictOf } from "../../../src/doctor/finding.js";
+import { holderFinding, isSilent } from "../../../src/doctor/holder-check.js";
+import { chooseLock } from "../../../src/doctor/lock-choice.js";
+import type { OpenLock } from "../../../src/doctor/lock-connection.js";
+import { directoryObstacle } from "../../../src/doctor/lock-findings.js";
+import { updatesFinding } from "../../../src/doctor/pending-updates.js";
+import { freeFromSilentHolder } from "../../../src/doctor/repairs.js";
+import { hideSecrets } from "../../../src/doctor/secrets.js";
+import { duration } from "../../../src/doctor/wording.js";
+import type { Holder } from "../../../src/lock/backend.js";
+
+describe("hideSecrets", () => {
+  const token = `7000000001:${"Ab".repeat(17)}x`;
+  const url = "postgres://bot:S3cret%21@db.example.com/bots";
+
+  it.each([
+    ["a token", `bot ${token} failed`],
+    ["the secret half of a token", `got ${token.split(":")[1]}`],
+    ["a token that has lost its form", `invalid ${token.slice(0, -1)}`],
+    ["a connection string", `cannot parse ${url}`],
+    ["a password as it stands in the connection string", "S3cret%21 is wrong"],
+    ["a password as it is meant", "S3cret! is wrong"],
+    ["the password of another connection string", "at redis://:other@h:1"],
+  ])("takes out %s", (_, text) => {
+    const shown = hideSecrets(text, [token, url]);
+
+    expect(shown).not.toMatch(/Ab{2}|AbAb|S3cret|other/);
+    expect(shown).toMatch(/<(secret|token|password)>/);
+  });
+
+  it("leaves sentences alone, also where a password is a plain word", () => {
+    const values = ["postgres://postgres:postgres@localhost/postgres", "", "1:"];
+
+    expect(hideSecrets("The Postgres lock (--postgres) at localhost", values)).toBe(
+      "The Postgres lock (--postgres) at localhost",
+    );
+  });
+});
+
+describe("verdictOf", () => {
+  const finding = (status: Status): Finding => ({ check: "lock", status, code: "", message: "" });
+  it.each<[Status[], string]>([
+    [["ok", "warning", "skipped"], "healthy"],
+    [["ok", "unknown"], "unknown"],
+    [["unknown", "problem"], "problem"],
+  ])("of %j is %s", (statuses, verdict) => {
+    expect(verdictOf(statuses.map(finding))).toBe(verdict);
+  });
+});
+
+describe("the lock that is chosen", () => {
+  const choose = (env: Record<string, string>, given = {}) => {
+    const choice = chooseLock(given, { HOME: "/home/bot", ...env });
+    return [choice?.backend.name, choice?.source, choice?.location];
+  };
+
+  it("is that of the option, whatever the environment says", () => {
+    const env = { DATABASE_URL: "postgres://h/d", REDIS_URL: "redis://r:1" };
+    expect(choose(env, { redis: "redis://other:2" })).toEqual(["redis", "--redis", "other:2"]);
+    expect(choose(env, { postgres: "DATABASE_URL" })).toEqual(["postgres", "--postgres", "h"]);
+    expect(choose(env, { file: "/locks" })).toEqual(["file", "--file", "/locks"]);
+    expect(choose(env, { "no-lock": true })).toEqual([undefined, undefined, undefined]);
+  });
+
+  it("is else that of the one variable that fits", () => {
+    expect(choose({ DATABASE_URL: "postgresql://h:5/d" })).toEqual(["postgres", "DATABASE_URL", "h:5"]);
+    expect(choose({ REDIS_URL: "rediss://r:1" })).toEqual(["redis", "REDIS_URL", "r:1"]);
+    expect(choose({ DATABASE_URL: "mysql://h/d", REDIS_URL: "redis://r:1" })[0]).toBe("redis");
+  });
+
+  it("is else the file lock's default directory", () => {
+    expect(choose({ DATABASE_URL: "mysql://h/d" }).slice(0, 2)).toEqual(["file", "the default"]);
+  });
+});
+
+it("a lock directory of another user is not judged, but how to judge it is told", () => {
+  const directory = mkdtempSync(join(tmpdir(), "gsp-doctor-"));
+  const choice = chooseLock({ file: directory }, {});
+  const { uid } = statSync(directory);
+  try {
+    const finding = choice && directoryObstacle(choice, uid + 1);
+    expect(choice && directoryObstacle(choice, uid)).toBeUndefined();
+    // A directory of root may serve anybody.
+    if (uid === 0) expect(finding).toBeUndefined();
+    else expect(finding).toMatchObject({ status: "unknown", code: "other-user" });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+describe("a holder", () => {
+  it("is silent when it has missed a beat of its own lease, or of the longest that there is", () => {
+    expect(isSilent({ leaseMs: 10_000, silentMs: 4_500 })).toBe(false);
+    expect(isSilent({ leaseMs: 10_000, silentMs: 4_501 })).toBe(true);
+    expect(isSilent({ silentMs: 54_000 })).toBe(false);
+    expect(isSilent({ silentMs: 54_001 })).toBe(true);
+    expect(isSilent({})).toBe(false);
+  });
+
+  it("is described by platform, revision and time", () => {
+    const holder = { instance: "render:srv-1:7", revision: "4e1f02c", since: 0 };
+    expect(holderFinding({ kind: "held", holder }, "1", 90_000).message).toBe(
+      "Held by render:srv-1:7 (on render, revision 4e1f02c) for 1 minute, since 1970-01-01T00:00:00.000Z.",
+    );
+    expect(holderFinding({ kind: "held", holder: {} }, "1").message).toBe(
+      "Held by an instance that tells nothing about itself.",
+    );
+  });
+
+  it("that cannot be asked for is unknown", () => {
+    expect(holderFinding({ kind: "unknown", reason: "reset" }, "1")).toMatchObject({ status: "unknown" });
+  });
+});
+
+describe("updates that wait", () => {
+  const watch = { last: 3, hasFallen: false, watchedMs: 2_000 };
+  it.each([
+    ["a living holder", { kind: "held", holder: {} }, "unknown"],
+    ["a silent holder", { kind: "silent", holder: {} }, "problem"],
+    ["no holder", { kind: "free" }, "problem"],
+    ["no lock", undefined, "unknown"],
+    ["a lock that does not answer", { kind: "unknown", reason: "reset" }, "unknown"],
+  ] as const)("and are not consumed, with %s", (_, lock, status) => {
+    expect(updatesFinding(watch, lock).status).toBe(status);
+  });
+});
+
+describe("clocks", () => {
+  it("may differ by what a Date header and the network explain", () => {
+    expect(clockFinding({ telegramMs: 4_999, lockMs: -4_999 }).status).toBe("ok");
+    expect(clockFinding({ telegramMs: undefined, lockMs: undefined }).status).toBe("skipped");
+  });
+
+  it("that differ by more are named, and are no problem", () => {
+    expect(clockFinding({ telegramMs: 7_200_000, lockMs: -60_000 })).toMatchObject({
+      status: "warning",
+      message: expect.stringContaining("2 hours behind Telegram's and 1 minute ahead of the lock server's"),
+    });
+  });
+});
+
+describe("a lock whose server cannot end a silent session", () => {
+  const lockOf = (holder: Holder | undefined, evict: (silentMs: number) => boolean) => {
+    const evictions: number[] = [];
+    const lock: OpenLock = {
+      holder: async () => holder,
+      aheadMs: async () => undefined,
+      async evict(silentMs) {
+        evictions.push(silentMs);
+        return evict(silentMs);
+      },
+      async close() {},
+    };
+    return { lock, evictions };
+  };
+
+  it("is freed by the doctor once the holder is silent for the longest lease that there is", async () => {
+    const { lock, evictions } = lockOf({ instance: "old:1", silentMs: 120_000 }, () => true);
+
+    expect(await freeFromSilentHolder(lock)).toEqual({
+      done: true,
+      message: "The lock is free: the session of old:1 was ended.",
+    });
+    expect(evictions).toEqual([120_000]);
+  });
+
+  it("is never taken from a holder that is heard", async () => {
+    const { lock, evictions } = lockOf({ instance: "old:1", silentMs: 1_000 }, () => true);
+
+    expect((await freeFromSilentHolder(lock)).done).toBe(false);
+    expect(evictions).toEqual([]);
+  });
+
+  it("is left alone, with advice, where the session is not the doctor's to end", async () => {
+    const { lock } = lockOf({ instance: "psql", silentMs: 9_000_000, leaseMs: 100 }, () => false);
+
+    const { done, message } = await freeFromSilentHolder(lock);
+
+    expect([done, message]).toEqual([
+      false,
+      expect.stringMatching(/psql was not heard for 2 hours .*docs\/postgres\.md/),
+    ]);
+  });
+});
+
+it("durations are told in their largest unit", () => {
+  expect([999, 1_000, 59_999, 60_000, 7_200_000, 200_000_000].map(duration)).toEqual([
+    "0 seconds",
+    "1 second",
+    "59 seconds",
+    "1 minute",
+    "2 hours",
+    "2 days",
+  ]);
+});
