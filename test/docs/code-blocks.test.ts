@@ -1,0 +1,119 @@
+import { readFileSync } from "node:fs";
+import ts from "typescript";
+import { beforeAll, describe, expect, it } from "vitest";
+import { parse as parseYaml } from "yaml";
+import { type CodeBlock, codeBlocks, documentation, root } from "../support/markdown.js";
+
+/**
+ * What a block without an import may use. A block with one is a whole program, and must bring everything itself.
+ * One line, so that line numbers stay.
+ */
+const prelude = [
+  `import { Bot, type Context } from "grammy";`,
+  `import { isSafePollingError, safeStartPolling, type SafePolling } from "grammy-safe-polling";`,
+  `import { fileLock } from "grammy-safe-polling/file";`,
+  `import { memoryLock } from "grammy-safe-polling/memory";`,
+  `import { postgresLock } from "grammy-safe-polling/postgres";`,
+  `import { redisLock } from "grammy-safe-polling/redis";`,
+  `import { Cluster, Redis } from "ioredis";`,
+  `import { createClient, createCluster } from "redis";`,
+  `import { socketLock } from "./examples/custom-lock.js";`,
+  `declare const bot: Bot; declare const polling: SafePolling;`,
+].join(" ");
+
+const blocks = documentation().flatMap(codeBlocks);
+const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => languages.includes(language));
+const place = ({ page, line }: CodeBlock) => `${page.path}:${line}`;
+
+/** The block as a module of its own in the root folder. */
+function asModule({ code }: CodeBlock): string {
+  const isProgram = /^import /m.test(code);
+  // In braces: a fragment may declare again what the prelude declares.
+  return isProgram ? `\n${code}` : `${prelude} {\n${code}\n} export {};`;
+}
+
+/** The type errors of each block, as "docs/page.md:12: message". One program for all: a second costs as much again. */
+function typeErrors(checked: readonly CodeBlock[]): Map<CodeBlock, string[]> {
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
+  // What is shown need not be used.
+  Object.assign(options, { noUnusedLocals: false, noUnusedParameters: false });
+  const modules = new Map(checked.map((block, index) => [`${root}code-block-${index}.ts`, block]));
+
+  const host = ts.createCompilerHost(options);
+  const { fileExists, getSourceFile } = host;
+  host.fileExists = (name) => modules.has(name) || fileExists(name);
+  host.getSourceFile = (name, ...rest) => {
+    const block = modules.get(name);
+    if (!block) return getSourceFile(name, ...rest);
+    // As the files of this package: ES modules.
+    return ts.createSourceFile(name, asModule(block), {
+      languageVersion: ts.ScriptTarget.ES2022,
+      impliedNodeFormat: ts.ModuleKind.ESNext,
+    });
+  };
+  const program = ts.createProgram([...modules.keys()], options, host);
+  return new Map(
+    [...modules].map(([name, block]) => {
+      const file = program.getSourceFile(name);
+      const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)];
+      return [block, found.map((diagnostic) => describeError(block, diagnostic))];
+    }),
+  );
+}
+
+function describeError(block: CodeBlock, { file, start = 0, messageText }: ts.Diagnostic): string {
+  const lineInBlock = file?.getLineAndCharacterOfPosition(start).line ?? 0;
+  return `${block.page.path}:${block.line + lineInBlock - 1}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`;
+}
+
+describe("the TypeScript and JavaScript of the documentation", () => {
+  const wrongPage = {
+    path: "docs/wrong.md",
+    text: "# Wrong\n\n```ts\nbot.api;\nsafeStartPolling(bot, { lok: false });\n```\n",
+  };
+  const wrong = codeBlocks(wrongPage);
+  const checked = inLanguage("ts", "js");
+  let errors: Map<CodeBlock, string[]>;
+  beforeAll(() => {
+    errors = typeErrors([...checked, ...wrong]);
+  }, 120_000);
+
+  it("compiles", () => {
+    expect(checked.length).toBeGreaterThan(20);
+    expect(checked.flatMap((block) => errors.get(block))).toEqual([]);
+  });
+
+  it("is told by page and line where it does not", () => {
+    expect(wrong.flatMap((block) => errors.get(block))).toEqual([
+      expect.stringMatching(/^docs\/wrong\.md:5: .*'lok'/),
+    ]);
+  });
+});
+
+it.each(inLanguage("json", "yaml").map((block) => [place(block), block] as const))(
+  "the data at %s can be read",
+  (_, { language, code }) => {
+    expect(language === "json" ? JSON.parse(code) : parseYaml(code)).toBeTypeOf("object");
+  },
+);
+
+it("a block that stands for a file is that file", () => {
+  const shown = blocks.flatMap((block) => {
+    const before = block.page.text
+      .split("\n")
+      .slice(0, block.line - 1)
+      .join("\n");
+    const file = /<!-- file: (\S+) -->\s*```\w*$/.exec(before)?.[1];
+    return file === undefined ? [] : [{ file, code: block.code }];
+  });
+
+  expect(shown.length).toBeGreaterThan(0);
+  for (const { file, code } of shown) expect(code, file).toBe(readFileSync(root + file, "utf8"));
+});
+
+it("every block says its language, or is plain output", () => {
+  const known = ["", "sh", "ts", "js", "json", "yaml", "toml", "ini", "sql", "mermaid", "dockerfile"];
+
+  expect(blocks.filter(({ language }) => !known.includes(language)).map(place)).toEqual([]);
+});
