@@ -13,7 +13,7 @@ import { startBotApi } from "grammy-safe-polling/testing";
 
 const messages = ["one", "two", "three"];
 /** A lock server that has just started makes the first instance wait for one lease, 10 s. */
-const answerWithinMs = 30_000;
+const answerWithinMs = 45_000;
 
 const name = process.argv[2] ?? "";
 const program = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));

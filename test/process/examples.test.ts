@@ -1,0 +1,121 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startBotApi } from "grammy-safe-polling/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { page, root } from "../support/markdown.js";
+import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
+import { Program } from "../support/program.js";
+import { type RedisServer, startRedis } from "../support/redis-server.js";
+
+const readme = page("examples/README.md").text;
+/** The examples that examples/README.md tells to run. */
+const examples = [...readme.matchAll(/`npm run example ([\w-]+)`/g)].map(([, name = ""]) => name);
+
+let postgres: PostgresServer;
+let redis: RedisServer;
+const directory = mkdtempSync(join(tmpdir(), "gsp-examples-"));
+
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+}, 120_000);
+afterAll(async () => {
+  await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
+  rmSync(directory, { recursive: true });
+});
+
+const example = (args: readonly string[], env: NodeJS.ProcessEnv) =>
+  new Program(["--import", "tsx", ...args], {
+    env: { DATABASE_URL: postgres.url(), REDIS_URL: redis.url, ...env },
+  });
+
+describe("npm run example", () => {
+  it.each(examples)(
+    "%s: answers three messages, and ends with code 0",
+    async (name) => {
+      await using program = example(["examples/run.ts", name], {});
+
+      expect(await program.exited, program.output).toBe(0);
+      expect(program.output.match(/^<- /gm)).toHaveLength(3);
+    },
+    90_000,
+  );
+
+  it("without a name says what to type", async () => {
+    await using program = example(["examples/run.ts"], {});
+
+    expect(await program.exited).toBe(2);
+    expect(program.output).toContain("npm run example minimal");
+  }, 30_000);
+
+  it("tells which variable is missing, and ends with code 1", async () => {
+    await using program = example(["examples/run.ts", "postgres"], { DATABASE_URL: "" });
+
+    expect(await program.exited).toBe(1);
+    expect(program.output).toContain("is DATABASE_URL set?");
+  }, 120_000);
+});
+
+describe("the examples", () => {
+  it("are all told of in examples/README.md", () => {
+    const files = readdirSync(join(root, "examples")).filter(
+      (file) => file.endsWith(".ts") && file !== "run.ts",
+    );
+
+    expect(examples).toContain("minimal");
+    expect(files.filter((file) => !readme.includes(file))).toEqual([]);
+  });
+
+  it("concurrency: one chat in order, another one beside it", async () => {
+    await using api = await startBotApi();
+    for (const text of ["a1", "a2", "a3"]) api.pushMessage(api.bot.id, text, { chatId: 1 });
+    api.pushMessage(api.bot.id, "b1", { chatId: 2 });
+    await using _ = bot("concurrency", api);
+
+    await api.waitForEvent("sent", ({ text }) => text.endsWith("a3"), { timeoutMs: 60_000 });
+
+    const answers = api.events.flatMap((event) => (event.type === "sent" ? [event.text.slice(-2)] : []));
+    expect(answers.filter((text) => text.startsWith("a"))).toEqual(["a1", "a2", "a3"]);
+    expect(answers.indexOf("b1")).toBeLessThan(2);
+  }, 120_000);
+
+  it("webhook-to-polling: what waited for the webhook is answered", async () => {
+    await using api = await startBotApi();
+    await fetch(`${api.url}/bot${api.bot.token}/setWebhook?url=https://example.com/bot`);
+    api.pushMessage(api.bot.id, "waited");
+    await using program = bot("webhook-to-polling", api);
+
+    const { text } = await api.waitForEvent("sent", undefined, { timeoutMs: 60_000 });
+
+    expect(text).toBe("You said: waited");
+    expect(program.output).toContain("the webhook is https://example.com/bot, 1 updates wait");
+  }, 120_000);
+
+  it.each(["minimal", "custom-lock-bot"])(
+    "%s: the second copy stands by, and takes over after SIGKILL",
+    async (name) => {
+      await using api = await startBotApi();
+      await using first = bot(name, api);
+      await first.prints("starting -> polling");
+      await using second = bot(name, api);
+      await second.prints("stands by: another instance polls");
+
+      first.process.kill("SIGKILL");
+      await second.prints("standby -> polling");
+      api.pushMessage(api.bot.id, "still there?");
+
+      const { text } = await api.waitForEvent("sent", undefined, { timeoutMs: 20_000 });
+      expect(text).toBe("You said: still there?");
+    },
+    60_000,
+  );
+});
+
+/** An example by itself; every copy for one emulator shares its state directory. */
+function bot(name: string, api: Awaited<ReturnType<typeof startBotApi>>): Program {
+  return example([`examples/${name}.ts`], {
+    BOT_TOKEN: api.bot.token,
+    API_ROOT: api.url,
+    STATE_DIRECTORY: join(directory, new URL(api.url).port),
+  });
+}
