@@ -5,12 +5,13 @@ import { parse as parseYaml } from "yaml";
 import { type CodeBlock, codeBlocks, documentation, root } from "../support/markdown.js";
 
 /**
- * What a block without an import may use. A block with one is a whole program, and must bring everything itself.
- * One line, so that line numbers stay.
+ * What a block without an import may use; one with an import brings everything but `bot` and `polling` itself. What
+ * else a block needs stands above it: `<!-- given: declare const app: import("express").Express; -->`.
  */
 const prelude = [
-  `import { Bot, type Context } from "grammy";`,
-  `import { isSafePollingError, safeStartPolling, type SafePolling } from "grammy-safe-polling";`,
+  `import type { Context } from "grammy";`,
+  `import { Bot } from "grammy";`,
+  `import { isSafePollingError, safeStartPolling } from "grammy-safe-polling";`,
   `import { fileLock } from "grammy-safe-polling/file";`,
   `import { memoryLock } from "grammy-safe-polling/memory";`,
   `import { postgresLock } from "grammy-safe-polling/postgres";`,
@@ -18,18 +19,24 @@ const prelude = [
   `import { Cluster, Redis } from "ioredis";`,
   `import { createClient, createCluster } from "redis";`,
   `import { socketLock } from "./examples/custom-lock.js";`,
-  `declare const bot: Bot; declare const polling: SafePolling;`,
 ].join(" ");
+const globals = `declare global {
+  var bot: import("grammy").Bot;
+  var polling: import("grammy-safe-polling").SafePolling;
+}
+export {};`;
+const globalsName = `${root}code-block-globals.ts`;
 
 const blocks = documentation().flatMap(codeBlocks);
 const inLanguage = (...languages: string[]) => blocks.filter(({ language }) => languages.includes(language));
 const place = ({ page, line }: CodeBlock) => `${page.path}:${line}`;
 
-/** The block as a module of its own in the root folder. */
-function asModule({ code }: CodeBlock): string {
-  const isProgram = /^import /m.test(code);
+/** The block as a module of its own in the root folder. Its first line is the second one: line numbers follow. */
+function asModule({ comment, code }: CodeBlock): string {
+  const given = /^given: (.*)$/s.exec(comment)?.[1]?.replaceAll("\n", " ") ?? "";
+  if (/^import /m.test(code)) return `${given}\n${code}`;
   // In braces: a fragment may declare again what the prelude declares.
-  return isProgram ? `\n${code}` : `${prelude} {\n${code}\n} export {};`;
+  return `${prelude} ${given} {\n${code}\n} export {};`;
 }
 
 /** The type errors of each block, as "docs/page.md:12: message". One program for all: a second costs as much again. */
@@ -42,17 +49,17 @@ function typeErrors(checked: readonly CodeBlock[]): Map<CodeBlock, string[]> {
 
   const host = ts.createCompilerHost(options);
   const { fileExists, getSourceFile } = host;
-  host.fileExists = (name) => modules.has(name) || fileExists(name);
+  host.fileExists = (name) => modules.has(name) || name === globalsName || fileExists(name);
   host.getSourceFile = (name, ...rest) => {
     const block = modules.get(name);
-    if (!block) return getSourceFile(name, ...rest);
+    if (!block && name !== globalsName) return getSourceFile(name, ...rest);
     // As the files of this package: ES modules.
-    return ts.createSourceFile(name, asModule(block), {
+    return ts.createSourceFile(name, block ? asModule(block) : globals, {
       languageVersion: ts.ScriptTarget.ES2022,
       impliedNodeFormat: ts.ModuleKind.ESNext,
     });
   };
-  const program = ts.createProgram([...modules.keys()], options, host);
+  const program = ts.createProgram([globalsName, ...modules.keys()], options, host);
   return new Map(
     [...modules].map(([name, block]) => {
       const file = program.getSourceFile(name);
@@ -99,21 +106,28 @@ it.each(inLanguage("json", "yaml").map((block) => [place(block), block] as const
 );
 
 it("a block that stands for a file is that file", () => {
-  const shown = blocks.flatMap((block) => {
-    const before = block.page.text
-      .split("\n")
-      .slice(0, block.line - 1)
-      .join("\n");
-    const file = /<!-- file: (\S+) -->\s*```\w*$/.exec(before)?.[1];
-    return file === undefined ? [] : [{ file, code: block.code }];
+  const shown = blocks.flatMap(({ comment, code }) => {
+    const file = /^file: (\S+)$/.exec(comment)?.[1];
+    return file === undefined ? [] : [{ file, code }];
   });
 
   expect(shown.length).toBeGreaterThan(0);
   for (const { file, code } of shown) expect(code, file).toBe(readFileSync(root + file, "utf8"));
 });
 
-it("every block says its language, or is plain output", () => {
-  const known = ["", "sh", "ts", "js", "json", "yaml", "toml", "ini", "sql", "mermaid", "dockerfile"];
+it("no block escapes by another name of its language", () => {
+  const others = inLanguage(
+    "typescript",
+    "javascript",
+    "tsx",
+    "jsx",
+    "mjs",
+    "cjs",
+    "mts",
+    "cts",
+    "yml",
+    "jsonc",
+  );
 
-  expect(blocks.filter(({ language }) => !known.includes(language)).map(place)).toEqual([]);
+  expect(others.map(place)).toEqual([]);
 });

@@ -50,6 +50,18 @@ describe("the documentation has", () => {
   });
 });
 
+it("the documentation names no npm script that is not there", () => {
+  const { scripts } = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as {
+    scripts: Record<string, string>;
+  };
+  const named = documentation().flatMap(({ path, text }) =>
+    [...text.matchAll(/npm run (?:-s )?([\w:]+)/g)].map(([, script = ""]) => ({ path, script })),
+  );
+
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter(({ script }) => !(script in scripts))).toEqual([]);
+});
+
 describe("the tests that the documentation names", () => {
   const named = documentation().flatMap(({ path, text }) =>
     [...text.matchAll(/\]\((?:\.\.\/)*((?:test|src)\/[^)]+\.ts)\): “([^”]+)”/g)].map(

@@ -25,6 +25,20 @@ describe("the links of the documentation", () => {
     expect(found.length).toBeGreaterThan(200);
   });
 
+  it("are told where they lead nowhere", () => {
+    const reasons = ["nowhere.md", "options.md#lock", "options.md#luck", "#errors", "https://grammy.dev"].map(
+      (link) => brokenReason("docs/errors.md", link),
+    );
+
+    expect(reasons).toEqual([
+      "there is no such file",
+      undefined,
+      "there is no such heading",
+      undefined,
+      undefined,
+    ]);
+  });
+
   it.each(pages.map((page) => [page.path, page] as const))("lead somewhere: %s", (path, page) => {
     const broken = links(page)
       .map((link) => ({ link, reason: brokenReason(path, link) }))

@@ -15,6 +15,8 @@ export interface Page {
 export interface CodeBlock {
   readonly page: Page;
   readonly language: string;
+  /** What the HTML comment right above it says: "given: declare const app: …". */
+  readonly comment: string;
   /** Of its first line of code, counted from 1. */
   readonly line: number;
   readonly code: string;
@@ -36,14 +38,11 @@ export function page(path: string): Page {
 }
 
 export function codeBlocks(page: Page): CodeBlock[] {
-  return [...page.text.matchAll(/^```(\w*)[^\n]*\n(.*?)^```/gms)].map(
-    ({ index, 1: language = "", 2: code = "" }) => ({
-      page,
-      language,
-      line: page.text.slice(0, index).split("\n").length + 1,
-      code,
-    }),
-  );
+  const blocks = page.text.matchAll(/(?:^<!-- ((?:(?!-->).)*) -->\s*)?^```(\w*)[^\n]*\n(.*?)^```/gms);
+  return [...blocks].map(({ index, 0: all, 1: comment = "", 2: language = "", 3: code = "" }) => {
+    const before = page.text.slice(0, index) + all.slice(0, all.indexOf("```"));
+    return { page, language, comment, line: before.split("\n").length + 1, code };
+  });
 }
 
 /** The page without its blocks and its code in lines, where nothing is a link or a heading. */
