@@ -55,6 +55,7 @@ describe.concurrent("the programs of the documentation, as printed", () => {
         BOT_TOKEN: api.bot.token,
         API_ROOT: api.url,
         STATE_DIRECTORY: mkdtempSync(join(directory, "state-")),
+        LOCK_DIRECTORY: mkdtempSync(join(directory, "locks-")),
         DATABASE_URL: postgres.url(),
         REDIS_URL: redis.url,
       });
