@@ -295,12 +295,17 @@ export class Poller {
     this.#options.events.handled();
   }
 
-  /** Never rejects. */
+  /** Never rejects: not even a logger that throws may end polling here. */
   async #reportError(entry: LedgerEntry, error: unknown): Promise<void> {
     const { bot, context, events } = this.#options;
-    const uncaught = await reportHandlerError(bot, context.logger, entry.id, error);
-    if (uncaught) events.handlerError(uncaught, entry.id);
-    this.#finish(entry);
+    try {
+      const uncaught = await reportHandlerError(bot, context.logger, entry.id, error);
+      if (uncaught) events.handlerError(uncaught, entry.id);
+    } catch {
+      // Nothing is left to tell it to.
+    } finally {
+      this.#finish(entry);
+    }
   }
 
   #mustBeTrusted(): void {

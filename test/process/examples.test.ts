@@ -1,185 +1,121 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
-import { describe, expect, it, vi } from "vitest";
-import { parse } from "yaml";
-import { probe, probeUntil } from "../support/health-probe.js";
-import { startPostgres } from "../support/postgres-server.js";
+import { startBotApi } from "grammy-safe-polling/testing";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { page, root } from "../support/markdown.js";
+import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
+import { Program } from "../support/program.js";
+import { type RedisServer, startRedis } from "../support/redis-server.js";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const timeout = 60_000;
+const readme = page("examples/README.md").text;
+/** The examples that examples/README.md tells to run. */
+const examples = [...readme.matchAll(/`npm run example ([\w-]+)`/g)].map(([, name = ""]) => name);
 
-/** An example as its users start it, in a process of its own. */
-class Example implements AsyncDisposable {
-  readonly #process: ChildProcess;
-  readonly #home = mkdtempSync(join(tmpdir(), "gsp-"));
-  readonly exited: Promise<number | null>;
-  output = "";
+let postgres: PostgresServer;
+let redis: RedisServer;
+const directory = mkdtempSync(join(tmpdir(), "gsp-examples-"));
 
-  constructor(path: string, env: NodeJS.ProcessEnv) {
-    this.#process = spawn(process.execPath, ["--import", "tsx", path], {
-      cwd: root,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, STATE_DIRECTORY: this.#home, ...env },
-    });
-    for (const stream of [this.#process.stdout, this.#process.stderr]) {
-      stream?.on("data", (chunk: Buffer) => {
-        this.output += chunk;
-      });
-    }
-    this.exited = new Promise((resolve) => this.#process.once("close", (code) => resolve(code)));
-  }
+beforeAll(async () => {
+  [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+}, 120_000);
+afterAll(async () => {
+  await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
+  rmSync(directory, { recursive: true });
+});
 
-  async prints(text: string | RegExp): Promise<void> {
-    await vi.waitFor(() => expect(this.output).toMatch(text), { timeout: 30_000 });
-  }
+const example = (args: readonly string[], env: NodeJS.ProcessEnv) =>
+  new Program(["--import", "tsx", ...args], {
+    env: { DATABASE_URL: postgres.url(), REDIS_URL: redis.url, ...env },
+  });
 
-  terminate(): void {
-    this.#process.kill("SIGTERM");
-  }
+describe("npm run example", () => {
+  it.each(examples)(
+    "%s: answers three messages, and ends with code 0",
+    async (name) => {
+      await using program = example(["examples/run.ts", name], {});
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill("SIGKILL");
-    await this.exited;
-    rmSync(this.#home, { recursive: true, force: true });
-  }
-}
+      expect(await program.exited, program.output).toBe(0);
+      expect(program.output.match(/^<- /gm)).toHaveLength(3);
+    },
+    90_000,
+  );
 
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
+  it("without a name says what to type", async () => {
+    await using program = example(["examples/run.ts"], {});
+
+    expect(await program.exited).toBe(2);
+    expect(program.output).toContain("npm run example minimal");
+  }, 30_000);
+
+  it("tells which variable is missing, and ends with code 1", async () => {
+    await using program = example(["examples/run.ts", "postgres"], { DATABASE_URL: "" });
+
+    expect(await program.exited).toBe(1);
+    expect(program.output).toContain("is DATABASE_URL set?");
+  }, 120_000);
+});
+
+describe("the examples", () => {
+  it("are all told of in examples/README.md", () => {
+    const files = readdirSync(join(root, "examples")).filter(
+      (file) => file.endsWith(".ts") && file !== "run.ts",
+    );
+
+    expect(examples).toContain("minimal");
+    expect(files.filter((file) => !readme.includes(file))).toEqual([]);
+  });
+
+  it("concurrency: one chat in order, another one beside it", async () => {
+    await using api = await startBotApi();
+    for (const text of ["a1", "a2", "a3"]) api.pushMessage(api.bot.id, text, { chatId: 1 });
+    api.pushMessage(api.bot.id, "b1", { chatId: 2 });
+    await using _ = bot("concurrency", api);
+
+    await api.waitForEvent("sent", ({ text }) => text.endsWith("a3"), { timeoutMs: 60_000 });
+
+    const answers = api.events.flatMap((event) => (event.type === "sent" ? [event.text.slice(-2)] : []));
+    expect(answers.filter((text) => text.startsWith("a"))).toEqual(["a1", "a2", "a3"]);
+    expect(answers.indexOf("b1")).toBeLessThan(2);
+  }, 120_000);
+
+  it("webhook-to-polling: what waited for the webhook is answered", async () => {
+    await using api = await startBotApi();
+    await fetch(`${api.url}/bot${api.bot.token}/setWebhook?url=https://example.com/bot`);
+    api.pushMessage(api.bot.id, "waited");
+    await using program = bot("webhook-to-polling", api);
+
+    const { text } = await api.waitForEvent("sent", undefined, { timeoutMs: 60_000 });
+
+    expect(text).toBe("You said: waited");
+    expect(program.output).toContain("the webhook is https://example.com/bot, 1 updates wait");
+  }, 120_000);
+
+  it.each(["minimal", "custom-lock-bot"])(
+    "%s: the second copy stands by, and takes over after SIGKILL",
+    async (name) => {
+      await using api = await startBotApi();
+      await using first = bot(name, api);
+      await first.prints("starting -> polling");
+      await using second = bot(name, api);
+      await second.prints("stands by: another instance polls");
+
+      first.process.kill("SIGKILL");
+      await second.prints("standby -> polling");
+      api.pushMessage(api.bot.id, "still there?");
+
+      const { text } = await api.waitForEvent("sent", undefined, { timeoutMs: 20_000 });
+      expect(text).toBe("You said: still there?");
+    },
+    60_000,
+  );
+});
+
+/** An example by itself; every copy for one emulator shares its state directory. */
+function bot(name: string, api: Awaited<ReturnType<typeof startBotApi>>): Program {
+  return example([`examples/${name}.ts`], {
+    BOT_TOKEN: api.bot.token,
+    API_ROOT: api.url,
+    STATE_DIRECTORY: join(directory, new URL(api.url).port),
   });
 }
-
-const answered = (api: BotApiEmulator, count: number) =>
-  vi.waitFor(
-    () => expect(api.counters()).toMatchObject({ answered: count, repeatedAnswers: 0, pending: 0 }),
-    {
-      timeout: 15_000,
-    },
-  );
-const isGreen = (status: number | "refused") => status === 200;
-
-describe.concurrent("examples/render", () => {
-  it(
-    "a deploy as Render does it: the new version is healthy in standby, then the old one is ended, and nothing is lost",
-    async () => {
-      await using postgres = await startPostgres();
-      await using api = await startBotApi();
-      const start = async (revision: string) => {
-        const port = await freePort();
-        const env = { RENDER: "true", RENDER_INSTANCE_ID: `srv-${revision}`, RENDER_GIT_COMMIT: revision };
-        const secrets = { BOT_TOKEN: api.bot.token, DATABASE_URL: postgres.url() };
-        const example = new Example("examples/render/bot.ts", {
-          ...env,
-          ...secrets,
-          API_ROOT: api.url,
-          PORT: String(port),
-        });
-        return { example, url: `http://127.0.0.1:${port}` };
-      };
-      const first = await start("abc1");
-      await using old = first.example;
-      await probeUntil(`${first.url}/leaderz`, isGreen, 40_000);
-      api.pushMessage(api.bot.id, "one");
-      await answered(api, 1);
-
-      const next = await start("abc2");
-      await using young = next.example;
-      await probeUntil(`${next.url}/healthz`, isGreen);
-      await young.prints("stands by");
-      old.terminate();
-      api.pushMessage(api.bot.id, "two");
-      expect(await old.exited).toBe(0);
-
-      await probeUntil(`${next.url}/leaderz`, isGreen);
-      await answered(api, 2);
-      expect(await probe(`${first.url}/healthz`)).toBe("refused");
-      const report = await (await fetch(`${next.url}/healthz`)).json();
-      expect(report).toMatchObject({
-        instance: expect.stringMatching(/^render:srv-abc2:/),
-        revision: "abc2",
-        handovers: 1,
-      });
-      expect(Object.values(api.counters().conflicts).every(({ live }) => live === 0)).toBe(true);
-      young.terminate();
-      expect(await young.exited).toBe(0);
-      for (const { output } of [old, young]) {
-        expect(output).not.toContain(api.bot.token.split(":")[1]);
-        expect(output).not.toContain(new URL(postgres.url()).password);
-      }
-    },
-    timeout * 2,
-  );
-
-  it("render.yaml asks for the path and the grace period that the bot has", () => {
-    const blueprint = parse(readFileSync(join(root, "examples/render/render.yaml"), "utf8"));
-
-    expect(blueprint.services).toMatchObject([
-      { type: "web", healthCheckPath: "/healthz", maxShutdownDelaySeconds: 30 },
-    ]);
-  });
-});
-
-describe.concurrent("examples/express.ts", () => {
-  it(
-    "serves the app, the health endpoints and the metrics on one port, and ends by itself",
-    async () => {
-      await using api = await startBotApi();
-      const port = await freePort();
-      const env = { BOT_TOKEN: api.bot.token, API_ROOT: api.url, PORT: String(port) };
-      await using example = new Example("examples/express.ts", env);
-      const url = `http://127.0.0.1:${port}`;
-      await probeUntil(`${url}/leaderz`, isGreen, 40_000);
-      api.pushMessage(api.bot.id, "one");
-      await answered(api, 1);
-
-      expect(await (await fetch(url)).text()).toBe("1 messages since the start");
-      expect(await (await fetch(`${url}/metrics`)).text()).toContain(
-        `grammy_safe_polling_state{key="${api.bot.id}",state="polling"} 1`,
-      );
-      expect(await probe(`${url}/nothing`)).toBe(404);
-      example.terminate();
-
-      expect(await example.exited).toBe(0);
-    },
-    timeout,
-  );
-});
-
-describe.concurrent("examples/two-bots.ts", () => {
-  it(
-    "polls both bots on one lock, and reports on both",
-    async () => {
-      await using api = await startBotApi();
-      const other = api.addBot();
-      const port = await freePort();
-      const env = { BOT_TOKENS: `${api.bot.token},${other.token}`, API_ROOT: api.url, PORT: String(port) };
-      await using example = new Example("examples/two-bots.ts", env);
-      const url = `http://127.0.0.1:${port}`;
-      await probeUntil(`${url}/leaderz`, isGreen, 40_000);
-      for (const { id } of [api.bot, other]) api.pushMessage(id, "hello");
-      await answered(api, 2);
-
-      expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({
-        ok: true,
-        bots: [
-          { state: "polling", key: String(api.bot.id) },
-          { state: "polling", key: String(other.id) },
-        ],
-      });
-      example.terminate();
-
-      expect(await example.exited).toBe(0);
-      expect(example.output).not.toContain(other.token.split(":")[1]);
-    },
-    timeout,
-  );
-});

@@ -1,0 +1,12 @@
+// The least that a safe bot needs. Start it twice: one instance polls, the other stands by.
+import { Bot } from "grammy";
+import { safeStartPolling } from "grammy-safe-polling";
+
+const { BOT_TOKEN = "", API_ROOT: apiRoot = "https://api.telegram.org" } = process.env;
+
+const bot = new Bot(BOT_TOKEN, { client: { apiRoot } });
+bot.on("message:text", (ctx) => ctx.reply(`You said: ${ctx.message.text}`));
+bot.catch(({ message }) => console.error(message));
+
+const polling = safeStartPolling(bot); // in place of bot.start()
+await polling.done;

@@ -1,0 +1,52 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import type { Readable } from "node:stream";
+import { root } from "./markdown.js";
+
+export interface ProgramOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** @defaultValue the root folder of the package */
+  readonly cwd?: string;
+}
+
+const printDeadlineMs = 60_000;
+
+/** A process of Node, what it printed, and how it ended. Ended by force when it is disposed. */
+export class Program implements AsyncDisposable {
+  readonly process: ChildProcess;
+  readonly exited: Promise<number | null>;
+  output = "";
+
+  constructor(args: readonly string[], { env, cwd = root }: ProgramOptions = {}) {
+    this.process = spawn(process.execPath, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        this.output += text;
+      });
+    }
+    this.exited = once(this.process, "close").then(([code]) => code);
+  }
+
+  /** Resolves when the text is in the output; rejects when the process ends or takes too long without. */
+  async prints(text: string): Promise<void> {
+    const timeUp = AbortSignal.timeout(printDeadlineMs);
+    const hasEnded = this.exited.then(() => "ended" as const);
+    while (!this.output.includes(text)) {
+      const next = once(this.process.stdout as Readable, "data", { signal: timeUp }).catch(
+        () => "late" as const,
+      );
+      const what = await Promise.race([next, hasEnded]);
+      if (what === "ended" && this.output.includes(text)) return;
+      if (typeof what === "string") throw new Error(`${what} without “${text}”:\n${this.output}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.process.kill("SIGKILL");
+    await this.exited;
+  }
+}
