@@ -49,6 +49,8 @@ export interface Scenario {
   readonly keepAlive?: boolean;
   /** What runs it; by default what `BOT_RUNTIME` names ("bun", "deno", …), else this Node.js. */
   readonly runtime?: RuntimeCommand;
+  /** A copy of `bot-process.mjs`, which finds another copy of the package. */
+  readonly program?: string;
   /** Which promise the app awaits. */
   readonly watch?: "done" | "started" | "nothing";
   /** False: the library's own logger. */
@@ -81,8 +83,9 @@ export class Instance {
 
   constructor(name: string, scenario: Scenario, env: NodeJS.ProcessEnv) {
     this.name = name;
-    const [program, ...args] = scenario.runtime ?? defaultRuntime;
-    this.process = spawn(program, [...args, programPath, JSON.stringify(scenario)], {
+    const { runtime = defaultRuntime, program = programPath } = scenario;
+    const [binary, ...args] = runtime;
+    this.process = spawn(binary, [...args, program, JSON.stringify(scenario)], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, ...env },
     });
