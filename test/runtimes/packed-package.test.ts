@@ -30,7 +30,7 @@ beforeAll(() => {
   cpSync(here("../package/fixtures/consumer"), project, { recursive: true });
   cpSync(join(project, "typed.mts"), join(project, "typed.cts"));
   cpSync(here("../support/bot-process.mjs"), join(project, "bot-process.mjs"));
-}, 180_000);
+}, 300_000);
 
 afterAll(() => rmSync(packed.directory, { recursive: true, force: true }));
 
