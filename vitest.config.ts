@@ -15,8 +15,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // Process tests start the built package: dist is made once, before everything.
-    globalSetup: ["test/support/build-once.ts"],
+    // Process tests start the built package, some on other runtimes: both are made ready once, before everything.
+    globalSetup: ["test/support/build-once.ts", "test/runtimes/install.ts"],
     // Process tests mostly wait for other processes: more of them at once than there are cores.
     maxWorkers: 3,
     testTimeout: 20_000,

@@ -15,6 +15,7 @@ import { defaultLock } from "./lock/default-lock.js";
 import { LockSession } from "./lock/lock-session.js";
 import type { Logger } from "./logger.js";
 import { resolveOptions, type SafePollingOptions } from "./options.js";
+import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { processRegistry } from "./platform/process-registry.js";
@@ -112,6 +113,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
   setImmediate(() => {
     const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
     logger.info({ instance, key: resolved.key, ...where }, "starting");
+    void warnOfDenoHttp(bot, logger);
     void session.run();
   });
   const handle = makeHandle(session, hub);

@@ -17,13 +17,24 @@ export function stopOnSignals(handle: RunningHandle): () => void {
     if (signalListeners.has(signal)) continue;
     const listener = () => onSignal(signal);
     signalListeners.set(signal, listener);
-    // First in line: a `once` listener of the app is still counted when ours runs.
-    process.prependListener(signal, listener);
+    listenFirst(signal, listener);
   }
   return () => {
     handles.delete(handle);
     removeUnusedListeners();
   };
+}
+
+/** First in line: a `once` listener of the app is still counted when ours runs. */
+function listenFirst(signal: NodeJS.Signals, listener: NodeJS.SignalsListener): void {
+  if (!("Deno" in globalThis)) {
+    process.prependListener(signal, listener);
+    return;
+  }
+  // Deno calls signal listeners in the order in which they were added, prepended or not.
+  const others = process.rawListeners(signal) as NodeJS.SignalsListener[];
+  for (const other of others) process.removeListener(signal, other);
+  for (const each of [listener, ...others]) process.on(signal, each);
 }
 
 let firstSignalAt: number | undefined;

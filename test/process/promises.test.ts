@@ -8,7 +8,7 @@ describe("an unobserved rejection of done", () => {
     const a = fleet.instance("a", { watch: "nothing" });
 
     expect((await a.exited).code).toBe(1);
-    expect(a.output).toContain("ERR_UNAUTHORIZED");
+    expect(a.output).toMatch(/SafePollingError: Telegram does not accept the bot token/);
     expect(a.lines.some(({ event, state }) => event === "state" && state === "failed")).toBe(true);
   });
 
@@ -61,12 +61,12 @@ describe("the token is not printed, at the most verbose level,", () => {
 
   it("by a refused connection", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { apiRoot: "http://127.0.0.1:9", watch: "nothing", logs: false });
+    const a = fleet.instance("a", { apiRoot: "http://127.0.0.1:65535", watch: "nothing", logs: false });
     await a.line("stderr", { text: /did not answer/ });
 
     a.kill("SIGKILL");
     await a.exited;
-    expect(a.output).toContain("ECONNREFUSED");
+    expect(a.output).toMatch(/ECONNREFUSED|Connection refused/);
   });
 
   it("by a handler that throws without bot.catch, whose process goes on", async () => {

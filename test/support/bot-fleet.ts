@@ -11,6 +11,7 @@ import {
   type EventOf,
   startBotApi,
 } from "grammy-safe-polling/testing";
+import { type RuntimeCommand, runtimeCommand } from "../runtimes/binaries.js";
 
 /** Which lock the instances share. */
 export type LockChoice =
@@ -48,6 +49,10 @@ export interface Scenario {
   readonly serves?: boolean;
   /** Something else that keeps the process alive. */
   readonly keepAlive?: boolean;
+  /** What runs it; by default what `BOT_RUNTIME` names ("bun", "deno", …), else this Node.js. */
+  readonly runtime?: RuntimeCommand;
+  /** A copy of `bot-process.mjs`, which finds another copy of the package. */
+  readonly program?: string;
   /** Which promise the app awaits. */
   readonly watch?: "done" | "started" | "nothing";
   /** False: the library's own logger. */
@@ -65,6 +70,9 @@ export interface Line {
 const programPath = fileURLToPath(new URL("./bot-process.mjs", import.meta.url));
 const lineDeadlineMs = 15_000;
 
+const release = process.env.BOT_RUNTIME as Parameters<typeof runtimeCommand>[0] | undefined;
+const defaultRuntime: RuntimeCommand = release ? runtimeCommand(release) : [process.execPath];
+
 /** A running process of the bot. */
 export class Instance {
   readonly name: string;
@@ -77,7 +85,9 @@ export class Instance {
 
   constructor(name: string, scenario: Scenario, env: NodeJS.ProcessEnv) {
     this.name = name;
-    this.process = spawn(process.execPath, [programPath, JSON.stringify(scenario)], {
+    const { runtime = defaultRuntime, program = programPath } = scenario;
+    const [binary, ...args] = runtime;
+    this.process = spawn(binary, [...args, program, JSON.stringify(scenario)], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, ...env },
     });

@@ -3,10 +3,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { autoRetry } from "@grammyjs/auto-retry";
 import { apiThrottler } from "@grammyjs/transformer-throttler";
-import { Bot } from "grammy";
 import { safeStartPolling } from "grammy-safe-polling";
 
-/** @typedef {import("./bot-fleet.ts").Scenario} Scenario */
+/**
+ * @typedef {import("./bot-fleet.ts").Scenario} Scenario
+ * @typedef {import("grammy").Bot} Bot
+ */
+
+// On Deno the web build: node:http of Deno 2.9 sends aborted requests again (denoland/deno issue 36786).
+const grammy = await import("Deno" in globalThis ? "grammy/web" : "grammy");
 
 /** @type {Scenario} */
 const scenario = JSON.parse(process.argv[2] ?? "{}");
@@ -81,7 +86,7 @@ function start(bot, lock, index) {
 
 const tokens = scenario.tokens;
 const bots = tokens.map((token) => {
-  const bot = new Bot(token, { client: { apiRoot: scenario.apiRoot } });
+  const bot = new grammy.Bot(token, { client: { apiRoot: scenario.apiRoot } });
   if (scenario.plugins) bot.api.config.use(autoRetry(), apiThrottler());
   addHandlers(bot);
   return bot;

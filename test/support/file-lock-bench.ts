@@ -7,7 +7,7 @@ import type { ConnectContext, LockConnection } from "../../src/lock/backend.js";
 import { readRecord } from "../../src/lock/file/holder-record.js";
 import { connectQuietly } from "../../src/lock/file/wake-socket.js";
 import { type FileLockOptions, fileLock } from "../../src/lock/file.js";
-import { FileLockProcess, type ProcessOptions } from "./file-lock-process.js";
+import { FileLockProcess, type ProcessEvent, type ProcessOptions } from "./file-lock-process.js";
 
 /**
  * For tests that make thousands of files: ext4 takes up to 5 ms to make one where thousands were deleted in the
@@ -85,4 +85,17 @@ export async function holderHasHeard(directory: string, key: string): Promise<vo
   const barrier = connectQuietly(join(directory, `${name}.sock`), () => {});
   await once(barrier, "data");
   barrier.destroy();
+}
+
+/** As the lock session does after a wake-up: the kernel may free the lock a moment after the socket's end. */
+export async function claimAfterWake(
+  process: FileLockProcess,
+  keys: readonly string[],
+): Promise<ProcessEvent> {
+  for (const delayMs of [0, 1, 2, 4, 8, 16, 32]) {
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+    const answer = await process.ask("claim", { keys });
+    if (answer.granted === keys.length) return answer;
+  }
+  throw new Error("still refused after the tries that follow a wake-up");
 }

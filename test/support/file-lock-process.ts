@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import type { RuntimeCommand } from "../runtimes/binaries.js";
 
 const program = fileURLToPath(new URL("./file-lock-process.mjs", import.meta.url));
 const eventDeadlineMs = 10_000;
@@ -15,6 +16,8 @@ export interface ProcessEvent {
 }
 
 export interface ProcessOptions {
+  /** What runs it; by default this Node.js. */
+  readonly runtime?: RuntimeCommand;
   readonly mode?: "cluster";
   /** `ulimit -n` of the process. */
   readonly descriptors?: number;
@@ -30,8 +33,8 @@ export class FileLockProcess {
   #taken = 0;
 
   constructor(directory: string, options: ProcessOptions = {}) {
-    const { mode = "", descriptors, uid } = options;
-    const command = [process.execPath, program, directory, mode];
+    const { runtime = [process.execPath], mode = "", descriptors, uid } = options;
+    const command = [...runtime, program, directory, mode];
     const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command];
     const [file = "", ...args] = descriptors === undefined ? command : limited;
     this.child = spawn(file, args, {

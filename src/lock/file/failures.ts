@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { SafePollingError, type SafePollingErrorCode } from "../../errors.js";
 
 const waysOut =
@@ -15,7 +16,15 @@ export function fileLockError(
 
 /** The `code` of a system error. */
 export function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  // libuv has no name for some errors, ENOLCK for one.
+  const errno = /^Unknown system error -(\d+)$/.exec(code ?? "")?.[1];
+  return errno === undefined ? code : nameOfErrno(Number(errno));
+}
+
+export function nameOfErrno(errno: number): string {
+  const [name] = Object.entries(constants.errno).find(([, number]) => number === errno) ?? [];
+  return name ?? `error ${errno}`;
 }
 
 /** Errors that stay until a human does something. The last four: a file system, or a sandbox, without locks. */

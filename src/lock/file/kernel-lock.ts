@@ -1,4 +1,6 @@
 import { fileLockError } from "./failures.js";
+import { openLibc } from "./libc.js";
+import { libcLock } from "./libc-lock.js";
 
 /**
  * Locks on whole files that the kernel frees with their holder: open file description locks on Linux, flock on
@@ -11,17 +13,18 @@ export interface KernelLock {
 }
 
 /**
- * Loads the native addon, on first use only.
+ * Loads what takes the locks, on first use only: the native addon on Node.js, the C library on Bun and Deno.
  *
- * @throws ERR_LOCK_CONFIG where it is not installed, has no binary for this platform, or is unsafe to load.
+ * @throws ERR_LOCK_CONFIG where that is not installed, not allowed, or not there on this platform.
  */
 export async function loadKernelLock(
   importAddon: () => Promise<KernelLock> = () => import("fs-native-extensions"),
   runtime: object = globalThis,
+  platform = process.platform,
 ): Promise<KernelLock> {
   // Decided before the import: on Bun 1.4 a refused lock aborts the process, on Deno 2.9 the load itself does.
   const other = ["Bun", "Deno"].find((name) => name in runtime);
-  if (other) throw fileLockError("ERR_LOCK_CONFIG", `The file lock works on Node.js only, this is ${other}`);
+  if (other) return loadForeign(other, runtime, platform);
   try {
     return await importAddon();
   } catch (error) {
@@ -32,4 +35,16 @@ export async function loadKernelLock(
       error,
     );
   }
+}
+
+function loadForeign(name: string, runtime: object, platform: NodeJS.Platform): KernelLock {
+  let libc: ReturnType<typeof openLibc>;
+  try {
+    libc = openLibc(runtime, platform);
+  } catch (error) {
+    const advice = name === "Deno" ? "Run Deno with `--allow-ffi`." : "";
+    throw fileLockError("ERR_LOCK_CONFIG", `${name} cannot open the C library`, advice, error);
+  }
+  if (libc) return libcLock(libc, platform);
+  throw fileLockError("ERR_LOCK_CONFIG", `The file lock does not work with ${name} on ${platform}`);
 }

@@ -2,7 +2,7 @@ import { lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { explainFileError, fileLockError } from "./failures.js";
 import type { KernelLock } from "./kernel-lock.js";
-import { lockFile, unlockFile } from "./lock-file.js";
+import { isLocked, lockFile, unlockFile } from "./lock-file.js";
 import { newSocketName } from "./wake-socket.js";
 
 /** Mode bits that let group or others write. */
@@ -41,15 +41,22 @@ export function prepareLockDirectory(directory: string, uid = process.getuid?.()
 /**
  * Makes a file in the directory and locks it.
  *
- * @throws ERR_LOCK_CONFIG when no file can be made there, or the file system has no locks.
+ * @throws ERR_LOCK_CONFIG when no file can be made there, or the file system has no locks; ERR_LOCK_UNSAFE when
+ * a second open file is granted the same lock.
  */
 export function tryOutLocks(directory: string, lock: KernelLock): void {
+  let excludes: boolean;
   try {
     const path = join(directory, `${newSocketName()}.tmp`);
     const file = lockFile(path, lock);
+    excludes = isLocked(path, lock);
     if (file) unlockFile(file, lock);
     unlinkSync(path);
   } catch (error) {
     throw explainFileError(error, directory);
+  }
+  if (!excludes) {
+    // Or the descriptors of this runtime's node:fs are not those of the system.
+    throw fileLockError("ERR_LOCK_UNSAFE", `A lock in ${directory} was granted twice`);
   }
 }

@@ -1,4 +1,5 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { explainFileError } from "../../../src/lock/file/failures.js";
@@ -97,9 +98,17 @@ describe("the lock directory", () => {
   test("leaves no trace of the trial", () => {
     const directory = temporaryDirectory();
 
-    tryOutLocks(directory, { tryLock: () => true, unlock() {} });
+    tryOutLocks(directory, { tryLock: (_fd, { shared = false } = {}) => !shared, unlock() {} });
 
     expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test("is refused where two open files get the same lock", () => {
+    const everyone = { tryLock: () => true, unlock() {} };
+
+    expect(() => tryOutLocks(temporaryDirectory(), everyone)).toThrow(
+      failsWith("ERR_LOCK_UNSAFE", "granted twice"),
+    );
   });
 
   test.each(["EROFS", "EPERM", "ENOLCK", "EOPNOTSUPP"])("%s is a configuration error", (code) => {
@@ -108,6 +117,13 @@ describe("the lock directory", () => {
     expect(explainFileError(error, "/locks")).toEqual(
       failsWith("ERR_LOCK_CONFIG", "/locks", code, "fileLock\\({ directory }\\)", "lock: false"),
     );
+  });
+
+  test("a file system without locks is one, though libuv has no name for its error", () => {
+    const { ENOLCK } = constants.errno;
+    const error = Object.assign(new Error("unknown"), { code: `Unknown system error -${ENOLCK}` });
+
+    expect(explainFileError(error, "/locks")).toEqual(failsWith("ERR_LOCK_CONFIG", "/locks", "ENOLCK"));
   });
 
   test.each(["ENOSPC", "EIO", "ENOENT"])("%s is trouble that may pass", (code) => {
@@ -149,11 +165,21 @@ describe("the file system", () => {
 });
 
 describe("the kernel lock", () => {
-  test.each(["Bun", "Deno"])("is refused on %s before anything is loaded", async (name) => {
-    const load = () => Promise.reject(new Error("must not be loaded: it ends the process"));
+  const load = () => Promise.reject(new Error("must not be loaded: it ends the process"));
 
-    await expect(loadKernelLock(load, { [name]: {} })).rejects.toEqual(
-      failsWith("ERR_LOCK_CONFIG", name, "Redis", "Postgres", "lock: false"),
+  test.each(["Bun", "Deno"])("is refused with %s on Windows before anything is loaded", async (name) => {
+    await expect(loadKernelLock(load, { [name]: {} }, "win32")).rejects.toEqual(
+      failsWith("ERR_LOCK_CONFIG", name, "win32", "Redis", "Postgres", "lock: false"),
+    );
+  });
+
+  test("names the permission that Deno wants", async () => {
+    const dlopen = () => {
+      throw new Error('Requires ffi access to "libc.so.6", run again with the --allow-ffi flag');
+    };
+
+    await expect(loadKernelLock(load, { Deno: { dlopen } }, "linux")).rejects.toEqual(
+      failsWith("ERR_LOCK_CONFIG", "Deno", "--allow-ffi", "Redis", "lock: false"),
     );
   });
 

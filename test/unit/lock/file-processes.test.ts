@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 import {
+  claimAfterWake,
   holderHasHeard,
   memoryDisk,
   openSession,
@@ -8,16 +9,6 @@ import {
   temporaryDirectory,
   tryClaim,
 } from "../../support/file-lock-bench.js";
-
-/** As the lock session does after a wake-up: the kernel may free the lock a moment after the socket's end. */
-async function claimAfterWake(process: ReturnType<typeof startProcess>, keys: readonly string[]) {
-  for (const delayMs of [0, 1, 2, 4, 8, 16, 32]) {
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
-    const answer = await process.ask("claim", { keys });
-    if (answer.granted === keys.length) return answer;
-  }
-  throw new Error("still refused after the tries that follow a wake-up");
-}
 
 describe("a file lock between processes", () => {
   test.each(["SIGKILL", "SIGTERM"] as const)("wakes who waits when its holder dies by %s", async (signal) => {

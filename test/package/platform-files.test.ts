@@ -1,0 +1,230 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { Ajv } from "ajv";
+import { Bot } from "grammy";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { resolveOptions } from "../../src/options.js";
+import { asTelegramBot } from "../../src/polling/telegram-bot.js";
+import { runtimeCommand } from "../runtimes/binaries.js";
+
+const path = (name: string) => fileURLToPath(new URL(`../../examples/platforms/${name}`, import.meta.url));
+const read = (name: string) => readFileSync(path(name), "utf8");
+
+/** A stop drains, confirms (1 s at most) and releases; a second more for the rest of the process. */
+const { drainTimeoutMs } = resolveOptions(asTelegramBot(new Bot("1:token")), {});
+const stopSeconds = drainTimeoutMs / 1_000 + 2;
+
+/** The program itself, so that signals reach Node.js: no shell, no npm between. */
+const command = "node dist/bot.js";
+
+/** Fails with what does not fit. Schemas name every key that may be used: a key with a slip is an error. */
+function expectToFit(value: unknown, properties: object): void {
+  const schema = {
+    type: "object",
+    properties,
+    additionalProperties: false,
+    required: Object.keys(properties),
+  };
+  const ajv = new Ajv({ allErrors: true, strict: false });
+
+  ajv.validate(schema, value);
+  expect(ajv.errors ?? []).toEqual([]);
+}
+
+const object = (properties: object) => ({
+  type: "object",
+  properties,
+  additionalProperties: false,
+  required: Object.keys(properties),
+});
+const longEnough = { type: "integer", minimum: stopSeconds };
+const fixed = (value: unknown) => ({ const: value });
+
+describe("the Dockerfile", () => {
+  const instructions = read("Dockerfile")
+    .split("\n")
+    .filter((line) => line && !line.startsWith("#"))
+    .map((line) => line.split(/\s+(.*)/, 2) as [string, string]);
+  const last = (name: string) => instructions.filter(([instruction]) => instruction === name).at(-1)?.[1];
+
+  it("consists of instructions", () => {
+    for (const [name] of instructions)
+      expect(name).toMatch(/^(FROM|WORKDIR|COPY|RUN|ENV|USER|STOPSIGNAL|CMD)$/);
+  });
+
+  it("starts Node.js itself, in the exec form, as another user than root", () => {
+    expect(JSON.parse(last("CMD") ?? "")).toEqual(command.split(" "));
+    expect(last("STOPSIGNAL")).toBe("SIGTERM");
+    expect(last("USER")).toBe("node");
+  });
+});
+
+it("compose.yaml runs two instances of one bot on one Redis, which evicts nothing", () => {
+  const { services, volumes } = parse(read("compose.yaml"));
+
+  expectToFit(services.bot, {
+    build: fixed("."),
+    init: fixed(true),
+    restart: fixed("unless-stopped"),
+    stop_grace_period: { type: "string", pattern: "^\\d+s$" },
+    deploy: object({ replicas: fixed(2) }),
+    environment: object({
+      BOT_TOKEN: { type: "string" },
+      REDIS_URL: fixed("redis://redis:6379"),
+      PORT: fixed("8080"),
+    }),
+    healthcheck: object({
+      test: { type: "array", minItems: 4 },
+      interval: { type: "string" },
+      timeout: { type: "string" },
+      start_period: { type: "string" },
+    }),
+    depends_on: object({ redis: object({ condition: fixed("service_healthy") }) }),
+  });
+  expect(Number.parseInt(services.bot.stop_grace_period, 10)).toBeGreaterThan(stopSeconds);
+  expect(services.bot.healthcheck.test.join(" ")).toMatch(
+    /^CMD node -e fetch\("http:\/\/127\.0\.0\.1:8080\/readyz"\)/,
+  );
+  expect(services.redis.command).toEqual(expect.arrayContaining(["--maxmemory-policy", "noeviction"]));
+  expect(Object.keys(volumes)).toEqual(["redis"]);
+});
+
+it("render.yaml is a worker with Render's grace period", () => {
+  const { services, databases } = parse(read("render.yaml"));
+
+  expectToFit(services[0], {
+    type: fixed("worker"),
+    name: { type: "string" },
+    runtime: fixed("node"),
+    plan: { enum: ["starter", "standard"] },
+    buildCommand: { type: "string" },
+    startCommand: fixed(command),
+    maxShutdownDelaySeconds: { ...longEnough, maximum: 300 },
+    envVars: { type: "array" },
+  });
+  expect(services[0].envVars).toContainEqual({
+    key: "DATABASE_URL",
+    fromDatabase: { name: databases[0].name, property: "connectionString" },
+  });
+});
+
+it("fly.toml sends SIGTERM, waits, and lets no proxy stop the bot", () => {
+  // No TOML parser is installed, but Bun has one.
+  const [bun] = runtimeCommand("bun");
+  const program = "console.log(JSON.stringify(Bun.TOML.parse(await Bun.stdin.text())))";
+  const config = JSON.parse(
+    execFileSync(bun, ["-e", program], { input: read("fly.toml"), encoding: "utf8" }),
+  );
+
+  expectToFit(config, {
+    app: { type: "string" },
+    primary_region: { type: "string" },
+    kill_signal: fixed("SIGTERM"),
+    kill_timeout: fixed("20s"),
+    build: object({ dockerfile: fixed("Dockerfile") }),
+    env: object({ PORT: fixed("8080") }),
+    processes: object({ bot: fixed(command) }),
+    deploy: object({ strategy: fixed("rolling") }),
+    restart: { type: "array", items: object({ policy: fixed("always"), processes: fixed(["bot"]) }) },
+    checks: object({
+      ready: object({
+        type: fixed("http"),
+        port: fixed(8080),
+        path: fixed("/readyz"),
+        interval: { type: "string" },
+        timeout: { type: "string" },
+        grace_period: { type: "string" },
+        processes: fixed(["bot"]),
+      }),
+    }),
+    vm: { type: "array" },
+  });
+  expect(Number.parseInt(config.kill_timeout, 10)).toBeGreaterThan(stopSeconds);
+});
+
+it("railway.json drains, which Railway does not by default", () => {
+  const { build, deploy } = JSON.parse(read("railway.json"));
+
+  expect(build).toEqual({ builder: "RAILPACK", buildCommand: "npm run build" });
+  expectToFit(deploy, {
+    startCommand: fixed(command),
+    healthcheckPath: fixed("/readyz"),
+    healthcheckTimeout: { type: "integer", maximum: 300 },
+    restartPolicyType: fixed("ALWAYS"),
+    // Numbers: strings fail there (railwayapp/docs issue 1243).
+    overlapSeconds: { type: "integer" },
+    drainingSeconds: longEnough,
+  });
+});
+
+it("Procfile has a worker and nothing that would have to bind a port", () => {
+  expect(read("Procfile")).toBe(`worker: ${command}\n`);
+});
+
+it("kubernetes.yaml is ready in standby, and its rollout needs no pause", () => {
+  const { apiVersion, kind, metadata, spec } = parse(read("kubernetes.yaml"));
+  const { spec: pod, metadata: podMetadata } = spec.template;
+  const probe = (probePath: string) => ({ httpGet: { path: probePath, port: "health" } });
+
+  expect({ apiVersion, kind }).toEqual({ apiVersion: "apps/v1", kind: "Deployment" });
+  expect(spec.selector.matchLabels).toEqual(podMetadata.labels);
+  expect(metadata.labels).toEqual(podMetadata.labels);
+  expect(spec.strategy).toEqual({ type: "RollingUpdate", rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } });
+  expectToFit(pod, {
+    terminationGracePeriodSeconds: longEnough,
+    containers: { type: "array", minItems: 1, maxItems: 1 },
+  });
+  const [container] = pod.containers;
+  expect(container.command).toEqual(command.split(" "));
+  expect(container.env).toContainEqual({
+    name: "POD_NAME",
+    valueFrom: { fieldRef: { fieldPath: "metadata.name" } },
+  });
+  expect(container.ports).toEqual([{ name: "health", containerPort: 8080 }]);
+  expect(container.readinessProbe).toMatchObject(probe("/readyz"));
+  expect(container.livenessProbe).toMatchObject(probe("/livez"));
+});
+
+it("ecosystem.config.cjs gives the bot the time that pm2 does not", () => {
+  const { apps } = createRequire(import.meta.url)(path("ecosystem.config.cjs"));
+
+  expectToFit(apps[0], {
+    name: { type: "string" },
+    script: fixed("dist/bot.js"),
+    instances: fixed(2),
+    exec_mode: fixed("cluster"),
+    wait_ready: fixed(true),
+    listen_timeout: { type: "integer" },
+    kill_timeout: { type: "integer", minimum: stopSeconds * 1_000 },
+  });
+});
+
+describe("bot.service", () => {
+  const settings = Object.fromEntries(
+    read("bot.service")
+      .split("\n")
+      .filter((line) => /^[A-Z]\w*=/.test(line))
+      .map((line) => line.split(/=(.*)/, 2)),
+  );
+
+  it("sends SIGTERM to Node.js alone, waits, and starts the bot again whatever it ended with", () => {
+    expect(settings).toMatchObject({
+      Type: "exec",
+      KillSignal: "SIGTERM",
+      KillMode: "mixed",
+      Restart: "always",
+      StateDirectory: "bot",
+    });
+    expect(settings.ExecStart).toMatch(new RegExp(`/${command}$`));
+    expect(Number(settings.TimeoutStopSec)).toBeGreaterThan(stopSeconds);
+  });
+
+  it.runIf(existsSync("/usr/bin/systemd-analyze"))("is accepted by systemd-analyze", () => {
+    const verify = () => execFileSync("systemd-analyze", ["verify", path("bot.service")], { stdio: "pipe" });
+
+    expect(verify).not.toThrow();
+  });
+});

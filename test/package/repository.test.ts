@@ -1,0 +1,80 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+
+const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
+const read = (name: string) => readFileSync(path(name), "utf8");
+const { scripts, engines } = JSON.parse(read("package.json"));
+
+interface Workflow {
+  readonly permissions: Record<string, string>;
+  readonly jobs: Record<string, Job>;
+}
+
+interface Job {
+  readonly "timeout-minutes"?: number;
+  readonly permissions?: Record<string, string>;
+  readonly strategy?: { readonly matrix: Record<string, readonly unknown[]> };
+  readonly steps: readonly { readonly run?: string; readonly uses?: string }[];
+}
+
+const workflow = (name: string) => parse(read(`.github/workflows/${name}.yml`)) as Workflow;
+const commands = ({ steps }: Job) => steps.map(({ run }) => run ?? "");
+
+describe.each(["ci", "release"])("the workflow %s", (name) => {
+  const { permissions, jobs } = workflow(name);
+
+  it("may only read, unless a job asks for more, and ends in time", () => {
+    expect(permissions).toEqual({ contents: "read" });
+    for (const job of Object.values(jobs)) expect(job["timeout-minutes"]).toBeLessThanOrEqual(60);
+  });
+
+  it("runs scripts that exist", () => {
+    const named = Object.values(jobs)
+      .flatMap(commands)
+      .flatMap((run) => [...run.matchAll(/npm run ([\w:]+)/g)].map(([, script]) => script));
+
+    for (const script of named) expect(scripts).toHaveProperty([script as string]);
+  });
+});
+
+it("CI tests on every release of Node.js that is supported", () => {
+  const { jobs } = workflow("ci");
+
+  expect(jobs.test?.strategy?.matrix.node).toEqual([20, 22, 24, 26]);
+  expect(engines.node).toBe(">=20");
+  expect(commands(jobs.test as Job)).toContain("npm test");
+  expect(commands(jobs.check as Job)).toContain("npm run check");
+});
+
+it("a release is published with provenance and no stored token, after every check", () => {
+  const { publish } = workflow("release").jobs;
+
+  expect(publish?.permissions).toEqual({ contents: "write", "id-token": "write" });
+  expect(commands(publish as Job).join("\n")).toMatch(/npm publish --provenance --access public/);
+  expect(read(".github/workflows/release.yml")).not.toMatch(/secrets\./);
+  expect(scripts.prepublishOnly).toBe("npm run check && npm test");
+});
+
+it("issue forms have an id and a label for every question", () => {
+  for (const name of readdirSync(path(".github/ISSUE_TEMPLATE")).filter((file) => file !== "config.yml")) {
+    const { body, ...form } = parse(read(`.github/ISSUE_TEMPLATE/${name}`));
+    expect(form).toMatchObject({ name: expect.any(String), description: expect.any(String) });
+    for (const { type, id, attributes } of body) {
+      expect(["markdown", "textarea", "input", "dropdown"]).toContain(type);
+      if (type !== "markdown")
+        expect({ id, label: attributes.label }).toEqual({
+          id: expect.any(String),
+          label: expect.any(String),
+        });
+    }
+  }
+});
+
+it("the map in CONTRIBUTING.md leads to places that exist", () => {
+  const places = [...read("CONTRIBUTING.md").matchAll(/^\| `([^`]+)`/gm)].map(([, place]) => place as string);
+
+  expect(places.length).toBeGreaterThan(15);
+  for (const place of places) expect(existsSync(path(place)), place).toBe(true);
+});
