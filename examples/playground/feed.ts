@@ -2,6 +2,8 @@ import type { ServerResponse } from "node:http";
 import type { Batch, Change, Snapshot } from "./protocol.js";
 
 const batchMs = 50;
+/** Where nothing changes, the page still learns the time, so often. */
+const idleMs = 1_000;
 /** A reader that is so many bytes behind is cut off; its page connects again and gets a snapshot. */
 const mostBytesBehind = 4_000_000;
 
@@ -10,6 +12,7 @@ export class Feed implements Disposable {
   readonly #readers = new Set<ServerResponse>();
   readonly #timer = setInterval(() => this.#flush(), batchMs);
   #changes: Change[] = [];
+  #lastBatchAt = 0;
   /** What is cheaper to compare now and then than to tell of each time. */
   collect: () => readonly Change[] = () => [];
 
@@ -44,8 +47,11 @@ export class Feed implements Disposable {
 
   #flush(): void {
     if (this.#readers.size === 0) return;
-    const batch: Batch = { now: performance.now(), changes: [...this.#changes, ...this.collect()] };
+    const now = performance.now();
+    const batch: Batch = { now, changes: [...this.#changes, ...this.collect()] };
     this.#changes = [];
+    if (batch.changes.length === 0 && now - this.#lastBatchAt < idleMs) return;
+    this.#lastBatchAt = now;
     for (const reader of this.#readers) this.#send(reader, "batch", batch);
   }
 

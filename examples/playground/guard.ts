@@ -1,4 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const programPath = fileURLToPath(new URL("./guard.mjs", import.meta.url));
@@ -25,9 +28,11 @@ export class Guard implements Disposable {
     child.once("exit", () => this.#tell(`forget ${pid}`));
   }
 
-  /** Removed at the end. */
-  directory(path: string): void {
+  /** A new directory of our own, removed at the end. */
+  temporaryDirectory(name: string): string {
+    const path = mkdtempSync(join(tmpdir(), `grammy-safe-polling-playground-${process.pid}-${name}-`));
     this.#tell(`directory ${path}`);
+    return path;
   }
 
   [Symbol.dispose](): void {

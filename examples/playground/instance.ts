@@ -202,7 +202,7 @@ export class Instance {
     clearTimeout(this.#grace);
     if (end.signal === "SIGKILL") this.enter("killed", "SIGKILL");
     // SIGTERM ends a process that is not ready for it yet.
-    else if (!this.#isWanted && (end.code === 0 || end.signal === "SIGTERM")) this.enter("stopped", "ended");
+    else if (!this.#isWanted && (end.code === 0 || end.signal === "SIGTERM")) this.enter("stopped");
     else this.enter("crashed", end.reason ?? `code ${end.code ?? end.signal}`);
     this.#events.ended(this, end);
     if (this.#isWanted) this.#restart = setTimeout(() => this.#spawn(), restartAfterMs);

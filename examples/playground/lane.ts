@@ -79,11 +79,11 @@ export class Lane implements AsyncDisposable {
   }
 
   get counters(): Counters {
-    const { pushed, answered, pending, repeatedAnswers, conflicts } = this.#options.api.counters(this.bot.id);
+    const { pushed, answered, repeatedAnswers, conflicts } = this.#options.api.counters(this.bot.id);
     return {
       pushed,
       answered,
-      waiting: pending,
+      waiting: pushed - answered - this.#book.lost,
       twice: repeatedAnswers,
       lost: this.#book.lost,
       conflicts: Object.values(conflicts).reduce((sum, { live }) => sum + live, 0),

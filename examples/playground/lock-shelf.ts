@@ -1,5 +1,3 @@
-import { mkdirSync } from "node:fs";
-import type { Guard } from "./guard.js";
 import {
   fileLockServer,
   type LockServer,
@@ -16,12 +14,8 @@ export class LockShelf implements AsyncDisposable {
   readonly #starting: readonly Promise<void>[];
   readonly #onChange: () => void;
 
-  constructor(
-    options: { readonly directory: string; readonly guard: Guard; readonly leaseMs: number },
-    onChange: () => void,
-  ) {
+  constructor(options: LockServerOptions, onChange: () => void) {
     this.#onChange = onChange;
-    mkdirSync(options.directory, { recursive: true });
     this.#put("file", fileLockServer(options));
     this.#starting = [
       this.#start("postgres", postgresLockServer, options),

@@ -1,7 +1,4 @@
 // Deploys, crashes and lost lock servers to watch in a browser: `npm run playground`.
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { startBotApi } from "grammy-safe-polling/testing";
 import { type PlaygroundSettings, readArguments, usage } from "./arguments.js";
 import { Guard } from "./guard.js";
@@ -14,11 +11,9 @@ const journal = 2_000;
 
 async function runPlayground({ isOpening, host, port, leaseMs, speed }: PlaygroundSettings): Promise<void> {
   const isEnding = endingSignal();
-  const directory = mkdtempSync(join(tmpdir(), `grammy-safe-polling-playground-${process.pid}-`));
   using guard = new Guard();
-  guard.directory(directory);
   await using api = await startBotApi({ journal });
-  await using world = new World({ api, guard, directory, leaseMs, speed });
+  await using world = new World({ api, guard, leaseMs, speed });
   await using page = await startPageServer({ world, emulatorUrl: api.url, host, port });
 
   process.stdout.write(

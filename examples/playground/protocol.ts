@@ -44,7 +44,7 @@ export interface MessageView {
 export interface Counters {
   readonly pushed: number;
   readonly answered: number;
-  /** In Telegram's queue. */
+  /** Neither answered nor lost. */
   readonly waiting: number;
   /** Answers to a message that had one. */
   readonly twice: number;

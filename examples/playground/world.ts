@@ -23,8 +23,6 @@ import { StoryPlayer } from "./story-player.js";
 export interface WorldOptions {
   readonly api: BotApiEmulator;
   readonly guard: Guard;
-  /** For the lock servers' files. */
-  readonly directory: string;
   readonly leaseMs: number;
   readonly speed: number;
 }
@@ -52,8 +50,8 @@ export class World implements AsyncDisposable {
 
   constructor(options: WorldOptions) {
     this.#options = options;
-    const { directory, guard, leaseMs } = options;
-    this.#locks = new LockShelf({ directory, guard, leaseMs }, () =>
+    const { guard, leaseMs } = options;
+    this.#locks = new LockShelf({ guard, leaseMs }, () =>
       this.feed.add({ type: "locks", locks: this.#locks.views, stories: this.#offers() }),
     );
     this.#run = this.#newRun("file", { messagesPerSecond: 5, handlerMs: 50 });

@@ -1,5 +1,3 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LockBackend } from "grammy-safe-polling";
 import { postgresLock } from "grammy-safe-polling/postgres";
@@ -37,16 +35,14 @@ export interface LockServer extends AsyncDisposable {
 
 /** What every lock server of the playground is made from. */
 export interface LockServerOptions {
-  /** A directory for all of them. */
-  readonly directory: string;
   readonly guard: Guard;
   readonly leaseMs: number;
 }
 
-export function fileLockServer({ directory }: LockServerOptions): LockServer {
+export function fileLockServer({ guard }: Pick<LockServerOptions, "guard">): LockServer {
   const nothing = async () => {};
   return {
-    setting: { kind: "file", options: { directory: join(directory, "file") } },
+    setting: { kind: "file", options: { directory: guard.temporaryDirectory("file") } },
     location: "a file on this machine",
     fault: "none",
     cut: nothing,
@@ -57,29 +53,21 @@ export function fileLockServer({ directory }: LockServerOptions): LockServer {
   };
 }
 
-export async function redisLockServer(options: LockServerOptions): Promise<LockServer> {
-  const { leaseMs, guard } = options;
-  const server = await startRedis(ownDirectory(options, "redis"), guard);
+export async function redisLockServer({ leaseMs, guard }: LockServerOptions): Promise<LockServer> {
+  const server = await startRedis(guard.temporaryDirectory("redis"), guard);
   const wire = await layWire(server);
   const url = `redis://127.0.0.1:${wire.port}`;
   await tryOut(redisLock({ url, leaseMs }));
   return networkLock(server, wire, { kind: "redis", options: { url, leaseMs } });
 }
 
-export async function postgresLockServer(options: LockServerOptions): Promise<LockServer> {
-  const { leaseMs, guard } = options;
-  const server = await startPostgres(ownDirectory(options, "postgres"), guard);
+export async function postgresLockServer({ leaseMs, guard }: LockServerOptions): Promise<LockServer> {
+  const server = await startPostgres(guard.temporaryDirectory("postgres"), guard);
   const wire = await layWire(server);
   const { user, password } = server;
   const connectionString = `postgres://${user}:${password}@127.0.0.1:${wire.port}/postgres`;
   await tryOut(postgresLock({ connectionString, leaseMs }));
   return networkLock(server, wire, { kind: "postgres", options: { connectionString, leaseMs } });
-}
-
-function ownDirectory({ directory }: LockServerOptions, name: string): string {
-  const own = join(directory, name);
-  mkdirSync(own);
-  return own;
 }
 
 function networkLock(server: ServerProcess, wire: Wire, setting: LockSetting): LockServer {

@@ -54,10 +54,11 @@ async function createDatabase(
     chownSync(passwordFile, owner.uid, owner.gid);
   }
   const options = ["-A", "scram-sha-256", "--pwfile", passwordFile, "-N", "-E", "UTF8", "--locale=C"];
-  await promisify(execFile)(
-    join(binaries, "initdb"),
-    ["-D", join(directory, "data"), "-U", user, ...options],
-    owner,
+  const args = ["-D", join(directory, "data"), "-U", user, ...options];
+  await promisify(execFile)(join(binaries, "initdb"), args, owner).catch(
+    ({ stderr }: { stderr?: string }) => {
+      throw new Error(`initdb failed: ${stderr?.trim().split("\n").at(-1) ?? "it could not be started"}`);
+    },
   );
 }
 

@@ -90,6 +90,7 @@ function takeSnapshot(snapshot: Snapshot): void {
     const lane = lanes.get(name);
     if (!lane) continue;
     part(name, ".latest").replaceChildren();
+    part(name, ".damage").classList.remove("any");
     part(name, ".damage ul").replaceChildren();
     damageCounts.delete(name);
     for (const message of lane.messages.values()) showDamage(name, message);
@@ -317,14 +318,13 @@ function showDamage(lane: LaneName, message: Message): void {
   const added = make("li", { textContent: text });
   chipOf.set(message, added);
   const list = part(lane, ".damage ul");
-  part(lane, ".damage").hidden = false;
-  list.querySelector(".more")?.remove();
-  list.prepend(added);
+  part(lane, ".damage").classList.add("any");
   const total = (damageCounts.get(lane) ?? 0) + 1;
   damageCounts.set(lane, total);
+  const sum = list.querySelector(".more") ?? make("li", { className: "more" });
+  setText(sum, `${total} in all`);
+  list.prepend(sum, added);
   while (list.children.length > mostChips) list.lastElementChild?.remove();
-  if (total > mostChips)
-    list.append(make("li", { className: "more", textContent: `and ${total - mostChips} more` }));
 }
 
 const log = element<HTMLOListElement>("#log");
@@ -548,12 +548,12 @@ function listenToControls(): void {
 
 // ---------------------------------------------------------------------------------------------- drawing
 
-const rowHeight = 52;
+const rowHeight = 46;
 const axisHeight = 20;
-const pixelsPerSecond = 42;
+const pixelsPerSecond = 46;
 const rightEdge = 14;
-const dotY = 29;
-const barY = 41;
+const dotY = 27;
+const barY = 36;
 const barHeight = 7;
 const travelMs = 450;
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
@@ -644,7 +644,8 @@ class Drawing {
     context.font = "11px ui-sans-serif, system-ui, sans-serif";
     context.textAlign = "center";
     const stepMs = 5_000;
-    for (let at = Math.floor(now / stepMs) * stepMs; this.#x(at, now) > 0; at -= stepMs) {
+    const latest = startedAt + Math.floor((now - startedAt) / stepMs) * stepMs;
+    for (let at = latest; this.#x(at, now) > 0; at -= stepMs) {
       const x = Math.round(this.#x(at, now)) + 0.5;
       context.strokeStyle = palette.grid;
       this.#line(x, 0, x, this.#height - axisHeight);
@@ -724,7 +725,7 @@ class Drawing {
   #drawMessages(lane: LaneModel, rowOf: ReadonlyMap<string, number>, now: number): void {
     const context = this.#context;
     const isDense = (settings?.messagesPerSecond ?? 0) > 20;
-    const radius = isDense ? 2 : 3.5;
+    const radius = isDense ? 1.8 : 2.8;
     const oldest = now - this.windowMs - 1_000;
     const special: Message[] = [];
     for (const message of lane.messages.values()) {
