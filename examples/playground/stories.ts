@@ -54,7 +54,7 @@ const ending: readonly Step[] = [
 const renderDeploy: Story = {
   id: "deploy",
   title: "A Render deploy",
-  teaser: "A new version starts beside the old one, and for a minute both run.",
+  teaser: "The new version starts beside the old one; both run for a minute.",
   locks: ["postgres", "redis", "file"],
   messagesPerSecond: 8,
   handlerMs: 60,
@@ -100,7 +100,7 @@ const renderDeploy: Story = {
 const redisOutage: Story = {
   id: "redis",
   title: "The server room loses Redis",
-  teaser: "Two servers run the bot. Then the lock server dies, and comes back.",
+  teaser: "Two servers run the bot. The lock server dies, and comes back.",
   locks: ["redis"],
   messagesPerSecond: 8,
   handlerMs: 40,
@@ -150,7 +150,7 @@ const redisOutage: Story = {
 const laptop: Story = {
   id: "laptop",
   title: "Somebody runs the bot on a laptop",
-  teaser: "The live bot's token is in the .env file, and somebody types npm start.",
+  teaser: "The live bot's token is in .env, and somebody types npm start.",
   locks: ["postgres", "redis", "file"],
   messagesPerSecond: 8,
   handlerMs: 60,

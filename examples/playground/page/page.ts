@@ -297,7 +297,7 @@ function showCounters(name: LaneName, counters: Counters): void {
 }
 
 function milliseconds(ms: number): string {
-  return ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${Number((ms / 1_000).toFixed(1))} s`;
 }
 
 /** Chips beyond these are only counted. */
