@@ -56,8 +56,8 @@ const renderDeploy: Story = {
   title: "A Render deploy",
   teaser: "The new version starts beside the old one; both run for a minute.",
   locks: ["postgres", "redis", "file"],
-  messagesPerSecond: 8,
-  handlerMs: 60,
+  messagesPerSecond: 5,
+  handlerMs: 40,
   steps: [
     {
       sentence: () =>
@@ -102,7 +102,7 @@ const redisOutage: Story = {
   title: "The server room loses Redis",
   teaser: "Two servers run the bot. The lock server dies, and comes back.",
   locks: ["redis"],
-  messagesPerSecond: 8,
+  messagesPerSecond: 5,
   handlerMs: 40,
   steps: [
     {
@@ -152,8 +152,8 @@ const laptop: Story = {
   title: "Somebody runs the bot on a laptop",
   teaser: "The live bot's token is in .env, and somebody types npm start.",
   locks: ["postgres", "redis", "file"],
-  messagesPerSecond: 8,
-  handlerMs: 60,
+  messagesPerSecond: 5,
+  handlerMs: 40,
   steps: [
     {
       sentence: () => "The bot runs in production, in both lanes, on the same messages.",

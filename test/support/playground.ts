@@ -42,7 +42,7 @@ export class PlaygroundPage implements AsyncDisposable {
     const opened = new PlaygroundPage(page);
     await page.goto(url);
     await page.locator("#link-state.live").waitFor();
-    await page.locator('.lane[data-lane="safe"] .rows').getByText("v1").waitFor();
+    await page.locator('.lane[data-lane="safe"] .rows b').nth(1).waitFor();
     return opened;
   }
 
@@ -57,17 +57,19 @@ export class PlaygroundPage implements AsyncDisposable {
     await this.page.locator("#narration-step").filter({ hasText: text }).waitFor({ timeout });
   }
 
-  /** Resolves when the log tells something. */
-  async logs(text: string | RegExp, timeout = 30_000): Promise<void> {
-    await this.page.locator("#log li").filter({ hasText: text }).first().waitFor({ timeout });
+  /** Resolves when the log tells something, so many times. */
+  async logs(text: string | RegExp, { times = 1, timeout = 30_000 } = {}): Promise<void> {
+    const lines = this.page.locator("#log li").filter({ hasText: text });
+    await lines.nth(times - 1).waitFor({ timeout });
   }
 
   async press(name: string | RegExp): Promise<void> {
     await this.page.getByRole("button", { name }).click();
   }
 
-  async choose(label: string): Promise<void> {
-    await this.page.getByText(label, { exact: true }).click();
+  /** Checks a radio button, by its value. */
+  async choose(value: string): Promise<void> {
+    await this.page.locator(`input[value="${value}"]`).check();
   }
 
   /** The counters that a lane shows. */
