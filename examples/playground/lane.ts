@@ -1,7 +1,7 @@
 import type { BotAccount, BotApiEmulator, BotApiEvent, EventOf } from "grammy-safe-polling/testing";
 import type { Patience } from "../demo/patience.js";
-import { count } from "../demo/text.js";
 import type { Chronicle } from "./chronicle.js";
+import { DamageReport } from "./damage-report.js";
 import type { Feed } from "./feed.js";
 import type { Guard } from "./guard.js";
 import { Instance, type News, type ProcessEnd, type Role } from "./instance.js";
@@ -30,8 +30,6 @@ export interface LaneOptions {
 
 /** The page shows so much of the past. */
 const shownMs = 30_000;
-/** Messages that went wrong are told of together, so often. */
-const damageMs = 1_000;
 /** From these a poll leads to polling; a poll that follows SIGTERM only confirms. */
 const beforePolling: ReadonlySet<InstanceState> = new Set(["starting", "standby", "conflict"]);
 
@@ -46,8 +44,7 @@ export class Lane implements AsyncDisposable {
   readonly #forget: () => void;
   /** Instances whose first poll since they stood by or started was told of. */
   readonly #announced = new Set<Instance>();
-  readonly #damage = { twice: [] as number[], lost: [] as number[] };
-  #damageTimer: NodeJS.Timeout | undefined;
+  readonly #damage = new DamageReport((text, link) => this.#say("bad", text, link));
   #handlerMs: number;
   #crashes = 0;
   #version = 0;
@@ -66,11 +63,11 @@ export class Lane implements AsyncDisposable {
       pushed: (number, at) => feed.add({ type: "pushed", lane, number, at }),
       answered: (number, at, tag, times) => {
         feed.add({ type: "answered", lane, number, at, instance: this.#byTag(tag)?.name ?? tag });
-        if (times > 1) this.#noteDamage("twice", number);
+        if (times > 1) this.#damage.twice(number);
       },
       lost: (number, at) => {
         feed.add({ type: "lost", lane, number, at });
-        this.#noteDamage("lost", number);
+        this.#damage.lost(number);
       },
     });
     this.#forget = options.api.onEvent((event) => {
@@ -167,8 +164,7 @@ export class Lane implements AsyncDisposable {
 
   /** SIGTERM, as a platform does before it ends an instance. */
   terminate(instance: Instance, graceMs: number): void {
-    if (instance.state === "polling" || instance.state === "conflict")
-      this.#switchover.departed(instance, "handover");
+    this.#switchover.departed(instance, { kind: "handover" });
     const what =
       instance.role === "safe"
         ? "it lets its handlers end, confirms, and releases the lock"
@@ -187,7 +183,7 @@ export class Lane implements AsyncDisposable {
   kill(): void {
     const target = this.#target();
     if (!target) return this.#say("plain", "There is nobody to kill.");
-    if (target.state === "polling") this.#switchover.departed(target, "takeover");
+    this.#switchover.departed(target, { kind: "takeover" });
     this.#say(
       "bad",
       `SIGKILL to ${target.name}: what it had fetched and not confirmed comes again.`,
@@ -199,7 +195,7 @@ export class Lane implements AsyncDisposable {
   freeze(): void {
     const target = this.#target();
     if (!target) return this.#say("plain", "There is nobody to freeze.");
-    if (target.state === "polling") this.#switchover.departed(target, "takeover");
+    this.#switchover.departed(target, { kind: "takeover", mayReturn: true });
     const { lock } = this.#options;
     const what =
       target.role !== "safe"
@@ -262,7 +258,7 @@ export class Lane implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true;
     this.#forget();
-    clearTimeout(this.#damageTimer);
+    this.#damage[Symbol.dispose]();
     await Promise.all(this.#instances.map((instance) => instance.destroy()));
   }
 
@@ -306,10 +302,10 @@ export class Lane implements AsyncDisposable {
     if (instance.role !== "safe" && beforePolling.has(instance.state)) instance.enter("polling");
     const isConfirmation = instance.state === "draining";
     if (isConfirmation || instance.role === "rogue") return;
-    const measured = this.#switchover.polled(instance, event.at);
+    const gapMs = this.#switchover.polled(instance, event.at);
     if (this.#announced.has(instance)) return;
     this.#announced.add(instance);
-    const time = measured ? `, ${Math.round(measured.ms)} ms after its predecessor's end` : "";
+    const time = gapMs === undefined ? "" : `, after ${inWords(gapMs)} without a poller`;
     const why = instance.role === "safe" ? " and holds the lock" : "";
     this.#say("good", `${instance.name} polls${why}${time}.`, links.howItWorks);
   }
@@ -354,7 +350,7 @@ export class Lane implements AsyncDisposable {
           api.markLeaseEnded(frozen.tag, news.wallAt);
         return;
       case "lost":
-        this.#switchover.departed(instance, "takeover");
+        this.#switchover.departed(instance, { kind: "takeover", mayReturn: true });
         return this.#say(
           "bad",
           news.reason === "expired" || news.reason === "connection"
@@ -392,7 +388,7 @@ export class Lane implements AsyncDisposable {
       return this.#say("plain", `${instance.name} has ended: ${how}.`, links.howItWorks);
     }
     this.#crashes += 1;
-    this.#switchover.departed(instance, "takeover");
+    this.#switchover.departed(instance, { kind: "takeover" });
     const why = reason?.startsWith("409") ? "grammY takes a 409 as fatal" : "it gave no other reason";
     const next = instance.isWanted ? "; the platform starts it again in 1 s" : "";
     this.#say(
@@ -400,28 +396,6 @@ export class Lane implements AsyncDisposable {
       `${instance.name} crashed (${reason ?? `code ${code}`}): ${why}${next}.`,
       links.conflict,
     );
-  }
-
-  #noteDamage(kind: "twice" | "lost", number: number): void {
-    this.#damage[kind].push(number);
-    this.#damageTimer ??= setTimeout(() => {
-      this.#damageTimer = undefined;
-      const { twice, lost } = this.#damage;
-      if (twice.length > 0)
-        this.#say(
-          "bad",
-          `${count(twice.length, "message")} answered twice (${shortList(twice)}): both instances had fetched them.`,
-          links.conflict,
-        );
-      if (lost.length > 0)
-        this.#say(
-          "bad",
-          `${count(lost.length, "message")} lost (${shortList(lost)}): confirmed to Telegram, never answered.`,
-          links.guarantees,
-        );
-      twice.splice(0);
-      lost.splice(0);
-    }, damageMs);
   }
 
   /** Whom a button means: the one that polls, else the newest that runs. */
@@ -448,8 +422,6 @@ function namesOf(instances: readonly Instance[]): string {
   return instances.map(({ name }) => name).join(" and ");
 }
 
-/** `4, 5, 6 … 19` */
-function shortList(numbers: readonly number[]): string {
-  const shown = numbers.slice(0, 3).join(", ");
-  return numbers.length > 4 ? `${shown} … ${numbers.at(-1)}` : numbers.join(", ");
+function inWords(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
 }

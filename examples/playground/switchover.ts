@@ -3,23 +3,38 @@ import type { Counters } from "./protocol.js";
 
 type Switch = NonNullable<Counters["lastSwitch"]>;
 
+/** `mayReturn`: it can poll again by itself, as after a loss of the lock or a thaw. */
+export interface Departure {
+  readonly kind: Switch["kind"];
+  readonly mayReturn?: boolean;
+}
+
 /** Measures how long nobody polls: from the end of one poller to the first poll of the next one. */
 export class Switchover {
-  #departed: { readonly at: number; readonly process: string; readonly kind: Switch["kind"] } | undefined;
+  #poller: string | undefined;
+  #departed: (Departure & { readonly at: number; readonly process: string }) | undefined;
+  /** The last one between two processes. */
   last: Switch | undefined;
 
   /** The poller was told to end (a handover), or is gone without having been told (a takeover). */
-  departed(instance: Instance, kind: Switch["kind"]): void {
-    this.#departed ??= { at: performance.now(), process: processOf(instance), kind };
+  departed(instance: Instance, departure: Departure): void {
+    const process = processOf(instance);
+    if (process !== this.#poller) return;
+    this.#departed ??= { ...departure, at: performance.now(), process };
   }
 
-  /** An instance polls. Tells what was measured when it is the successor. */
-  polled(instance: Instance, at: number): Switch | undefined {
+  /** An instance polls. Tells how long nobody did, when somebody has departed before. */
+  polled(instance: Instance, at: number): number | undefined {
+    const process = processOf(instance);
     const departed = this.#departed;
-    if (departed === undefined || departed.process === processOf(instance)) return undefined;
+    const isLastWord = departed?.process === process && !departed.mayReturn;
+    if (isLastWord) return undefined;
+    this.#poller = process;
+    if (departed === undefined) return undefined;
     this.#departed = undefined;
-    this.last = { kind: departed.kind, ms: Math.max(0, at - departed.at) };
-    return this.last;
+    const ms = Math.max(0, at - departed.at);
+    if (departed.process !== process) this.last = { kind: departed.kind, ms };
+    return ms;
   }
 }
 

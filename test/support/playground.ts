@@ -60,7 +60,18 @@ export class PlaygroundPage implements AsyncDisposable {
   /** Resolves when the log tells something, so many times. */
   async logs(text: string | RegExp, { times = 1, timeout = 30_000 } = {}): Promise<void> {
     const lines = this.page.locator("#log li").filter({ hasText: text });
-    await lines.nth(times - 1).waitFor({ timeout });
+    await lines
+      .nth(times - 1)
+      .waitFor({ timeout })
+      .catch(async (cause) => {
+        const told = await this.page.locator("#log li").allTextContents();
+        throw new Error(`The log does not tell ${text}:\n${told.join("\n")}`, { cause });
+      });
+  }
+
+  /** Resolves when the page shows this run, counted from 1. */
+  async run(number: number): Promise<void> {
+    await this.page.locator(`body[data-run="${number}"]`).waitFor();
   }
 
   async press(name: string | RegExp): Promise<void> {

@@ -79,6 +79,7 @@ function takeSnapshot(snapshot: Snapshot): void {
   clockOffset = Number.NEGATIVE_INFINITY;
   learnClock(snapshot.now);
   startedAt = snapshot.startedAt;
+  document.body.dataset.run = String(snapshot.run);
   for (const name of laneNames) lanes.set(name, toModel(snapshot.lanes[name]));
   fillPlatforms(snapshot.platforms);
   showLocks(snapshot.locks);
