@@ -93,8 +93,9 @@ async function take(browser: Browser, url: string, shot: Shot): Promise<void> {
 
 async function playUntil(page: Page, { story, step, afterMs }: Shot): Promise<void> {
   await page.locator(`button[data-story="${story}"]:enabled`).click({ timeout: 60_000 });
-  const reached = new RegExp(`step ${step} of|finished`);
-  await page.locator("#narration-step").filter({ hasText: reached }).waitFor({ timeout: 120_000 });
+  // The page may still tell of the story before.
+  for (const reached of ["step 1 of", new RegExp(`step ${step} of|finished`)])
+    await page.locator("#narration-step").filter({ hasText: reached }).waitFor({ timeout: 120_000 });
   await page.waitForTimeout(afterMs);
 }
 

@@ -52,7 +52,7 @@ for (let elapsedMs = 0; elapsedMs < minutes * 60_000; elapsedMs += sampleMs) {
     `${((frames / sampleMs) * 1_000).toFixed(0)} frames/s`,
     `longest frame ${longestMs.toFixed(0)} ms`,
     `server ${serverMegabytes()} MB`,
-    (await page.locator('.lane[data-lane="safe"] .counters').innerText()).replaceAll("\n", " "),
+    `${await page.locator('.lane[data-lane="safe"] dd[data-counter="answered"]').textContent()} answered`,
   ];
   process.stdout.write(`${row.join(" · ")}\n`);
 }

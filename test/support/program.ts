@@ -1,9 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { expect, vi } from "vitest";
 
+const printsWithinMs = 30_000;
 const packagePath = fileURLToPath(new URL("../..", import.meta.url));
 
 /** A program of examples/, at the head of a process group of its own. */
@@ -29,7 +31,12 @@ export class Program implements Disposable {
 
   /** Resolves when it has printed a text. */
   async prints(text: string): Promise<void> {
-    await vi.waitFor(() => expect(this.output).toContain(text), { timeout: 20_000 });
+    const giveUp = AbortSignal.timeout(printsWithinMs);
+    while (!this.output.includes(text)) {
+      if (giveUp.aborted || this.process.exitCode !== null)
+        throw new Error(`it did not print "${text}":\n${this.output}`);
+      await sleep(20);
+    }
   }
 
   /** What lives on of it and of the processes that it started in its group. */
