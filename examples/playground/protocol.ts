@@ -1,7 +1,6 @@
 // What the server of the playground and its page tell each other. Times are the server's monotonic milliseconds.
 
 export type LaneName = "plain" | "safe";
-export const laneNames: readonly LaneName[] = ["plain", "safe"];
 
 export type LockKind = "file" | "postgres" | "redis";
 
@@ -116,7 +115,7 @@ export interface StoryOffer {
   readonly missing: string | undefined;
 }
 
-export interface PlatformView {
+interface PlatformView {
   readonly id: string;
   readonly label: string;
 }

@@ -7,7 +7,7 @@ import type { Counters, Link, LockKind } from "./protocol.js";
 import type { Run } from "./run.js";
 
 /** Where a story is played. */
-export interface Stage {
+interface Stage {
   readonly run: Run;
   readonly patience: Patience;
   /** Lets the audience watch, in milliseconds. */
@@ -15,7 +15,7 @@ export interface Stage {
 }
 
 /** One sentence on the page, and what happens meanwhile. */
-export interface Step {
+interface Step {
   readonly sentence: (run: Run) => string;
   readonly link: Link;
   readonly play: (stage: Stage) => Promise<void>;
