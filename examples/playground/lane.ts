@@ -384,7 +384,12 @@ export class Lane implements AsyncDisposable {
       return this.#say("bad", `${instance.name} was killed.${next}`, links.guarantees);
     }
     if (instance.state === "stopped") {
-      const how = instance.role === "safe" ? "nothing is left half done" : "bot.stop() is through";
+      const wasReady = signal !== "SIGTERM";
+      const how = !wasReady
+        ? "it had not started yet"
+        : instance.role === "safe"
+          ? "nothing is left half done"
+          : "bot.stop() is through";
       return this.#say("plain", `${instance.name} has ended: ${how}.`, links.howItWorks);
     }
     this.#crashes += 1;
