@@ -1,82 +1,23 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { startBotApi } from "grammy-safe-polling/testing";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+import { ProcessGroup, processes, temporaryDirectories } from "../support/process-group.js";
 
-const packagePath = fileURLToPath(new URL("../..", import.meta.url));
+const demo = (...args: readonly string[]) => new ProcessGroup("examples/demo/demo.ts", args);
 
-/** A program of examples/, at the head of a process group of its own. */
-class Program implements Disposable {
-  readonly process: ChildProcess;
-  readonly ended: Promise<number | null>;
-  output = "";
-
-  constructor(path: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.process = spawn(process.execPath, ["--import", "tsx", path, ...args], {
-      cwd: packagePath,
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined, ...env },
-    });
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream?.on("data", (chunk: Buffer) => {
-        this.output += chunk;
-      });
-    }
-    this.ended = new Promise((resolve) => this.process.once("exit", (code) => resolve(code)));
-  }
-
-  /** Resolves when it has printed a text. */
-  async prints(text: string): Promise<void> {
-    await vi.waitFor(() => expect(this.output).toContain(text), { timeout: 20_000 });
-  }
-
-  /** What lives on of it and of the processes that it started; not the dead ones that nobody has reaped. */
-  get alive(): string[] {
-    const own = processes().filter(({ pgid, state }) => pgid === this.process.pid && !state.startsWith("Z"));
-    return own.map(({ args }) => args);
-  }
-
-  /** Resolves when nothing of it lives on. The compiler of tsx ends a moment after its parent. */
-  async leavesNothing(): Promise<void> {
-    await vi.waitFor(() => expect(this.alive).toEqual([]), { timeout: 5_000 });
-  }
-
-  /** The number in the row of the demo's table. */
-  figure(label: string): number {
-    const value = new RegExp(`^ +${label.replace(/[()]/g, "\\$&")} +(\\d+)`, "m").exec(this.output)?.[1];
-    if (value === undefined) throw new Error(`no row "${label}" in:\n${this.output}`);
-    return Number(value);
-  }
-
-  /** The demo's temporary directories that are still there. */
-  get directories(): string[] {
-    return readdirSync(tmpdir()).filter((name) =>
-      name.startsWith(`grammy-safe-polling-demo-${this.process.pid}-`),
-    );
-  }
-
-  [Symbol.dispose](): void {
-    if (this.alive.length > 0) process.kill(-(this.process.pid as number), "SIGKILL");
-    for (const name of this.directories) rmSync(join(tmpdir(), name), { recursive: true });
-  }
+/** The number in the row of the demo's table. */
+function figure({ output }: ProcessGroup, label: string): number {
+  const value = new RegExp(`^ +${label.replace(/[()]/g, "\\$&")} +(\\d+)`, "m").exec(output)?.[1];
+  if (value === undefined) throw new Error(`no row "${label}" in:\n${output}`);
+  return Number(value);
 }
 
-function processes() {
-  const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid=,stat=,args="])
-    .toString()
-    .trim()
-    .split("\n");
-  return lines.map((line) => {
-    const [pid, ppid, pgid, state = "", ...args] = line.trim().split(/ +/);
-    return { pid: Number(pid), ppid: Number(ppid), pgid: Number(pgid), state, args: args.join(" ") };
-  });
+/** The demo's temporary directories that are still there. */
+function directories({ process: { pid } }: ProcessGroup): string[] {
+  return temporaryDirectories(`grammy-safe-polling-demo-${pid}-`);
 }
-
-const demo = (...args: readonly string[]) => new Program("examples/demo/demo.ts", args);
 
 describe("npm run demo", () => {
   it("tells of a deploy and a crash without damage, and ends with code 0", async () => {
@@ -84,19 +25,19 @@ describe("npm run demo", () => {
 
     expect(await program.ended, program.output).toBe(0);
 
-    expect(program.figure("pushed")).toBeGreaterThan(60);
-    expect(program.figure("answered")).toBe(program.figure("pushed"));
-    expect(program.figure("lost")).toBe(0);
-    expect(program.figure("twice on the planned deploy")).toBe(0);
-    expect(program.figure("409s (live)")).toBe(0);
-    expect(program.figure("crashes")).toBe(0);
-    expect(program.figure("code 0 on SIGTERM")).toBe(2);
-    expect(program.figure("handover")).toBeLessThan(1_000);
-    expect(program.figure("takeover")).toBeLessThan(1_000);
+    expect(figure(program, "pushed")).toBeGreaterThan(60);
+    expect(figure(program, "answered")).toBe(figure(program, "pushed"));
+    expect(figure(program, "lost")).toBe(0);
+    expect(figure(program, "twice on the planned deploy")).toBe(0);
+    expect(figure(program, "409s (live)")).toBe(0);
+    expect(figure(program, "crashes")).toBe(0);
+    expect(figure(program, "code 0 on SIGTERM")).toBe(2);
+    expect(figure(program, "handover")).toBeLessThan(1_000);
+    expect(figure(program, "takeover")).toBeLessThan(1_000);
     expect(program.output).toContain("Promises kept");
     expect(program.output).not.toContain("\u001b");
     await program.leavesNothing();
-    expect(program.directories).toEqual([]);
+    expect(directories(program)).toEqual([]);
   }, 70_000);
 
   it.concurrent("--unsafe shows the damage of plain grammY, and ends with code 0", async () => {
@@ -104,11 +45,11 @@ describe("npm run demo", () => {
 
     expect(await program.ended, program.output).toBe(0);
 
-    expect(program.figure("409s (live)")).toBeGreaterThan(0);
-    expect(program.figure("crashes")).toBeGreaterThan(0);
+    expect(figure(program, "409s (live)")).toBeGreaterThan(0);
+    expect(figure(program, "crashes")).toBeGreaterThan(0);
     expect(program.output).toContain("409: Conflict: terminated by other getUpdates request");
     await program.leavesNothing();
-    expect(program.directories).toEqual([]);
+    expect(directories(program)).toEqual([]);
   }, 70_000);
 
   it.concurrent("leaves nothing behind when it is ended by a signal", async () => {
@@ -119,7 +60,7 @@ describe("npm run demo", () => {
 
     expect(await program.ended).toBe(143);
     await program.leavesNothing();
-    expect(program.directories).toEqual([]);
+    expect(directories(program)).toEqual([]);
   }, 70_000);
 
   it.concurrent("leaves no process behind when it is killed while an instance starts", async () => {
@@ -154,7 +95,7 @@ describe("npm run demo", () => {
 });
 
 describe.concurrent("examples/bot.ts", () => {
-  const bot = (env: NodeJS.ProcessEnv) => new Program("examples/bot.ts", [], env);
+  const bot = (env: NodeJS.ProcessEnv) => new ProcessGroup("examples/bot.ts", [], env);
 
   it("answers a message, and ends with code 0 on SIGTERM", async () => {
     await using api = await startBotApi();
