@@ -195,6 +195,7 @@ export class LockSession {
   #claimDue(): void {
     const link = this.#link;
     if (!link?.keeper.trusted()) return;
+    this.#showSiblings(link);
     if (link.claiming) {
       link.claimAgain = true;
       return;
@@ -261,6 +262,7 @@ export class LockSession {
       if (answer.holder) this.#heldByOther(link, key, answer.holder, sent);
       retries.push(answer.holder ? retryInMs : this.#forgotten(link, key, answer.retryInMs));
     });
+    this.#showSiblings(link);
     const soonestMs = retries.reduce((soonest, ms) => Math.min(soonest, ms), Number.POSITIVE_INFINITY);
     if (this.#candidates.isWaiting()) this.#schedule.answered(soonestMs);
     else this.#schedule.stop();
@@ -285,6 +287,18 @@ export class LockSession {
 
   #heldByOther(link: Link, key: string, holder: Holder, seen: Moment): void {
     this.#histories.sawOther(key, seen, link.owner, holder.leaseMs ?? link.leaseMs);
+    this.#showHolder(key, holder);
+  }
+
+  /** Handles whose key another handle of this process holds stand by for that one. */
+  #showSiblings({ keeper, owner }: Link): void {
+    const { instance } = this.#options;
+    for (const key of this.#candidates.waitedKeys()) {
+      if (keeper.held.has(key)) this.#showHolder(key, { owner, instance });
+    }
+  }
+
+  #showHolder(key: string, holder: Holder): void {
     const shown = [holder.owner, holder.instance, holder.token, holder.since].join("/");
     for (const entry of this.#candidates.waiting(key)) {
       if (entry.shownHolder === shown) continue;

@@ -147,12 +147,15 @@ describe("two handles for one key in one process", () => {
     second.want();
     await time.advance(3_000);
     expect(first.events).toEqual(["granted 1"]);
-    expect(second.events).toEqual([]);
+    expect(second.events).toEqual(["standby a:1"]);
     expect(second.trusted()).toBe(false);
+    const third = process.enter();
+    third.want();
+    expect(third.events).toEqual(["standby a:1"]);
 
     await Promise.all([first.leave(), time.advance(1)]);
 
-    expect(second.events).toEqual(["granted 2"]);
+    expect(second.events).toEqual(["standby a:1", "granted 2"]);
     expect(first.trusted()).toBe(false);
   });
 });
