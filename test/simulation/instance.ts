@@ -52,6 +52,8 @@ export interface Handle {
   /** Requests of getUpdates under way. */
   polls: number;
   lastPollAt: number;
+  /** Since when it stands by without telling why. */
+  unexplainedSince: number | undefined;
 }
 
 /** A process that runs the library, as `safeStartPolling` would start it, for one bot or more. */
@@ -165,6 +167,7 @@ export class Instance {
       isDone: false,
       polls: 0,
       lastPollAt: now,
+      unexplainedSince: undefined,
     };
     hub.on("state", ({ state }) => {
       handle.state = state;
@@ -181,7 +184,8 @@ export class Instance {
       onDone(this, key, error);
     };
     session.done.then(() => settle(undefined), settle);
-    void session.run();
+    // One step later, as in `safeStartPolling`.
+    loop.after(0, this.host, () => void session.run());
     return handle;
   }
 

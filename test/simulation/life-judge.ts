@@ -47,14 +47,21 @@ export class LifeJudge {
       const quietMs = nowMs - Math.max(handle.lastPollAt, handle.stateSince);
       if (quietMs > longestPauseMs) accuse("nobody is silently deaf", `${instance.name} polls nothing`);
     }
-    if (state === "standby" && forMs > plot.leaseMs + 5_000) {
-      const { holder, degraded } = handle.session.health().lock;
-      if (!holder && !degraded) accuse("nobody is silently deaf", `${instance.name} stands by for no reason`);
+    if (this.#unexplainedMs(handle) > plot.leaseMs + 5_000) {
+      accuse("nobody is silently deaf", `${instance.name} stands by for no reason`);
     }
     const drainMs = plot.options.drainTimeoutMs + 6_000 + 0.4 * plot.leaseMs;
     if (state === "draining" && forMs > drainMs + 2 * plot.leaseMs) {
       accuse("a drain ends", `${instance.name} has been draining for ${forMs} ms`);
     }
+  }
+
+  /** How long it has stood by without a holder or a trouble to name: a lease and little more, if the server forgot. */
+  #unexplainedMs(handle: Handle): number {
+    const { holder, degraded } = handle.state === "standby" ? handle.session.health().lock : { holder: {}, degraded: "" };
+    if (holder || degraded) handle.unexplainedSince = undefined;
+    else handle.unexplainedSince ??= this.#options.world.loop.nowMs;
+    return this.#options.world.loop.nowMs - (handle.unexplainedSince ?? Number.POSITIVE_INFINITY);
   }
 
   /** Soon after the last fault somebody polls, everything was handled, and the others know why they wait. */
