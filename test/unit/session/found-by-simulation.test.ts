@@ -29,4 +29,25 @@ describe("an instance", () => {
     expect(b.handled).toEqual([]);
     expect(world.api.counters()).toMatchObject({ confirmed: 1, repeatedAnswers: 0 });
   });
+
+  it("that polls again while a handler of its former lease runs does not confirm that handler's update", async () => {
+    let finish = () => {};
+    const a = world.start("a", {
+      options: { drainTimeoutMs: 500 },
+      onMessage: (_, id) =>
+        id === 5_000_000 ? new Promise<void>((resolve) => (finish = resolve)) : undefined,
+    });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    world.locks.dropConnections();
+    await world.until(() => a.events.filter(({ type }) => type === "acquired").length === 2);
+    world.push();
+    await world.advance(5_000);
+
+    // The first update is unfinished: a crash now must bring it back.
+    expect(world.api.counters()).toMatchObject({ pending: 2, confirmed: 0 });
+    finish();
+    await world.until(() => world.api.counters().pending === 0);
+    expect(a.handled).toEqual([5_000_000, 5_000_001]);
+  });
 });
