@@ -67,6 +67,7 @@ export class Instance {
   readonly openCalls = new Set<OpenCall>();
   readonly handles: readonly Handle[];
   isStopping = false;
+  resumedAtMs = 0;
   /** Connections to Telegram are refused. */
   isRefusedByTelegram = false;
   readonly #world: InstanceWorld;

@@ -74,7 +74,7 @@ export class LeaseRecords implements LockModel {
     return freed;
   }
 
-  inspect(key: string): Holder | undefined {
+  inspect(_owner: string, key: string): Holder | undefined {
     const claim = this.#data.claims.get(key);
     if (claim?.owner === undefined || this.#leaseOf(claim.owner).leftMs <= 0) return undefined;
     return this.#holder(claim, claim.owner);

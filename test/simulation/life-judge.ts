@@ -40,14 +40,15 @@ export class LifeJudge {
   #checkNotDeaf(instance: Instance, handle: Handle): void {
     const { accuse, plot, world } = this.#options;
     const { nowMs } = world.loop;
-    const forMs = nowMs - handle.stateSince;
+    const since = Math.max(handle.stateSince, instance.resumedAtMs);
+    const forMs = nowMs - since;
     const { key, state } = handle;
     const isHandling = () => world.updates.isHandling(instance, key);
     if (state === "polling" && handle.polls === 0 && !isHandling()) {
-      const quietMs = nowMs - Math.max(handle.lastPollAt, handle.stateSince);
+      const quietMs = nowMs - Math.max(handle.lastPollAt, since);
       if (quietMs > longestPauseMs) accuse("nobody is silently deaf", `${instance.name} polls nothing`);
     }
-    if (this.#unexplainedMs(handle) > plot.leaseMs + 5_000) {
+    if (this.#unexplainedMs(instance, handle) > plot.leaseMs + 5_000) {
       accuse("nobody is silently deaf", `${instance.name} stands by for no reason`);
     }
     const drainMs = plot.options.drainTimeoutMs + 6_000 + 0.4 * plot.leaseMs;
@@ -57,11 +58,12 @@ export class LifeJudge {
   }
 
   /** How long it has stood by without a holder or a trouble to name: a lease and little more, if the server forgot. */
-  #unexplainedMs(handle: Handle): number {
+  #unexplainedMs(instance: Instance, handle: Handle): number {
     const { holder, degraded } = handle.state === "standby" ? handle.session.health().lock : { holder: {}, degraded: "" };
     if (holder || degraded) handle.unexplainedSince = undefined;
     else handle.unexplainedSince ??= this.#options.world.loop.nowMs;
-    return this.#options.world.loop.nowMs - (handle.unexplainedSince ?? Number.POSITIVE_INFINITY);
+    const since = Math.max(handle.unexplainedSince ?? Number.POSITIVE_INFINITY, instance.resumedAtMs);
+    return this.#options.world.loop.nowMs - since;
   }
 
   /** Soon after the last fault somebody polls, everything was handled, and the others know why they wait. */

@@ -24,7 +24,7 @@ export interface LockModel {
   beat(owner: string, held: readonly string[]): BeatResult;
   /** Returns the keys that this freed. */
   release(owner: string, keys: readonly string[]): readonly string[];
-  inspect(key: string): Holder | undefined;
+  inspect(owner: string, key: string): Holder | undefined;
   /** Writes down what an "old" restart will find. */
   snapshot(): void;
   restart(memory: Memory): void;

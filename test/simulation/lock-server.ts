@@ -163,7 +163,7 @@ export class Connection {
         judge.releasing(this.#instance, this.owner, keys);
         return this.#send(() => this.#server.wake(model.release(this.owner, keys), this));
       },
-      inspect: (key) => this.#send(() => model.inspect(key)),
+      inspect: (key) => this.#send(() => model.inspect(this.owner, key)),
       close: async () => this.#close(),
     };
   }

@@ -71,9 +71,10 @@ export class SessionLocks implements LockModel {
     return keys.filter((key) => session.keys.delete(key));
   }
 
-  inspect(key: string): Holder | undefined {
-    const owner = this.holderOf(key);
-    return owner === undefined ? undefined : { owner, instance: owner };
+  inspect(owner: string, key: string): Holder | undefined {
+    this.#hear(owner);
+    const holder = this.holderOf(key);
+    return holder === undefined ? undefined : { owner: holder, instance: holder };
   }
 
   snapshot(): void {}

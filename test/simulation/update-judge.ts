@@ -37,7 +37,8 @@ export class UpdateJudge {
     const earlier = this.#of(key).get(id) ?? [];
     for (const { instance: other, isExcused } of earlier) {
       const how = other === instance ? "a second time" : `after ${other.name}, which had no trouble`;
-      if (other === instance || !isExcused) {
+      // A frozen process does not know yet that it has lost its lease.
+      if (other === instance || (!isExcused && other.host.state === "running")) {
         this.#options.accuse("no update is handled twice without a reason", `${instance.name} handles ${id} ${how}`);
       }
     }
