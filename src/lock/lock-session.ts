@@ -256,7 +256,7 @@ export class LockSession {
     if (!entry) return false;
     entry.phase = "holding";
     const history = this.#histories.of(key);
-    this.#histories.granted(key);
+    this.#histories.granted(key, link.owner);
     entry.events.granted({ token, followsAnother: followsAnother(history, this.#options.clock.now()) });
     return true;
   }
