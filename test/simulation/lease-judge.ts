@@ -138,7 +138,9 @@ export class LeaseJudge {
     const { leaseMs, accuse, loop } = this.#options;
     const since = standing.lastGoodSent;
     const overMs = since ? elapsedMs(since, instance.clock.now()) - 0.7 * leaseMs : 0;
-    if (overMs <= 2 || loop.nowMs - instance.clock.disturbedAtMs <= leaseMs) return;
+    // Not while its clocks were tampered with, nor before a process that was frozen has read what has come in.
+    const isDisturbed = loop.nowMs - instance.clock.disturbedAtMs <= leaseMs;
+    if (overMs <= 2 || isDisturbed || loop.nowMs - instance.resumedAtMs <= 2) return;
     for (const key of standing.keys) {
       if (!instance.isPolling(key)) continue;
       accuse("an untrusted poll is cut at once", `${instance.name} still polls ${key} ${overMs} ms after`);

@@ -28,7 +28,7 @@ export class LifeJudge {
     const { world, stage } = this.#options;
     const { nowMs } = world.loop;
     if (nowMs < this.#nextLookMs) return;
-    this.#nextLookMs = nowMs + 100;
+    this.#nextLookMs = nowMs + 200;
     if (stage.finaleAtMs !== undefined) return this.#checkFinale(stage.finaleAtMs);
     for (const instance of this.#options.instances) {
       if (instance.host.state !== "running") continue;

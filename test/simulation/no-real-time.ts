@@ -17,12 +17,16 @@ export async function withoutRealTime<T>(nowMs: () => number, work: () => Promis
   Math.random = forbidden("Math.random");
   Date.now = nowMs;
   performance.now = nowMs;
+  // Stacks name files and lines of whatever bundle runs, and cost a tenth of the time.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
     return await work();
   } finally {
     globalThis.setTimeout = real.setTimeout;
     globalThis.setInterval = real.setInterval;
     globalThis.setImmediate = real.setImmediate;
+    Error.stackTraceLimit = stackTraceLimit;
     Math.random = real.random;
     Date.now = real.dateNow;
     performance.now = performanceNow;

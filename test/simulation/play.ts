@@ -43,8 +43,14 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
   const instances: Instance[] = [];
   const { leaseMs, options } = plot;
   const { concurrency, drainTimeoutMs } = options;
-  const updates = new UpdateJudge({ concurrency, drainTimeoutMs, nowMs: () => loop.nowMs, accuse });
-  const leases = new LeaseJudge({
+  const updates: UpdateJudge = new UpdateJudge({
+    concurrency,
+    drainTimeoutMs,
+    nowMs: () => loop.nowMs,
+    trusts: (instance, key) => leases.trusts(instance, key),
+    accuse,
+  });
+  const leases: LeaseJudge = new LeaseJudge({
     loop,
     leaseMs,
     forgottenOverlapMs: forgottenOverlapMs(plot),

@@ -141,7 +141,7 @@ export function drawPlot(random: Random): Plot {
     options: {
       concurrency: random.pick([1, 1, 1, 5]),
       drainTimeoutMs,
-      polling: { timeoutSeconds: random.pick([1, 3, 10, 30]), limit: random.pick([2, 100]) },
+      polling: { timeoutSeconds: random.pick([2, 5, 10, 30]), limit: random.pick([2, 100]) },
       backoff: { delaysMs: [500, 1_000, 2_000] },
     },
     habits: {

@@ -35,7 +35,7 @@ export async function runSeeds(bundle: Bundle, options: RunOptions): Promise<Sum
   try {
     await Promise.all(
       shares.map(async (share) => {
-        const worker = new Worker(bundle.path);
+        const worker = new Worker(bundle.path, { resourceLimits: { maxYoungGenerationSizeMb: 64 } });
         running.push(worker);
         await whenDone(worker, share, (report) => {
           add(sum, report);

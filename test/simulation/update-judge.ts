@@ -13,6 +13,7 @@ export interface UpdateJudgeOptions {
   readonly concurrency: number;
   readonly drainTimeoutMs: number;
   readonly nowMs: () => number;
+  readonly trusts: (instance: Instance, key: string) => boolean;
   readonly accuse: Accuse;
 }
 
@@ -37,8 +38,9 @@ export class UpdateJudge {
     const earlier = this.#of(key).get(id) ?? [];
     for (const { instance: other, isExcused } of earlier) {
       const how = other === instance ? "a second time" : `after ${other.name}, which had no trouble`;
-      // A frozen process does not know yet that it has lost its lease.
-      if (other === instance || (!isExcused && other.host.state === "running")) {
+      // One that is frozen, or that the server has forgotten, does not know yet that it has lost its lease.
+      const isUnaware = other.host.state === "frozen" || this.#options.trusts(other, key);
+      if (other === instance || (!isExcused && !isUnaware)) {
         this.#options.accuse("no update is handled twice without a reason", `${instance.name} handles ${id} ${how}`);
       }
     }
