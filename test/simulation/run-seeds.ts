@@ -51,6 +51,20 @@ export async function runSeeds(bundle: Bundle, options: RunOptions): Promise<Sum
   return sum;
 }
 
+/** The story of one seed, as a worker tells it. */
+export async function tellInWorker(bundle: Bundle, seed: number): Promise<readonly string[]> {
+  const worker = new Worker(bundle.path);
+  try {
+    return await new Promise((resolve, reject) => {
+      worker.on("error", reject);
+      worker.on("message", resolve);
+      worker.postMessage({ tell: seed });
+    });
+  } finally {
+    await worker.terminate();
+  }
+}
+
 function whenDone(worker: Worker, share: SeedRange, onReport: (report: Report) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     worker.on("error", reject);

@@ -56,4 +56,7 @@ function summarize(outcomes: readonly Outcome[], isLast: boolean): Report {
   };
 }
 
-parentPort?.once("message", (range: SeedRange) => void playSeeds(range));
+parentPort?.once("message", async (task: SeedRange | { readonly tell: number }) => {
+  if ("tell" in task) parentPort?.postMessage((await play(task.tell, true)).lines);
+  else await playSeeds(task);
+});
