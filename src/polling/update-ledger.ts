@@ -4,16 +4,21 @@ import { type Clock, elapsedMs, type Moment } from "../clock.js";
 /** An own offset older than this is not used: update ids may start anew after a week without updates. */
 const offsetLifetimeMs = 24 * 60 * 60 * 1000;
 
-/** Where an update that was fetched has got to. */
-type Progress = "waiting" | "running" | "done";
+/** An update that was fetched, and where it has got to. */
+export interface LedgerEntry {
+  readonly id: number;
+  progress: "waiting" | "running" | "done";
+}
 
 /**
- * The book of fetched updates, over all leases of one handle. `entries` holds what is unfinished, and what is
- * done above it: neither may be confirmed past, and the latter must not be handled again.
+ * The book of fetched updates, over all leases of one handle. `entries` holds, by rising id, what is unfinished,
+ * and what is done above it: neither may be confirmed past, and the latter must not be handled again.
  */
 export class UpdateLedger {
   readonly #clock: Clock;
-  readonly #entries = new Map<number, Progress>();
+  #entries: LedgerEntry[] = [];
+  /** So many entries at the front are done with nothing unfinished below: dropped with the next poll. */
+  #settled = 0;
   #nextOffset = 0;
   #fetchedAt: Moment | undefined;
   #running = 0;
@@ -30,7 +35,11 @@ export class UpdateLedger {
 
   /** Everything below this is done; 0: nothing was fetched. */
   get confirmOffset(): number {
-    return confirmOffset(this.#unfinishedIds(), this.#nextOffset);
+    const unfinished = this.#entries.filter(({ progress }) => progress !== "done");
+    return confirmOffset(
+      unfinished.map(({ id }) => id),
+      this.#nextOffset,
+    );
   }
 
   get running(): number {
@@ -43,24 +52,28 @@ export class UpdateLedger {
     if (!last) return [];
     this.#nextOffset = last.update_id + 1;
     this.#fetchedAt = this.#clock.now();
-    const fresh = updates.filter(({ update_id }) => !this.#entries.has(update_id));
-    for (const { update_id } of fresh) this.#entries.set(update_id, "waiting");
+    this.#dropSettled();
+    const fresh = updates.filter(({ update_id }) => !this.#find(update_id));
+    for (const { update_id } of fresh) this.#entries.push({ id: update_id, progress: "waiting" });
+    // Nearly always in order already: only after a change of lease may what is booked reach above what came.
+    this.#entries.sort((a, b) => a.id - b.id);
     return fresh;
   }
 
-  started(id: number): void {
-    this.#entries.set(id, "running");
+  /** A handler begins. Undefined: this update was never fetched. */
+  start(id: number): LedgerEntry | undefined {
+    const entry = this.#find(id);
+    if (!entry) return undefined;
+    entry.progress = "running";
     this.#running += 1;
+    return entry;
   }
 
-  finished(id: number): void {
-    this.#entries.set(id, "done");
+  finish(entry: LedgerEntry): void {
+    entry.progress = "done";
     this.#running -= 1;
-    for (const [lowest, progress] of this.#entries) {
-      if (progress !== "done") break;
-      this.#entries.delete(lowest);
-    }
-    if (this.#running > 0) return;
+    this.#settle();
+    if (this.#running > 0 || this.#idle.length === 0) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
@@ -72,7 +85,7 @@ export class UpdateLedger {
 
   /** Ids whose handlers still run. */
   runningIds(): number[] {
-    return [...this.#entries].filter(([, progress]) => progress === "running").map(([id]) => id);
+    return this.#entries.filter(({ progress }) => progress === "running").map(({ id }) => id);
   }
 
   /**
@@ -82,13 +95,35 @@ export class UpdateLedger {
   beginLease(): void {
     const isStale = this.#fetchedAt && elapsedMs(this.#fetchedAt, this.#clock.now()) > offsetLifetimeMs;
     this.#nextOffset = isStale ? 0 : this.confirmOffset;
-    for (const [id, progress] of this.#entries) {
-      if (progress === "waiting") this.#entries.delete(id);
+    this.#dropSettled();
+    this.#entries = this.#entries.filter(({ progress }) => progress !== "waiting");
+  }
+
+  /** What is done above the next offset comes again: it stays in the book. */
+  #settle(): void {
+    for (;;) {
+      const entry = this.#entries[this.#settled];
+      if (entry?.progress !== "done" || entry.id >= this.#nextOffset) return;
+      this.#settled += 1;
     }
   }
 
-  #unfinishedIds(): number[] {
-    return [...this.#entries].filter(([, progress]) => progress !== "done").map(([id]) => id);
+  #dropSettled(): void {
+    this.#entries.splice(0, this.#settled);
+    this.#settled = 0;
+  }
+
+  /** By bisection: this runs once for every update. */
+  #find(id: number): LedgerEntry | undefined {
+    let low = 0;
+    let high = this.#entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries[middle] as LedgerEntry).id < id) low = middle + 1;
+      else high = middle;
+    }
+    const entry = this.#entries[low];
+    return entry?.id === id ? entry : undefined;
   }
 }
 

@@ -136,8 +136,8 @@ describe("the offset to confirm", () => {
         const ledger = new UpdateLedger(new VirtualTime().clock());
         const updates = Array.from({ length: count }, (_, index) => ({ update_id: 100 + index }));
         expect(ledger.fetched(updates as never).length).toBe(count);
-        for (const { update_id } of updates) ledger.started(update_id);
-        for (const index of finishing) ledger.finished(100 + index);
+        const entries = updates.map(({ update_id }) => ledger.start(update_id)!);
+        for (const index of finishing) ledger.finish(entries[index]!);
 
         const unfinished = updates
           .map(({ update_id }) => update_id)
@@ -157,8 +157,7 @@ describe("the offset to confirm", () => {
   it("forgets updates that were never started: they come again", () => {
     const ledger = new UpdateLedger(new VirtualTime().clock());
     ledger.fetched([{ update_id: 1 }, { update_id: 2 }, { update_id: 3 }] as never);
-    ledger.started(1);
-    ledger.finished(1);
+    ledger.finish(ledger.start(1)!);
 
     ledger.beginLease();
 
@@ -166,12 +165,40 @@ describe("the offset to confirm", () => {
     expect(ledger.fetched([{ update_id: 2 }, { update_id: 3 }] as never).length).toBe(2);
   });
 
+  it("knows what is done above an unfinished update, over any number of leases", () => {
+    const ledger = new UpdateLedger(new VirtualTime().clock());
+    const ids = (from: number) =>
+      [5, 6, 7, 8, 9].filter((id) => id >= from).map((update_id) => ({ update_id }));
+    ledger.fetched(ids(5) as never);
+    const stillRunning = ledger.start(5)!;
+    ledger.finish(ledger.start(9)!);
+    ledger.beginLease();
+    expect(ledger.fetched(ids(5) as never).map(({ update_id }) => update_id)).toEqual([6, 7, 8]);
+    ledger.finish(stillRunning);
+
+    ledger.beginLease();
+
+    expect(ledger.nextOffset).toBe(6);
+    expect(ledger.fetched(ids(6) as never).map(({ update_id }) => update_id)).toEqual([6, 7, 8]);
+  });
+
+  it("remembers what is done above an update that is fetched again, whenever an older handler ends", () => {
+    const ledger = new UpdateLedger(new VirtualTime().clock());
+    const updates = [5, 6, 9].map((update_id) => ({ update_id }));
+    ledger.fetched(updates as never);
+    ledger.finish(ledger.start(6)!);
+    const stillRunning = ledger.start(9)!;
+    ledger.beginLease();
+    ledger.finish(stillRunning);
+
+    expect(ledger.fetched(updates as never)).toEqual([{ update_id: 5 }]);
+  });
+
   it("is not kept for longer than a day, since ids may start anew", () => {
     const time = new VirtualTime();
     const ledger = new UpdateLedger(time.clock());
     ledger.fetched([{ update_id: 1 }] as never);
-    ledger.started(1);
-    ledger.finished(1);
+    ledger.finish(ledger.start(1)!);
     time.freeze(24 * 60 * 60 * 1000 + 1);
 
     ledger.beginLease();
