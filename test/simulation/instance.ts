@@ -215,7 +215,8 @@ export class Instance {
   #logger(): Logger {
     const { story } = this.#world;
     if (!story.isTold) return silentLogger;
-    const line = (fields: object, message: string) => story.tell(this.name, `${message} ${JSON.stringify(fields)}`);
+    const line = (fields: object, message: string) =>
+      story.tell(this.name, `${message} ${JSON.stringify(fields)}`);
     return { debug: line, info: line, warn: line, error: line };
   }
 }

@@ -95,7 +95,8 @@ export class LeaseJudge {
   }
 
   handling(instance: Instance, key: string): void {
-    if (!this.trusts(instance, key)) this.#accuse("no handler without trust", instance, "starts a handler", key);
+    if (!this.trusts(instance, key))
+      this.#accuse("no handler without trust", instance, "starts a handler", key);
     this.#checkServer(instance, key, "starts a handler");
   }
 
@@ -125,7 +126,10 @@ export class LeaseJudge {
         this.counts.longestOverlapMs = Math.max(this.counts.longestOverlapMs, overlapMs);
         continue;
       }
-      accuse("never two trusted holders", `${other.name} and ${instance.name} both trust their lease of ${key}`);
+      accuse(
+        "never two trusted holders",
+        `${other.name} and ${instance.name} both trust their lease of ${key}`,
+      );
     }
   }
 

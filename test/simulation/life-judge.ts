@@ -59,7 +59,8 @@ export class LifeJudge {
 
   /** How long it has stood by without a holder or a trouble to name: a lease and little more, if the server forgot. */
   #unexplainedMs(instance: Instance, handle: Handle): number {
-    const { holder, degraded } = handle.state === "standby" ? handle.session.health().lock : { holder: {}, degraded: "" };
+    const { holder, degraded } =
+      handle.state === "standby" ? handle.session.health().lock : { holder: {}, degraded: "" };
     if (holder || degraded) handle.unexplainedSince = undefined;
     else handle.unexplainedSince ??= this.#options.world.loop.nowMs;
     const since = Math.max(handle.unexplainedSince ?? Number.POSITIVE_INFINITY, instance.resumedAtMs);
@@ -81,7 +82,10 @@ export class LifeJudge {
     const seen = this.#options.instances
       .filter(({ host }) => host.state !== "dead")
       .flatMap(({ name, handles }) => handles.map(({ key, state }) => `${name} ${key} ${state}`));
-    accuse("somebody polls again", `${Math.round(nowMs - healedAtMs)} ms after the last fault: ${seen.join(", ")}`);
+    accuse(
+      "somebody polls again",
+      `${Math.round(nowMs - healedAtMs)} ms after the last fault: ${seen.join(", ")}`,
+    );
   }
 
   #isPolled(key: string): boolean {
@@ -89,7 +93,9 @@ export class LifeJudge {
     const standing = stage.standing.filter((instance) => instance !== stage.outcast);
     const handles = standing.flatMap((instance) => instance.handles.filter((handle) => handle.key === key));
     const polling = handles.filter(({ state, polls }) => state === "polling" && polls > 0);
-    const waiting = handles.filter(({ state, session }) => state === "standby" && session.health().lock.holder);
+    const waiting = handles.filter(
+      ({ state, session }) => state === "standby" && session.health().lock.holder,
+    );
     if (polling.length !== 1 || polling.length + waiting.length !== handles.length) return false;
     const { parked, pending } = world.telegram.api.state(Number(key));
     const isParked = standing.some(({ name }) => name === parked?.instance);

@@ -1,5 +1,5 @@
 import { EventLoop } from "./event-loop.js";
-import { Instance, type InstanceWorld } from "./instance.js";
+import type { Instance, InstanceWorld } from "./instance.js";
 import { LeaseJudge } from "./lease-judge.js";
 import { LeaseRecords } from "./lease-records.js";
 import { LifeJudge } from "./life-judge.js";
@@ -90,7 +90,10 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
 
   tell("plot", JSON.stringify({ seed, ...plot, acts: undefined, startsMs: undefined, updatesMs: undefined }));
   stage.prepare();
-  await withoutRealTime(() => loop.nowMs, () => loop.run());
+  await withoutRealTime(
+    () => loop.nowMs,
+    () => loop.run(),
+  );
   if (!violation && !stage.isOver) accuse("the story ends", "nothing was left to happen");
   telegram.api.dispose();
   const acts = Object.fromEntries(plot.acts.map(({ kind }) => [kind, 1]));

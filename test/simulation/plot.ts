@@ -167,7 +167,9 @@ export function isPlanned(kind: ActKind): boolean {
 
 /** Short ones and long ones, around the times that matter: beats, deadlines, the trust window, the lease. */
 function drawDuration(random: Random, leaseMs: number): number {
-  return leaseMs * random.pick([random.between(0.05, 0.3), random.between(0.3, 0.8), random.between(0.8, 1.6)]);
+  return (
+    leaseMs * random.pick([random.between(0.05, 0.3), random.between(0.3, 0.8), random.between(0.8, 1.6)])
+  );
 }
 
 function drawDelay(random: Random, isConstant: boolean): Delay {

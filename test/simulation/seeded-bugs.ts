@@ -39,7 +39,11 @@ export const seededBugs: readonly SeededBug[] = [
     [keeper, 'this.end("expired");', ""],
     [keeper, "if (!this.trusted()) return; this.renewed(sent);", "this.renewed(sent);"],
   ),
-  bug("trust is not checked before a handler starts", [poller, "|| !this.#options.trusted()) return;", ") return;"]),
+  bug("trust is not checked before a handler starts", [
+    poller,
+    "|| !this.#options.trusted()) return;",
+    ") return;",
+  ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
     "await this.#drain(term, poller);",
@@ -48,15 +52,23 @@ export const seededBugs: readonly SeededBug[] = [
   bug(
     "what is done is confirmed after the lease was lost",
     [session, 'if (term.ended !== "lost") await poller.confirm', "await poller.confirm"],
-    [poller, "|| !trusted()) return;", ") return;"],
+    [poller, "?? 0) || !trusted()) return;", "?? 0)) return;"],
   ),
-  bug("the confirm goes past an update that is unfinished", [poller, "ledger.confirmOffset", "ledger.nextOffset"]),
+  bug("the confirm goes past an update that is unfinished", [
+    poller,
+    "ledger.confirmOffset",
+    "ledger.nextOffset",
+  ]),
   bug("nothing is confirmed when a lease is given back", [
     session,
     'if (term.ended !== "lost") await poller.confirm(never.signal);',
     "",
   ]),
-  bug("nothing is confirmed when a lease is resigned", [session, 'term.ended !== "lost" && this', "!term.ended && this"]),
+  bug("nothing is confirmed when a lease is resigned", [
+    session,
+    'term.ended !== "lost" && this',
+    "!term.ended && this",
+  ]),
   bug("a new lease polls past a handler that has outlived the former one", [
     poller,
     "if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});",
@@ -73,7 +85,11 @@ export const seededBugs: readonly SeededBug[] = [
     "true",
   ]),
   bug("what a claim without an answer was granted is kept", [lockSession, "link.keeper.doubt(keys);", ""]),
-  bug("keys that the server counts as ours and nobody wants are never released", [keeper, "this.#giveBack(surplus);", ""]),
+  bug("keys that the server counts as ours and nobody wants are never released", [
+    keeper,
+    "this.#giveBack(surplus);",
+    "",
+  ]),
   bug("a key that the server has given to nobody is still held", [
     keeper,
     "this.#drop(lost.filter((key) => this.#held.has(key)));",

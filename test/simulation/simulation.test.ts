@@ -19,7 +19,9 @@ describe("the library, on virtual time", () => {
     if (first) {
       const { lines } = await play(first.seed, true);
       const replay = `npm run simulate -- --seed ${first.seed}`;
-      expect.fail(`${broken.length} of ${played} seeds break a rule. The first:\n${lines.join("\n")}\n${replay}`);
+      expect.fail(
+        `${broken.length} of ${played} seeds break a rule. The first:\n${lines.join("\n")}\n${replay}`,
+      );
     }
 
     expect(played).toBe(10_000);

@@ -1,7 +1,7 @@
 import { isSafePollingError } from "../../src/errors.js";
-import { type Act, isPlanned, type Plot } from "./plot.js";
 import { Instance, type InstanceWorld } from "./instance.js";
 import type { Passage, Path } from "./path.js";
+import { type Act, isPlanned, type Plot } from "./plot.js";
 import type { Random } from "./random.js";
 import type { Accuse } from "./story.js";
 
@@ -60,14 +60,16 @@ export class Stage {
     const { accuse, plot, random, world } = this.#options;
     world.story.tell(instance.name, `${key} is done${error === undefined ? "" : `: ${error}`}`);
     if (error !== undefined) {
-      const isExpected = isSafePollingError(error, "ERR_CONFLICT") || isSafePollingError(error, "ERR_WEBHOOK_ACTIVE");
+      const isExpected =
+        isSafePollingError(error, "ERR_CONFLICT") || isSafePollingError(error, "ERR_WEBHOOK_ACTIVE");
       const hasRivals = plot.acts.some(({ kind }) => kind === "rogue" || kind === "set webhook");
       if (!isExpected || !hasRivals) accuse("no end without a reason", `${instance.name}: ${error}`);
       instance.kill();
       world.loop.after(random.between(100, 2_000), undefined, () => this.#start());
       return;
     }
-    if (!instance.isStopping) accuse("no end without a reason", `${instance.name} stopped though nobody asked`);
+    if (!instance.isStopping)
+      accuse("no end without a reason", `${instance.name} stopped though nobody asked`);
     if (!instance.handles.every(({ isDone }) => isDone)) return;
     // What a process that has stopped leaves behind would keep it alive, or act after its end.
     world.loop.after(5, instance.host, () => this.#exit(instance));
@@ -142,7 +144,10 @@ export class Stage {
     const { world } = this.#options;
     const instance = this.#aim(act.aim);
     const who = instance?.name ?? "nobody";
-    world.story.tell("stage", `${act.kind}: ${who}${isPlanned(act.kind) ? "" : `, ${Math.round(act.durationMs)} ms`}`);
+    world.story.tell(
+      "stage",
+      `${act.kind}: ${who}${isPlanned(act.kind) ? "" : `, ${Math.round(act.durationMs)} ms`}`,
+    );
     const undo = this.#do(act, instance);
     if (!undo) return;
     const once = () => {
@@ -189,7 +194,9 @@ export class Stage {
       case "step wall clock": {
         // A clock that is set back around a sleep fools both clocks at once: not promised.
         const mayGoBack = !this.#options.plot.acts.some(({ kind }) => kind === "sleep");
-        instance.clock.stepWall(random.pick(mayGoBack ? [-3_600_000, -1_000, 500, 3_600_000] : [500, 3_600_000]));
+        instance.clock.stepWall(
+          random.pick(mayGoBack ? [-3_600_000, -1_000, 500, 3_600_000] : [500, 3_600_000]),
+        );
         return undefined;
       }
       case "lose lock requests":

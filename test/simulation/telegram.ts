@@ -16,6 +16,9 @@ export interface TelegramOptions {
   readonly updates: UpdateJudge;
 }
 
+/** How long a socket without an answer lives, in milliseconds. */
+const socketTimeoutMs = 10_000;
+
 /** A call that an instance has made and not settled. */
 export interface OpenCall {
   /** The process was killed: its kernel ends the connection, and nobody learns the outcome. */
@@ -122,6 +125,11 @@ export class Telegram {
         settle(() => reject(error));
       };
       instance.openCalls.add(open);
+      if (method === "sendMessage") {
+        // A handler's call has no deadline of the library's: a connection without an answer breaks at last.
+        const broken = () => settle(() => reject(new Error("read ETIMEDOUT")));
+        this.#options.loop.after(socketTimeoutMs, instance.host, broken);
+      }
       if (signal.aborted) return onAbort();
       signal.addEventListener("abort", onAbort);
       if (instance.isRefusedByTelegram) {

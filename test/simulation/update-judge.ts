@@ -41,7 +41,10 @@ export class UpdateJudge {
       // One that is frozen, or that the server has forgotten, does not know yet that it has lost its lease.
       const isUnaware = other.host.state === "frozen" || this.#options.trusts(other, key);
       if (other === instance || (!isExcused && !isUnaware)) {
-        this.#options.accuse("no update is handled twice without a reason", `${instance.name} handles ${id} ${how}`);
+        this.#options.accuse(
+          "no update is handled twice without a reason",
+          `${instance.name} handles ${id} ${how}`,
+        );
       }
     }
     if (earlier.length > 0) this.counts.repeated += 1;
@@ -66,7 +69,8 @@ export class UpdateJudge {
     for (const id of ids) {
       const starts = this.#of(key).get(id) ?? [];
       const isDone = starts.some((start) => start.hasEnded || this.#options.concurrency > 1);
-      if (!isDone) this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
+      if (!isDone)
+        this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
     }
   }
 
@@ -77,7 +81,10 @@ export class UpdateJudge {
 
   releasing(instance: Instance, key: string): void {
     if (instance.isPolling(key)) {
-      this.#options.accuse("the poller stops before the release", `${instance.name} releases ${key} while it polls`);
+      this.#options.accuse(
+        "the poller stops before the release",
+        `${instance.name} releases ${key} while it polls`,
+      );
     }
     this.#checkDrained(instance, key, "releases");
     for (const { key: own, start } of this.#startedBy(instance)) {
@@ -116,7 +123,10 @@ export class UpdateJudge {
     const { nowMs, drainTimeoutMs, accuse } = this.#options;
     const drainedMs = nowMs() - instance.drainingSince(key);
     if (drainedMs >= drainTimeoutMs - 2) return;
-    accuse("handlers are drained first", `${instance.name} ${what} ${key} after ${drainedMs} ms, handlers still run`);
+    accuse(
+      "handlers are drained first",
+      `${instance.name} ${what} ${key} after ${drainedMs} ms, handlers still run`,
+    );
   }
 
   #of(key: string): Map<number, Start[]> {

@@ -8,7 +8,7 @@ import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
 import { platformFacts } from "../../src/platform/instance.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
-import { UpdateLedger } from "../../src/polling/update-ledger.js";
+import { type LedgerEntry, UpdateLedger } from "../../src/polling/update-ledger.js";
 import { describeError, redact, redactText } from "../../src/redact.js";
 import { VirtualTime } from "../support/virtual-time.js";
 
@@ -212,6 +212,7 @@ describe("the book of updates", () => {
       fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
         const ledger = new UpdateLedger(new VirtualTime().clock());
         const naive = new NaiveLedger();
+        const running = new Map<number, LedgerEntry>();
         const firstId = 100;
         for (const act of actions) {
           if (act.do === "fetch") {
@@ -223,13 +224,15 @@ describe("the book of updates", () => {
             ledger.beginLease();
             naive.beginLease();
           } else {
-            const [from, to] = act.do === "start" ? (["waiting", "running"] as const) : (["running", "done"] as const);
+            const [from, to] =
+              act.do === "start" ? (["waiting", "running"] as const) : (["running", "done"] as const);
             const candidates = naive.of(from);
             const id = candidates[act.pick % Math.max(1, candidates.length)];
             if (id === undefined) continue;
             naive.progress.set(id, to);
-            if (act.do === "start") ledger.started(id);
-            else ledger.finished(id);
+            const entry = running.get(id) ?? ledger.start(id);
+            if (act.do === "start") running.set(id, entry as LedgerEntry);
+            else ledger.finish(entry as LedgerEntry);
           }
           expect(ledger.nextOffset).toBe(naive.nextOffset);
           expect(ledger.confirmOffset).toBe(naive.confirmOffset);
