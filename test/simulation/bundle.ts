@@ -58,7 +58,7 @@ export async function applyPatch({ file, snippet, replacement }: Patch): Promise
 }> {
   const path = join(root, file);
   const source = await readFile(path, "utf8");
-  const words = snippet.trim().split(/\s+/).map(escape);
+  const words = snippet.trim().split(/\s+/).map(escapeRegExp);
   const places = [...source.matchAll(new RegExp(words.join("\\s+"), "g"))];
   const [place] = places;
   if (places.length !== 1 || !place) {
@@ -68,6 +68,6 @@ export async function applyPatch({ file, snippet, replacement }: Patch): Promise
   return { path, contents };
 }
 
-function escape(word: string): string {
+function escapeRegExp(word: string): string {
   return word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }

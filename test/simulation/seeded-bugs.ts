@@ -41,8 +41,8 @@ export const seededBugs: readonly SeededBug[] = [
   ),
   bug("trust is not checked before a handler starts", [
     poller,
-    "|| !this.#options.trusted()) return;",
-    ") return;",
+    "const mayStart = !this.#cut.signal.aborted && this.#options.trusted();",
+    "const mayStart = !this.#cut.signal.aborted;",
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
