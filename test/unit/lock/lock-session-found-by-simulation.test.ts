@@ -49,3 +49,38 @@ it("a key that we have held and given back on this connection is free, whoever h
 
   expect(b.grants.length).toBe(2);
 });
+
+// A bug that a seed of test/simulation told the story of.
+it("an answer to a claim that comes later than trust lasts grants nothing", async () => {
+  const time = new VirtualTime();
+  const server = new LeaseServer(time.clock());
+  let nextId = 1;
+  const session = new LockSession({
+    backend: server.backend(),
+    instance: "a",
+    revision: undefined,
+    clock: time.clock(),
+    random: () => 0.5,
+    newId: () => String(nextId++),
+    logger: silentLogger,
+  });
+  const events: string[] = [];
+  const candidate = session.enter("bot", {
+    granted: ({ token }) => events.push(`granted ${token}`),
+    lost: (reason) => events.push(`lost ${reason}`),
+    standby: () => {},
+    forgotten: () => {},
+    trouble: () => {},
+    failed: () => {},
+  });
+  server.answers = "held";
+  candidate.want();
+  await time.advance(100);
+
+  // The process is frozen, then reads the answer before its timers ring.
+  time.freeze(8_000);
+  server.deliverAnswers();
+  await time.advance(20_000);
+
+  expect(events).toEqual(["granted 2"]);
+});
