@@ -114,7 +114,6 @@ export class Instance {
 
   /** SIGTERM. */
   stop(): void {
-    this.isStopping = true;
     for (const { session } of this.handles) void session.stop();
   }
 
@@ -176,6 +175,7 @@ export class Instance {
       if (state === "draining") handle.drainingSince = loop.nowMs;
       story.tell(this.name, `${key} is ${state}`);
     });
+    hub.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
     hub.on("lost", ({ reason }) => {
       updates.excuse(this, key);
       story.tell(this.name, `${key} lost: ${reason}`);

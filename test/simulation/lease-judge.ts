@@ -61,14 +61,18 @@ export class LeaseJudge {
     else standing.lastGoodSent = sent;
   }
 
-  granted(instance: Instance, owner: string, key: string, token: number): void {
-    const { accuse, tokensGrow } = this.#options;
+  granted(instance: Instance, owner: string, key: string): void {
     this.counts.grants += 1;
     this.#standingOf(instance, owner).keys.add(key);
+  }
+
+  /** The library says that it was granted the key. */
+  acquired(instance: Instance, key: string, token: number): void {
+    const { accuse, tokensGrow } = this.#options;
     const last = this.#tokens.get(key) ?? 0;
     this.#tokens.set(key, token);
     if (token <= last && tokensGrow()) {
-      accuse("tokens grow", `${instance.name} was granted ${key} with token ${token} after ${last}`);
+      accuse("tokens grow", `${instance.name} holds ${key} with token ${token} after ${last}`);
     }
   }
 

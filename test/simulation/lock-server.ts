@@ -150,7 +150,7 @@ export class Connection {
         const claims = await renewing(() => model.claim(this.owner, requests));
         requests.forEach(({ key }, index) => {
           const claim = claims[index];
-          if (claim?.granted) judge.granted(this.#instance, this.owner, key, claim.token);
+          if (claim?.granted) judge.granted(this.#instance, this.owner, key);
         });
         return claims;
       },

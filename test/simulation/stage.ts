@@ -79,7 +79,7 @@ export class Stage {
     const { random, world } = this.#options;
     this.finaleAtMs = world.loop.nowMs;
     for (const instance of this.standing) {
-      world.loop.after(random.between(0, 50), instance.host, () => this.#stop(instance));
+      world.loop.after(random.between(0, 50), undefined, () => this.#stop(instance));
     }
   }
 
@@ -114,8 +114,10 @@ export class Stage {
   #stop(instance: Instance): void {
     const { loop, story } = this.#options.world;
     if (instance.isStopping || instance.host.state === "dead") return;
+    // A frozen process gets it when it goes on; the platform counts from now.
+    instance.isStopping = true;
     story.tell(instance.name, "SIGTERM");
-    instance.stop();
+    loop.after(0, instance.host, () => instance.stop());
     loop.after(graceMs, undefined, () => instance.host.state !== "dead" && instance.kill());
   }
 
@@ -170,7 +172,7 @@ export class Stage {
     const { random } = this.#options;
     switch (act.kind) {
       case "stop":
-        loop.after(0, instance.host, () => this.#stop(instance));
+        this.#stop(instance);
         return undefined;
       case "resign": {
         const key = random.pick(keys);
