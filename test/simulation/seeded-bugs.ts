@@ -74,21 +74,10 @@ export const seededBugs: readonly SeededBug[] = [
     "if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});",
     "",
   ]),
-  bug("the release does not wait until the cut poll cannot overtake the successor's", [
-    session,
-    "poller.settle(never.signal),",
-    "",
-  ]),
   bug("a key that the server has forgotten is claimed at once", [
     lockSession,
     "forgottenWaitMs(history, link, now) <= 0",
     "true",
-  ]),
-  bug("what a claim without an answer was granted is kept", [lockSession, "link.keeper.doubt(keys);", ""]),
-  bug("keys that the server counts as ours and nobody wants are never released", [
-    keeper,
-    "this.#giveBack(surplus);",
-    "",
   ]),
   bug("a key that the server has given to nobody is still held", [
     keeper,
