@@ -74,11 +74,6 @@ export const seededBugs: readonly SeededBug[] = [
     "if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});",
     "",
   ]),
-  bug("a key that the server has forgotten is claimed at once", [
-    lockSession,
-    "forgottenWaitMs(history, link, now) <= 0",
-    "true",
-  ]),
   bug("a key that the server has given to nobody is still held", [
     keeper,
     "this.#drop(lost.filter((key) => this.#held.has(key)));",
