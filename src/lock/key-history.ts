@@ -115,9 +115,10 @@ export class KeyHistories {
     this.#byKey.set(key, { ...this.of(key), ownLoss: { at, formerOwner } });
   }
 
-  granted(key: string): void {
+  /** Granted to us, on our connection `owner`: from here on nobody else can hold the key unseen by that connection. */
+  granted(key: string, owner: string): void {
     const { otherHolder } = this.of(key);
-    if (otherHolder) this.#byKey.set(key, { otherHolder, isSucceeded: true });
+    if (otherHolder) this.#byKey.set(key, { otherHolder: { ...otherHolder, owner }, isSucceeded: true });
     else this.#byKey.delete(key);
   }
 }

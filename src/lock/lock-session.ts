@@ -17,7 +17,7 @@ import {
   succession,
 } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
-import { defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
+import { defaultLeaseMs, isTrusted, type LeaseTiming, leaseTiming } from "./trust-window.js";
 
 export interface LockSessionOptions {
   readonly backend: LockBackend;
@@ -224,6 +224,9 @@ export class LockSession {
       const requests = keys.map((key) => this.#request(link, key, sent));
       const call = link.connection.claim(requests);
       const answers = await withDeadline(clock, call, this.#timing.deadlineMs, "claim");
+      // We were frozen meanwhile, and what was granted may be another's by now.
+      const isLate = link.leaseMs !== undefined && !isTrusted(this.#timing, sent, clock.now());
+      if (isLate) throw new Error("the answer to a claim came too late");
       // Under a lease that ended meanwhile nothing is granted: a late good answer revives nothing.
       if (!link.keeper.trusted()) return;
       link.keeper.renewed(sent);
@@ -276,7 +279,7 @@ export class LockSession {
     if (!entry) return false;
     entry.phase = "holding";
     const history = this.#histories.of(key);
-    this.#histories.granted(key);
+    this.#histories.granted(key, link.owner);
     entry.events.granted({
       token,
       followsAnother: followsAnother(history, this.#options.clock.now()),

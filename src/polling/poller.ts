@@ -3,7 +3,7 @@ import type { Update } from "grammy/types";
 import { type ConflictBackoff, ConflictSeries } from "../backoff/conflict-series.js";
 import { elapsedMs, type Moment } from "../clock.js";
 import { describeError } from "../redact.js";
-import { abortable, CutError, wait } from "../waiting.js";
+import { abortable, CutError, orCut, wait } from "../waiting.js";
 import { conflictError } from "./conflict-error.js";
 import { reportHandlerError } from "./handler-errors.js";
 import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
@@ -103,6 +103,8 @@ export class Poller {
   /** Polls until cut (resolves), or until something ends polling for good (rejects). */
   async run(): Promise<void> {
     const { concurrency, ledger } = this.#options;
+    // One at a time, over all leases: polling past a handler that has outlived its lease would confirm its update.
+    if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});
     if (this.#cut.signal.aborted) return;
     ledger.beginLease();
     const source = createSource({ supply: (batchSize) => this.#supply(batchSize) });

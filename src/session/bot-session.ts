@@ -211,7 +211,8 @@ export class BotSession {
       backoff: options.backoff,
       followsAnother: term.grant.followsAnother,
       events: this.#pollerEvents(term),
-      trusted: () => !term.ended && this.#candidate.trusted(),
+      // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
+      trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
     });
   }
 

@@ -1,0 +1,63 @@
+import type { Clock, Moment, Timer } from "../../src/clock.js";
+import type { EventLoop, Host } from "./event-loop.js";
+import type { Random } from "./random.js";
+
+/** The clocks and timers of one instance. Its timers are Node's: whole milliseconds, up to one early or late. */
+export class InstanceClock implements Clock {
+  readonly #loop: EventLoop;
+  readonly #host: Host;
+  readonly #random: Random;
+  /** Timers that still run. */
+  readonly timers = new Set<Timer>();
+  /** When a clock was last stepped or stood still. */
+  disturbedAtMs = Number.NEGATIVE_INFINITY;
+  #wallOffsetMs: number;
+  #sleptMs = 0;
+
+  constructor(loop: EventLoop, host: Host, random: Random) {
+    this.#loop = loop;
+    this.#host = host;
+    this.#random = random;
+    this.#wallOffsetMs = 1_700_000_000_000 + random.between(-60_000, 60_000);
+  }
+
+  now(): Moment {
+    const { nowMs } = this.#loop;
+    return { monotonicMs: nowMs - this.#sleptMs, wallMs: nowMs + this.#wallOffsetMs };
+  }
+
+  setTimer(callback: () => void, delayMs: number): Timer {
+    const wholeMs = Math.max(1, Math.trunc(delayMs));
+    const dueAt = this.now().monotonicMs + wholeMs + this.#random.between(-0.9, 1);
+    const fire = () => {
+      // The machine slept meanwhile: monotonic time has not come that far.
+      const leftMs = dueAt - this.now().monotonicMs;
+      if (leftMs > 0.001) {
+        task = this.#loop.after(leftMs, this.#host, fire);
+        return;
+      }
+      this.timers.delete(timer);
+      callback();
+    };
+    let task = this.#loop.after(dueAt - this.now().monotonicMs, this.#host, fire);
+    const timer: Timer = {
+      clear: () => {
+        this.timers.delete(timer);
+        task.cancel();
+      },
+    };
+    this.timers.add(timer);
+    return timer;
+  }
+
+  stepWall(byMs: number): void {
+    this.#wallOffsetMs += byMs;
+    this.disturbedAtMs = this.#loop.nowMs;
+  }
+
+  /** The machine slept: its monotonic clock stood still. */
+  slept(ms: number): void {
+    this.#sleptMs += ms;
+    this.disturbedAtMs = this.#loop.nowMs;
+  }
+}

@@ -1,0 +1,230 @@
+import type { Bot } from "grammy";
+import { EventHub, type PollingState } from "../../src/events.js";
+import { LockSession } from "../../src/lock/lock-session.js";
+import { type Logger, silentLogger } from "../../src/logger.js";
+import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
+import { RoundTrip } from "../../src/polling/round-trip.js";
+import { asTelegramBot } from "../../src/polling/telegram-bot.js";
+import { BotSession } from "../../src/session/bot-session.js";
+import { type EventLoop, Host } from "./event-loop.js";
+import { InstanceClock } from "./instance-clock.js";
+import type { LeaseJudge } from "./lease-judge.js";
+import type { Connection, LockServer } from "./lock-server.js";
+import { type Delay, Path } from "./path.js";
+import type { Random } from "./random.js";
+import type { Story } from "./story.js";
+import type { OpenCall, Telegram } from "./telegram.js";
+import type { UpdateJudge } from "./update-judge.js";
+
+/** What an instance's handlers do with an update. */
+export interface HandlerHabits {
+  /** Chosen anew for every update. */
+  readonly durationsMs: readonly number[];
+  readonly throwRate: number;
+  readonly replyRate: number;
+  readonly hasCatch: boolean;
+}
+
+export interface InstanceWorld {
+  readonly loop: EventLoop;
+  readonly story: Story;
+  readonly telegram: Telegram;
+  readonly locks: LockServer;
+  readonly leases: LeaseJudge;
+  readonly updates: UpdateJudge;
+  readonly keys: readonly string[];
+  readonly options: SafePollingOptions;
+  readonly habits: HandlerHabits;
+  readonly lockDelay: Delay;
+  readonly telegramDelay: Delay;
+  /** A handle's `done` has settled. */
+  onDone(instance: Instance, key: string, error: unknown): void;
+}
+
+/** One handle of an instance. */
+export interface Handle {
+  readonly key: string;
+  readonly session: BotSession;
+  state: PollingState;
+  stateSince: number;
+  drainingSince: number;
+  isDone: boolean;
+  /** Requests of getUpdates under way. */
+  polls: number;
+  lastPollAt: number;
+  /** Since when it stands by without telling why. */
+  unexplainedSince: number | undefined;
+}
+
+/** A process that runs the library, as `safeStartPolling` would start it, for one bot or more. */
+export class Instance {
+  readonly name: string;
+  readonly host: Host;
+  readonly clock: InstanceClock;
+  readonly lockPath: Path;
+  readonly telegramPath: Path;
+  readonly connections = new Set<Connection>();
+  readonly openCalls = new Set<OpenCall>();
+  readonly handles: readonly Handle[];
+  isStopping = false;
+  resumedAtMs = 0;
+  /** Connections to Telegram are refused. */
+  isRefusedByTelegram = false;
+  readonly #world: InstanceWorld;
+  readonly #random: Random;
+
+  constructor(name: string, world: InstanceWorld, random: Random) {
+    this.name = name;
+    this.#world = world;
+    this.#random = random;
+    this.host = new Host(name);
+    this.clock = new InstanceClock(world.loop, this.host, random.fork());
+    this.lockPath = new Path(world.loop, random.fork(), world.lockDelay, true);
+    this.telegramPath = new Path(world.loop, random.fork(), world.telegramDelay, false);
+    const locks = new LockSession({
+      backend: world.locks.backendFor(this),
+      instance: name,
+      revision: undefined,
+      clock: this.clock,
+      random: () => random.next(),
+      newId: counter(),
+      logger: this.#logger(),
+    });
+    this.handles = world.keys.map((key) => this.#start(key, locks));
+  }
+
+  isPolling(key: string): boolean {
+    return (this.#handle(key)?.polls ?? 0) > 0;
+  }
+
+  drainingSince(key: string): number {
+    return this.#handle(key)?.drainingSince ?? 0;
+  }
+
+  /** A call to Telegram begins; returns what to call when it is settled. */
+  called(key: string, isPoll: boolean): () => void {
+    const handle = this.#handle(key);
+    if (!handle || !isPoll) return () => {};
+    handle.polls += 1;
+    return () => {
+      handle.polls -= 1;
+      handle.lastPollAt = this.#world.loop.nowMs;
+    };
+  }
+
+  /** SIGTERM. */
+  stop(): void {
+    for (const { session } of this.handles) void session.stop();
+  }
+
+  /** SIGKILL, or the end of the process. */
+  kill(): void {
+    this.#world.loop.kill(this.host);
+    for (const connection of this.connections) connection.die();
+    for (const call of this.openCalls) call.die();
+    this.connections.clear();
+    this.openCalls.clear();
+    this.#world.updates.excuse(this);
+  }
+
+  #handle(key: string): Handle | undefined {
+    return this.handles.find((handle) => handle.key === key);
+  }
+
+  #start(key: string, locks: LockSession): Handle {
+    const { leases, loop, onDone, options, story, telegram, updates } = this.#world;
+    const bot = telegram.bot(this, key);
+    this.#addHandlers(bot, key);
+    const logger = this.#logger();
+    const hub = new EventHub(logger);
+    const telegramBot = asTelegramBot(bot);
+    const resolved = resolveOptions(telegramBot, options);
+    const session = new BotSession({
+      bot: telegramBot,
+      options: { ...resolved, instance: this.name, startDelayMs: resolved.startDelayMs ?? 0 },
+      revision: undefined,
+      lockName: "model",
+      context: { clock: this.clock, random: () => this.#random.next(), logger, roundTrip: new RoundTrip() },
+      hub,
+      enter: (events) => {
+        const candidate = locks.enter(key, events);
+        const trusted = () => {
+          const isTrusted = candidate.trusted();
+          if (isTrusted) leases.believes(this, key);
+          return isTrusted;
+        };
+        return { ...candidate, trusted };
+      },
+      onEnded: () => {},
+    });
+    const now = loop.nowMs;
+    const handle: Handle = {
+      key,
+      session,
+      state: "starting",
+      stateSince: now,
+      drainingSince: now,
+      isDone: false,
+      polls: 0,
+      lastPollAt: now,
+      unexplainedSince: undefined,
+    };
+    hub.on("state", ({ state }) => {
+      handle.state = state;
+      handle.stateSince = loop.nowMs;
+      if (state === "draining") handle.drainingSince = loop.nowMs;
+      story.tell(this.name, `${key} is ${state}`);
+    });
+    hub.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
+    hub.on("lost", ({ reason }) => {
+      updates.excuse(this, key);
+      story.tell(this.name, `${key} lost: ${reason}`);
+    });
+    const settle = (error: unknown) => {
+      handle.isDone = true;
+      onDone(this, key, error);
+    };
+    session.done.then(() => settle(undefined), settle);
+    // One step later, as in `safeStartPolling`.
+    loop.after(0, this.host, () => void session.run());
+    return handle;
+  }
+
+  #addHandlers(bot: Bot, key: string): void {
+    const { habits, leases, loop, story, updates } = this.#world;
+    const random = this.#random.fork();
+    bot.on("message:text", async (ctx) => {
+      const { update_id: id } = ctx.update;
+      leases.handling(this, key);
+      const end = updates.started(this, key, id);
+      story.tell(this.name, `handles ${id}`);
+      try {
+        const durationMs = random.pick(habits.durationsMs) * random.between(0.5, 1);
+        const [throws, replies] = [random.chance(habits.throwRate), random.chance(habits.replyRate)];
+        if (durationMs > 0) await new Promise<void>((resolve) => loop.after(durationMs, this.host, resolve));
+        if (replies) await ctx.reply(`re ${id}`);
+        if (throws) throw new Error("a handler that throws");
+      } finally {
+        story.tell(this.name, `has handled ${id}`);
+        end();
+      }
+    });
+    if (habits.hasCatch) bot.catch(() => {});
+  }
+
+  #logger(): Logger {
+    const { story } = this.#world;
+    if (!story.isTold) return silentLogger;
+    const line = (fields: object, message: string) =>
+      story.tell(this.name, `${message} ${JSON.stringify(fields)}`);
+    return { debug: line, info: line, warn: line, error: line };
+  }
+}
+
+function counter(): () => string {
+  let last = 0;
+  return () => {
+    last += 1;
+    return String(last);
+  };
+}

@@ -1,0 +1,186 @@
+import { elapsedMs, type Moment } from "../../src/clock.js";
+import type { EventLoop } from "./event-loop.js";
+import type { Instance } from "./instance.js";
+import type { Accuse } from "./story.js";
+import type { UpdateJudge } from "./update-judge.js";
+
+/** What an instance may believe about its present connection, by the answers that have reached it. */
+interface Standing {
+  readonly owner: string;
+  readonly keys: Set<string>;
+  lastGoodSent: Moment | undefined;
+  isOver: boolean;
+}
+
+export interface LeaseJudgeOptions {
+  readonly loop: EventLoop;
+  readonly leaseMs: number;
+  /** How long after the server has forgotten a key two instances may trust themselves, in milliseconds. */
+  readonly forgottenOverlapMs: number;
+  /** Whether tokens must grow: not once the server has lost data and its clock was set back. */
+  readonly tokensGrow: () => boolean;
+  readonly accuse: Accuse;
+  readonly updates: UpdateJudge;
+  readonly holderOf: (key: string) => string | undefined;
+}
+
+/**
+ * Judges who may poll, by rules written down a second time (design.md 5): a lease is trusted for 0.7 leaseMs after
+ * the last good beat or claim was *sent*, on the larger of two clocks, and never again once it was not.
+ */
+export class LeaseJudge {
+  readonly #options: LeaseJudgeOptions;
+  readonly #standings = new Map<Instance, Standing>();
+  readonly #forgottenAt = new Map<string, number>();
+  readonly #tokens = new Map<string, number>();
+  readonly counts = { grants: 0, expired: 0, overlaps: 0, longestOverlapMs: 0 };
+
+  constructor(options: LeaseJudgeOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the instance can prove that it holds the key. */
+  trusts(instance: Instance, key: string): boolean {
+    const standing = this.#standings.get(instance);
+    if (!standing?.keys.has(key) || instance.host.state === "dead") return false;
+    return !standing.isOver && this.#isFresh(standing, instance);
+  }
+
+  /** The lock server lost what it had granted. */
+  forgot(keys: readonly string[]): void {
+    for (const key of keys) this.#forgottenAt.set(key, this.#options.loop.nowMs);
+  }
+
+  claiming(instance: Instance, keys: readonly string[]): void {
+    for (const key of keys) this.#options.updates.claiming(instance, key);
+  }
+
+  renewed(instance: Instance, owner: string, sent: Moment): void {
+    const standing = this.#standingOf(instance, owner);
+    if (standing.keys.size > 0 && !this.#isFresh(standing, instance)) standing.isOver = true;
+    else standing.lastGoodSent = sent;
+  }
+
+  granted(instance: Instance, owner: string, key: string): void {
+    this.counts.grants += 1;
+    this.#standingOf(instance, owner).keys.add(key);
+  }
+
+  /** The library says that it was granted the key. */
+  acquired(instance: Instance, key: string, token: number): void {
+    const { accuse, tokensGrow } = this.#options;
+    const last = this.#tokens.get(key) ?? 0;
+    this.#tokens.set(key, token);
+    if (token <= last && tokensGrow()) {
+      accuse("tokens grow", `${instance.name} holds ${key} with token ${token} after ${last}`);
+    }
+  }
+
+  lost(instance: Instance, owner: string, keys: readonly string[]): void {
+    for (const key of keys) this.#standingOf(instance, owner).keys.delete(key);
+  }
+
+  releasing(instance: Instance, owner: string, keys: readonly string[]): void {
+    const standing = this.#standingOf(instance, owner);
+    for (const key of keys) {
+      if (standing.keys.delete(key)) this.#options.updates.releasing(instance, key);
+    }
+  }
+
+  closed(instance: Instance, owner: string): void {
+    const standing = this.#standings.get(instance);
+    if (standing?.owner === owner) this.#standings.delete(instance);
+  }
+
+  /** A poll is sent: is it allowed? */
+  polling(instance: Instance, key: string): void {
+    if (!this.trusts(instance, key)) this.#accuse("no poll without trust", instance, "sends getUpdates", key);
+    this.#checkServer(instance, key, "sends getUpdates");
+  }
+
+  handling(instance: Instance, key: string): void {
+    if (!this.trusts(instance, key))
+      this.#accuse("no handler without trust", instance, "starts a handler", key);
+    this.#checkServer(instance, key, "starts a handler");
+  }
+
+  /** The library says that it holds the lease. */
+  believes(instance: Instance, key: string): void {
+    if (!this.trusts(instance, key)) {
+      this.#accuse("no belief beyond the trust window", instance, "believes that it holds the lease", key);
+    }
+  }
+
+  /** After every step. */
+  check(ran: Instance | undefined): void {
+    if (ran) this.#checkCut(ran);
+    for (const [instance, standing] of this.#standings) {
+      for (const key of standing.keys) if (this.trusts(instance, key)) this.#checkAlone(instance, key);
+    }
+  }
+
+  #checkAlone(instance: Instance, key: string): void {
+    const { accuse, forgottenOverlapMs, loop } = this.#options;
+    for (const [other, standing] of this.#standings) {
+      if (other === instance) return;
+      if (!standing.keys.has(key) || !this.trusts(other, key)) continue;
+      const overlapMs = loop.nowMs - (this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY);
+      this.counts.overlaps += 1;
+      if (overlapMs <= forgottenOverlapMs) {
+        this.counts.longestOverlapMs = Math.max(this.counts.longestOverlapMs, overlapMs);
+        continue;
+      }
+      accuse(
+        "never two trusted holders",
+        `${other.name} and ${instance.name} both trust their lease of ${key}`,
+      );
+    }
+  }
+
+  /** When trust has ended, the poll is cut at once: no request of it is left two milliseconds later. */
+  #checkCut(instance: Instance): void {
+    const standing = this.#standings.get(instance);
+    if (!standing || standing.keys.size === 0 || this.#isFresh(standing, instance)) return;
+    if (!standing.isOver) this.counts.expired += 1;
+    standing.isOver = true;
+    const { leaseMs, accuse, loop } = this.#options;
+    const since = standing.lastGoodSent;
+    const overMs = since ? elapsedMs(since, instance.clock.now()) - 0.7 * leaseMs : 0;
+    // Not while its clocks were tampered with, nor before a process that was frozen has read what has come in.
+    const isDisturbed = loop.nowMs - instance.clock.disturbedAtMs <= leaseMs;
+    if (overMs <= 2 || isDisturbed || loop.nowMs - instance.resumedAtMs <= 2) return;
+    for (const key of standing.keys) {
+      if (!instance.isPolling(key)) continue;
+      accuse("an untrusted poll is cut at once", `${instance.name} still polls ${key} ${overMs} ms after`);
+    }
+  }
+
+  /** The server's word, apart from what it has just forgotten. */
+  #checkServer(instance: Instance, key: string, what: string): void {
+    const { holderOf, leaseMs, loop } = this.#options;
+    const forgottenAt = this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY;
+    if (loop.nowMs - forgottenAt <= leaseMs) return;
+    const holder = holderOf(key);
+    if (holder === this.#standings.get(instance)?.owner) return;
+    this.#accuse("the server confirms every poll", instance, `${what} while the server names ${holder}`, key);
+  }
+
+  #accuse(rule: string, instance: Instance, what: string, key: string): void {
+    const sent = this.#standings.get(instance)?.lastGoodSent;
+    const age = sent ? `${elapsedMs(sent, instance.clock.now()).toFixed(1)} ms` : "never";
+    this.#options.accuse(rule, `${instance.name} ${what} (${key}); its last good beat was sent: ${age} ago`);
+  }
+
+  #standingOf(instance: Instance, owner: string): Standing {
+    const known = this.#standings.get(instance);
+    if (known?.owner === owner) return known;
+    const standing: Standing = { owner, keys: new Set(), lastGoodSent: undefined, isOver: false };
+    this.#standings.set(instance, standing);
+    return standing;
+  }
+
+  #isFresh({ lastGoodSent }: Standing, instance: Instance): boolean {
+    if (!lastGoodSent) return true;
+    return elapsedMs(lastGoodSent, instance.clock.now()) < 0.7 * this.#options.leaseMs;
+  }
+}

@@ -1,0 +1,35 @@
+import type { BeatResult, Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
+
+/** The clocks of the lock server: `wallMs` may be stepped, `uptimeMs` begins with each start. */
+export interface ServerClock {
+  wallMs(): number;
+  uptimeMs(): number;
+}
+
+/** What survives a restart of the lock server: everything, what it had written some time before, or nothing. */
+export type Memory = "kept" | "old" | "none";
+
+/** What a lock server does with the messages that reach it. It knows nothing of networks and faults. */
+export interface LockModel {
+  readonly name: string;
+  readonly pollMs: number;
+  readonly recordsReleases: boolean;
+  /** A connection begins; tells the age of the server's memory. */
+  opened(owner: string): number;
+  /** Whether the server still counts the connection as open. */
+  isOpen(owner: string): boolean;
+  /** A connection ended. Returns the keys that this freed. */
+  closed(owner: string): readonly string[];
+  claim(owner: string, requests: readonly ClaimRequest[]): Claim[];
+  beat(owner: string, held: readonly string[]): BeatResult;
+  /** Returns the keys that this freed. */
+  release(owner: string, keys: readonly string[]): readonly string[];
+  inspect(owner: string, key: string): Holder | undefined;
+  /** Writes down what an "old" restart will find. */
+  snapshot(): void;
+  restart(memory: Memory): void;
+  /** An administrator takes a key away from whoever holds it. */
+  forget(key: string): void;
+  /** Who holds the key by the server's count. */
+  holderOf(key: string): string | undefined;
+}

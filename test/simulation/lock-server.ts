@@ -1,0 +1,222 @@
+import type { ConnectContext, LockBackend, LockConnection } from "../../src/lock/backend.js";
+import { type EventLoop, Host } from "./event-loop.js";
+import type { Instance } from "./instance.js";
+import type { LeaseJudge } from "./lease-judge.js";
+import type { LockModel, Memory, ServerClock } from "./lock-model.js";
+import type { Random } from "./random.js";
+import type { Tell } from "./story.js";
+
+export interface LockServerOptions {
+  readonly loop: EventLoop;
+  readonly random: Random;
+  readonly leaseMs: number;
+  /** Share of wake-ups that never arrive. */
+  readonly wakeLoss: number;
+  readonly judge: LeaseJudge;
+  readonly tell: Tell;
+  makeModel(clock: ServerClock, leaseMs: number): LockModel;
+}
+
+/** The lock server with the connections of all instances to it. */
+export class LockServer {
+  readonly host = new Host("lock server");
+  readonly model: LockModel;
+  readonly options: LockServerOptions;
+  wallOffsetMs = 1_700_000_000_000;
+  readonly connections = new Set<Connection>();
+  #startedAtMs = -3_600_000;
+  #isDown = false;
+
+  constructor(options: LockServerOptions) {
+    this.options = options;
+    const { loop, leaseMs } = options;
+    const clock: ServerClock = {
+      wallMs: () => loop.nowMs + this.wallOffsetMs,
+      uptimeMs: () => loop.nowMs - this.#startedAtMs,
+    };
+    this.model = options.makeModel(clock, leaseMs);
+  }
+
+  get isDown(): boolean {
+    return this.#isDown;
+  }
+
+  /** The backend object of one instance. */
+  backendFor(instance: Instance): LockBackend {
+    const { name, pollMs, recordsReleases } = this.model;
+    return {
+      name,
+      leaseMs: this.options.leaseMs,
+      pollMs,
+      recordsReleases,
+      connect: (context) => new Connection(this, instance, context).open(),
+    };
+  }
+
+  /** The server ends and is back after `downMs`; its connections break. */
+  restart(memory: Memory, downMs: number): void {
+    this.#isDown = true;
+    this.model.restart(memory);
+    this.breakConnections();
+    this.options.loop.after(downMs, this.host, () => {
+      this.#isDown = false;
+      this.#startedAtMs = this.options.loop.nowMs;
+      this.options.tell("lock server", "is up");
+    });
+  }
+
+  /** Every connection is reset, by an administrator or something in between. */
+  breakConnections(): void {
+    for (const connection of [...this.connections]) this.drop(connection);
+  }
+
+  drop(connection: Connection): void {
+    this.connections.delete(connection);
+    this.wake(this.model.closed(connection.owner), connection);
+    connection.sendReset();
+  }
+
+  /** Tells everyone else that keys may be free. */
+  wake(keys: readonly string[], but: Connection): void {
+    if (keys.length === 0) return;
+    for (const connection of this.connections) {
+      if (connection === but || this.options.random.chance(this.options.wakeLoss)) continue;
+      connection.sendWake(keys.length === 1 ? keys[0] : undefined);
+    }
+  }
+}
+
+/** One owner's connection, both ends of it. */
+export class Connection {
+  readonly #server: LockServer;
+  readonly #instance: Instance;
+  readonly #context: ConnectContext;
+  readonly #pending = new Set<(error: Error) => void>();
+  #isClosed = false;
+
+  constructor(server: LockServer, instance: Instance, context: ConnectContext) {
+    this.#server = server;
+    this.#instance = instance;
+    this.#context = context;
+  }
+
+  get owner(): string {
+    return this.#context.owner;
+  }
+
+  open(): Promise<LockConnection> {
+    const { signal } = this.#context;
+    this.#instance.connections.add(this);
+    signal.addEventListener("abort", () => this.#close());
+    const accept = () => {
+      this.#server.connections.add(this);
+      return this.#server.model.opened(this.owner);
+    };
+    return this.#send(accept, true).then((memoryAgeMs) => this.#shell(memoryAgeMs));
+  }
+
+  /** The instance's process was killed: its kernel ends the connection. */
+  die(): void {
+    this.#isClosed = true;
+    this.#sendEnd();
+  }
+
+  sendReset(): void {
+    this.#answer(() => this.#reset());
+  }
+
+  sendWake(key: string | undefined): void {
+    this.#answer(() => {
+      if (!this.#isClosed) this.#context.onWake(key);
+    });
+  }
+
+  #shell(memoryAgeMs: number): LockConnection {
+    const { model, options } = this.#server;
+    const { judge } = options;
+    const renewing = async <T>(ask: () => T): Promise<T> => {
+      const sent = this.#instance.clock.now();
+      const answer = await this.#send(ask);
+      judge.renewed(this.#instance, this.owner, sent);
+      return answer;
+    };
+    return {
+      memoryAgeMs,
+      claim: async (requests) => {
+        judge.claiming(
+          this.#instance,
+          requests.map(({ key }) => key),
+        );
+        const claims = await renewing(() => model.claim(this.owner, requests));
+        requests.forEach(({ key }, index) => {
+          const claim = claims[index];
+          if (claim?.granted) judge.granted(this.#instance, this.owner, key);
+        });
+        return claims;
+      },
+      beat: async (held) => {
+        const result = await renewing(() => model.beat(this.owner, held));
+        judge.lost(this.#instance, this.owner, result.lost);
+        return result;
+      },
+      release: (keys) => {
+        judge.releasing(this.#instance, this.owner, keys);
+        return this.#send(() => this.#server.wake(model.release(this.owner, keys), this));
+      },
+      inspect: (key) => this.#send(() => model.inspect(this.owner, key)),
+      close: async () => this.#close(),
+    };
+  }
+
+  /** Rejects when the connection ends before the answer: the outcome is unknown. */
+  #send<T>(carryOut: () => T, isFirst = false): Promise<T> {
+    if (this.#isClosed) return Promise.reject(new Error("the connection is closed"));
+    return new Promise((resolve, reject) => {
+      this.#pending.add(reject);
+      this.#request(() => {
+        const isAccepted = isFirst || this.#server.model.isOpen(this.owner);
+        if (this.#server.isDown || !isAccepted) return this.sendReset();
+        const result = carryOut();
+        this.#answer(() => {
+          if (this.#pending.delete(reject)) resolve(result);
+        });
+      });
+    });
+  }
+
+  #request(arrive: () => void): void {
+    this.#instance.lockPath.requests.send(this.#server.host, arrive);
+  }
+
+  #answer(arrive: () => void): void {
+    this.#instance.lockPath.answers.send(this.#instance.host, arrive);
+  }
+
+  #close(): void {
+    if (this.#isClosed) return;
+    this.#end(new Error("the connection was closed"));
+    this.#sendEnd();
+  }
+
+  #reset(): void {
+    if (this.#isClosed) return;
+    const error = new Error("connection reset");
+    this.#end(error);
+    this.#context.onClosed(error);
+  }
+
+  #end(error: Error): void {
+    this.#isClosed = true;
+    this.#instance.connections.delete(this);
+    this.#server.options.judge.closed(this.#instance, this.owner);
+    for (const reject of this.#pending) reject(error);
+    this.#pending.clear();
+  }
+
+  #sendEnd(): void {
+    this.#request(() => {
+      this.#server.connections.delete(this);
+      this.#server.wake(this.#server.model.closed(this.owner), this);
+    });
+  }
+}

@@ -1,0 +1,135 @@
+import { EventLoop } from "./event-loop.js";
+import type { Instance, InstanceWorld } from "./instance.js";
+import { LeaseJudge } from "./lease-judge.js";
+import { LeaseRecords } from "./lease-records.js";
+import { LifeJudge } from "./life-judge.js";
+import { LockServer } from "./lock-server.js";
+import { withoutRealTime } from "./no-real-time.js";
+import { type ActKind, drawPlot, type Plot } from "./plot.js";
+import { Random } from "./random.js";
+import { SessionLocks } from "./session-locks.js";
+import { Stage } from "./stage.js";
+import { Story, type Violation } from "./story.js";
+import { Telegram } from "./telegram.js";
+import { UpdateJudge } from "./update-judge.js";
+
+/** What came of one seed. */
+export interface Outcome {
+  readonly seed: number;
+  readonly violation: Violation | undefined;
+  /** Empty unless the story was to be told. */
+  readonly lines: readonly string[];
+  readonly steps: number;
+  readonly virtualMs: number;
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** Plays the story of a seed: the library, grammY and the emulator, on virtual time. */
+export async function play(seed: number, isTold = false): Promise<Outcome> {
+  const random = new Random(seed);
+  const plot = drawPlot(random.fork());
+  let violation: Violation | undefined;
+  const accuse = (rule: string, what: string) => {
+    story.tell("judge", `BROKEN: ${rule}: ${what}`);
+    violation ??= { rule, what };
+    loop.end();
+  };
+  const loop = new EventLoop((host) => {
+    leases.check(host && instances.find((instance) => instance.host === host));
+    life.check();
+  });
+  const story = new Story(isTold, () => loop.nowMs);
+  const { tell } = story;
+  const instances: Instance[] = [];
+  const { leaseMs, options } = plot;
+  const { concurrency, drainTimeoutMs } = options;
+  const updates: UpdateJudge = new UpdateJudge({
+    concurrency,
+    drainTimeoutMs,
+    nowMs: () => loop.nowMs,
+    trusts: (instance, key) => leases.trusts(instance, key),
+    accuse,
+  });
+  const leases: LeaseJudge = new LeaseJudge({
+    loop,
+    leaseMs,
+    forgottenOverlapMs: forgottenOverlapMs(plot),
+    tokensGrow: () => !plot.acts.some(({ kind }) => kind === "set lock server clock back"),
+    accuse,
+    updates,
+    holderOf: (key) => locks.model.holderOf(key),
+  });
+  const locks: LockServer = new LockServer({
+    loop,
+    random: random.fork(),
+    leaseMs,
+    wakeLoss: plot.wakeLoss,
+    judge: leases,
+    tell,
+    makeModel: (clock, ms) =>
+      plot.backend === "lease records" ? new LeaseRecords(clock, ms) : new SessionLocks(clock, ms),
+  });
+  const telegram = new Telegram({ loop, random: random.fork(), tell, leases, updates });
+  const keys = Array.from({ length: plot.bots }, () => telegram.addBot());
+  const world: InstanceWorld = {
+    loop,
+    story,
+    telegram,
+    locks,
+    leases,
+    updates,
+    keys,
+    options,
+    habits: plot.habits,
+    lockDelay: plot.lockDelay,
+    telegramDelay: plot.telegramDelay,
+    onDone: (instance, key, error) => stage.done(instance, key, error),
+  };
+  const stage = new Stage({ plot, world, instances, random: random.fork(), accuse });
+  const life = new LifeJudge({ plot, world, instances, stage, accuse });
+
+  tell("plot", JSON.stringify({ seed, ...plot, acts: undefined, startsMs: undefined, updatesMs: undefined }));
+  stage.prepare();
+  await withoutRealTime(
+    () => loop.nowMs,
+    () => loop.run(),
+  );
+  if (!violation && !stage.isOver) accuse("the story ends", "nothing was left to happen");
+  telegram.api.dispose();
+  const acts = Object.fromEntries(plot.acts.map(({ kind }) => [kind, 1]));
+  return {
+    seed,
+    violation,
+    lines: story.lines,
+    steps: loop.steps,
+    virtualMs: loop.nowMs,
+    counts: {
+      ...acts,
+      ...updates.counts,
+      ...leases.counts,
+      ...life.counts,
+      conflicts: telegram.conflicts.total,
+      instances: instances.length,
+    },
+  };
+}
+
+const delayingBeats: readonly ActKind[] = [
+  "freeze",
+  "sleep",
+  "lose lock requests",
+  "lose lock answers",
+  "lose both",
+  "hold lock messages",
+  "slow lock",
+  "freeze lock server",
+];
+
+/**
+ * What design.md promises when the lock server forgets: until the old holder's next beat and its deadline. Where
+ * something else delays beats at the same time, the trust window is the bound.
+ */
+function forgottenOverlapMs({ acts, leaseMs }: Plot): number {
+  const isDelayed = acts.some(({ kind }) => delayingBeats.includes(kind));
+  return leaseMs * (isDelayed ? 0.7 : 0.45) + 50;
+}

@@ -1,0 +1,25 @@
+/** One line of a story: when, who, what. */
+export type Tell = (who: string, what: string) => void;
+
+/** The timeline of a run. Kept only when it will be read: a run that is not watched writes nothing. */
+export class Story {
+  readonly lines: string[] = [];
+  readonly tell: Tell;
+  readonly isTold: boolean;
+
+  constructor(isTold: boolean, nowMs: () => number) {
+    this.isTold = isTold;
+    this.tell = isTold
+      ? (who, what) => this.lines.push(`${nowMs().toFixed(1).padStart(9)} ms  ${who.padEnd(11)}  ${what}`)
+      : () => {};
+  }
+}
+
+/** What a run has broken. */
+export interface Violation {
+  readonly rule: string;
+  readonly what: string;
+}
+
+/** Accuses the library of breaking a rule; the first accusation ends the run. */
+export type Accuse = (rule: string, what: string) => void;

@@ -1,0 +1,143 @@
+import type { Instance } from "./instance.js";
+import type { Accuse } from "./story.js";
+
+/** One handler that was started. */
+interface Start {
+  readonly instance: Instance;
+  hasEnded: boolean;
+  /** Why the update may come again: its instance had trouble after this. */
+  isExcused: boolean;
+}
+
+export interface UpdateJudgeOptions {
+  readonly concurrency: number;
+  readonly drainTimeoutMs: number;
+  readonly nowMs: () => number;
+  readonly trusts: (instance: Instance, key: string) => boolean;
+  readonly accuse: Accuse;
+}
+
+/** Judges what becomes of the updates: none lost, none handled twice without a reason, none left half-done. */
+export class UpdateJudge {
+  readonly #options: UpdateJudgeOptions;
+  readonly #starts = new Map<string, Map<number, Start[]>>();
+  readonly #startsOf = new Map<Instance, { key: string; start: Start }[]>();
+  readonly counts = { pushed: 0, handled: 0, repeated: 0 };
+
+  constructor(options: UpdateJudgeOptions) {
+    this.#options = options;
+  }
+
+  pushed(key: string, id: number): void {
+    this.counts.pushed += 1;
+    this.#of(key).set(id, []);
+  }
+
+  /** Returns what to call when the handler has ended. */
+  started(instance: Instance, key: string, id: number): () => void {
+    const earlier = this.#of(key).get(id) ?? [];
+    for (const { instance: other, isExcused } of earlier) {
+      const how = other === instance ? "a second time" : `after ${other.name}, which had no trouble`;
+      // One that is frozen, or that the server has forgotten, does not know yet that it has lost its lease.
+      const isUnaware = other.host.state === "frozen" || this.#options.trusts(other, key);
+      if (other === instance || (!isExcused && !isUnaware)) {
+        this.#options.accuse(
+          "no update is handled twice without a reason",
+          `${instance.name} handles ${id} ${how}`,
+        );
+      }
+    }
+    if (earlier.length > 0) this.counts.repeated += 1;
+    const start: Start = { instance, hasEnded: false, isExcused: false };
+    earlier.push(start);
+    this.#startedBy(instance).push({ key, start });
+    return () => {
+      if (!start.hasEnded) this.counts.handled += 1;
+      start.hasEnded = true;
+    };
+  }
+
+  /** Something happened to the instance after which its updates may come again. */
+  excuse(instance: Instance, key?: string): void {
+    for (const entry of this.#startedBy(instance)) {
+      if (key === undefined || entry.key === key) entry.start.isExcused = true;
+    }
+  }
+
+  /** Telegram has forgotten these updates because an offset had passed them. */
+  confirmed(key: string, ids: readonly number[]): void {
+    for (const id of ids) {
+      const starts = this.#of(key).get(id) ?? [];
+      const isDone = starts.some((start) => start.hasEnded || this.#options.concurrency > 1);
+      if (!isDone)
+        this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
+    }
+  }
+
+  /** The instance asks for a key again: what ran under its former lease has ended, or its drain time is over. */
+  claiming(instance: Instance, key: string): void {
+    this.#checkDrained(instance, key, "claims");
+  }
+
+  releasing(instance: Instance, key: string): void {
+    if (instance.isPolling(key)) {
+      this.#options.accuse(
+        "the poller stops before the release",
+        `${instance.name} releases ${key} while it polls`,
+      );
+    }
+    this.#checkDrained(instance, key, "releases");
+    for (const { key: own, start } of this.#startedBy(instance)) {
+      if (own === key && !start.hasEnded) start.isExcused = true;
+    }
+  }
+
+  /** The end of the story: everything was handled, apart from what a crash may take with more than one handler. */
+  checkAllHandled(): void {
+    for (const [key, updates] of this.#starts) {
+      for (const [id, starts] of updates) {
+        const isDone = starts.some(({ hasEnded }) => hasEnded);
+        const isCrashed = starts.some(({ instance }) => instance.host.state === "dead");
+        if (isDone || (this.#options.concurrency > 1 && isCrashed)) continue;
+        this.#options.accuse("no update is lost", `${id} of ${key} was never handled`);
+      }
+    }
+  }
+
+  /** Whether every update that was pushed has been handled. */
+  isAllHandled(key: string): boolean {
+    for (const starts of this.#of(key).values()) {
+      const isDone = ({ hasEnded, instance }: Start) =>
+        hasEnded || (this.#options.concurrency > 1 && instance.host.state === "dead");
+      if (!starts.some(isDone)) return false;
+    }
+    return true;
+  }
+
+  isHandling(instance: Instance, key: string): boolean {
+    return this.#startedBy(instance).some(({ key: own, start }) => own === key && !start.hasEnded);
+  }
+
+  #checkDrained(instance: Instance, key: string, what: string): void {
+    if (!this.isHandling(instance, key)) return;
+    const { nowMs, drainTimeoutMs, accuse } = this.#options;
+    const drainedMs = nowMs() - instance.drainingSince(key);
+    if (drainedMs >= drainTimeoutMs - 2) return;
+    accuse(
+      "handlers are drained first",
+      `${instance.name} ${what} ${key} after ${drainedMs} ms, handlers still run`,
+    );
+  }
+
+  #of(key: string): Map<number, Start[]> {
+    const updates = this.#starts.get(key) ?? new Map<number, Start[]>();
+    this.#starts.set(key, updates);
+    return updates;
+  }
+
+  #startedBy(instance: Instance): { key: string; start: Start }[] {
+    const starts = this.#startsOf.get(instance) ?? [];
+    this.#startsOf.set(instance, starts);
+    return starts;
+  }
+}

@@ -1,0 +1,53 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { VirtualWorld } from "../../support/virtual-world.js";
+
+let world: VirtualWorld;
+
+beforeEach(() => {
+  world = new VirtualWorld();
+});
+
+// Each of these was a bug that a seed of test/simulation told the story of.
+describe("an instance", () => {
+  it("that resigns confirms what it has handled: its successor does not handle it again", async () => {
+    let finish = () => {};
+    const a = world.start("a", { onMessage: () => new Promise<void>((resolve) => (finish = resolve)) });
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(5_000);
+    world.push();
+    await world.until(() => a.handled.length === 1);
+
+    const resigned = a.session.resign();
+    await world.advance(50);
+    finish();
+    await world.until(() => b.session.state === "polling");
+    await resigned;
+    await world.advance(1_000);
+
+    expect(a.handled).toEqual([5_000_000]);
+    expect(b.handled).toEqual([]);
+    expect(world.api.counters()).toMatchObject({ confirmed: 1, repeatedAnswers: 0 });
+  });
+
+  it("that polls again while a handler of its former lease runs does not confirm that handler's update", async () => {
+    let finish = () => {};
+    const a = world.start("a", {
+      options: { drainTimeoutMs: 500 },
+      onMessage: (_, id) =>
+        id === 5_000_000 ? new Promise<void>((resolve) => (finish = resolve)) : undefined,
+    });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    world.locks.dropConnections();
+    await world.until(() => a.events.filter(({ type }) => type === "acquired").length === 2);
+    world.push();
+    await world.advance(5_000);
+
+    // The first update is unfinished: a crash now must bring it back.
+    expect(world.api.counters()).toMatchObject({ pending: 2, confirmed: 0 });
+    finish();
+    await world.until(() => world.api.counters().pending === 0);
+    expect(a.handled).toEqual([5_000_000, 5_000_001]);
+  });
+});
