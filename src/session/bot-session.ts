@@ -193,7 +193,8 @@ export class BotSession {
       backoff: options.backoff,
       followsAnother: term.grant.followsAnother,
       events: this.#pollerEvents(term),
-      trusted: () => !term.ended && this.#candidate.trusted(),
+      // One that is being given up is ours until then: the confirm needs it.
+      trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
     });
   }
 

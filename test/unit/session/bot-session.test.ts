@@ -290,6 +290,21 @@ describe("resign", () => {
     await stopped;
   });
 
+  it("in the middle of a batch confirms what is done: the standby handles only the rest", async () => {
+    const ids = [world.push("one"), world.push("two"), world.push("three")];
+    const takesTime = {
+      onMessage: () => new Promise((resolve) => world.clock.setTimer(() => resolve(0), 100)),
+    };
+    const a = world.start("a", takesTime);
+    await world.until(() => a.handled.length === 1);
+    const b = world.start("b");
+    await world.advance(50);
+
+    await Promise.all([a.session.resign(), world.until(() => world.api.counters().answered === 3)]);
+
+    expect([a.handled, b.handled]).toEqual([ids.slice(0, 1), ids.slice(1)]);
+  });
+
   it("without a lease does nothing", async () => {
     world.start("a");
     await world.advance(100);
