@@ -104,7 +104,8 @@ for (const name of ["postgres", "redis"] as const) {
       await using fleet = await BotFleet.start(server.choice({ leaseMs }));
       const [a, b] = await holderAndStandby(fleet);
 
-      await server.restart();
+      await server.kill();
+      await server.start();
       await a.line("lost");
       fleet.push("after");
       await until(fleet.api, "answered", () => fleet.api.counters().answered === 1);

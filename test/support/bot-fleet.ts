@@ -48,6 +48,8 @@ export interface Scenario {
   readonly keepAlive?: boolean;
   /** Which promise the app awaits. */
   readonly watch?: "done" | "started" | "nothing";
+  /** Prints every getUpdates before it is sent, and when the process stood still. */
+  readonly isJudged?: boolean;
   /** False: the library's own logger. */
   readonly logs?: boolean;
 }

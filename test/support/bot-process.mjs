@@ -13,9 +13,13 @@ const scenario = JSON.parse(process.argv[2] ?? "{}");
 
 /** @param {string} event @param {object} [fields] */
 function say(event, fields = {}) {
-  process.stdout.write(
-    `${JSON.stringify({ event, at: performance.timeOrigin + performance.now(), ...fields })}\n`,
-  );
+  const at = performance.timeOrigin + performance.now();
+  process.stdout.write(`${JSON.stringify({ event, at, monotonicMs: monotonicNow(), ...fields })}\n`);
+}
+
+/** The machine's clock, the same in all its processes. */
+function monotonicNow() {
+  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** @param {"debug" | "info" | "warn" | "error"} level */
@@ -59,6 +63,25 @@ function addHandlers(bot) {
   if (catches) bot.catch((error) => say("caught", { message: String(error.message).slice(0, 40) }));
 }
 
+/** Tells of every getUpdates before it is sent: by its own clock it was decided before that. @param {Bot} bot */
+function tellPolls(bot) {
+  bot.api.config.use((call, method, payload, signal) => {
+    if (method === "getUpdates") say("poll", payload);
+    return call(method, payload, signal);
+  });
+}
+
+/** Tells when this process stood still: frozen, blocked, or starved. */
+function tellStalls() {
+  let last = monotonicNow();
+  const look = () => {
+    const now = monotonicNow();
+    if (now - last > 50) say("stall", { from: last, until: now });
+    last = now;
+  };
+  setInterval(look, 10).unref();
+}
+
 /** @param {Bot} bot @param {Awaited<ReturnType<typeof makeLock>>} lock @param {number} index */
 function start(bot, lock, index) {
   const { options = {}, logs = true } = scenario;
@@ -83,10 +106,12 @@ const tokens = scenario.tokens;
 const bots = tokens.map((token) => {
   const bot = new Bot(token, { client: { apiRoot: scenario.apiRoot } });
   if (scenario.plugins) bot.api.config.use(autoRetry(), apiThrottler());
+  if (scenario.isJudged) tellPolls(bot);
   addHandlers(bot);
   return bot;
 });
 const lock = await makeLock();
+if (scenario.isJudged) tellStalls();
 
 if (scenario.appListens) {
   process.once("SIGTERM", async () => {
@@ -132,5 +157,7 @@ if (watch === "done") {
   );
   await sleep(scenario.cleanupMs ?? 0);
   say("after done");
+  // Before the library ends it with a signal.
+  setTimeout(() => say("kept alive", { resources: process.getActiveResourcesInfo() }), 500).unref();
 }
 if (scenario.keepAlive) setInterval(() => {}, 1_000);

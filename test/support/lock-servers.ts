@@ -12,8 +12,9 @@ export interface LockServer {
   proxy(): Promise<TcpProxy>;
   freeze(): Promise<void> | void;
   thaw(): void;
-  /** SIGKILL, and a start that keeps what was on disk. */
-  restart(): Promise<void>;
+  /** SIGKILL. What was on disk is there again after `start`. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -32,10 +33,8 @@ async function postgresServer(): Promise<LockServer> {
     proxy: () => startTcpProxy(server),
     freeze: () => server.freeze(),
     thaw: () => server.thaw(),
-    async restart() {
-      await server.kill();
-      await server.start();
-    },
+    kill: () => server.kill(),
+    start: () => server.start(),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
@@ -54,10 +53,8 @@ async function redisServer(): Promise<LockServer> {
     proxy: () => startTcpProxy(server),
     freeze: () => server.freeze(),
     thaw: () => server.thaw(),
-    async restart() {
-      await server.kill();
-      await server.start();
-    },
+    kill: () => server.kill(),
+    start: () => server.start(),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
