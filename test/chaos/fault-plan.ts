@@ -37,10 +37,11 @@ export function planFaults({ seed, durationMs, slots, hasServer, leaseMs }: Plan
   const random = seededRandom(seed);
   const between = (low: number, high: number) => Math.round(low + random() * (high - low));
   const pick = <T>(choices: readonly T[]) => choices[Math.floor(random() * choices.length)] as T;
-  const kinds = hasServer ? [...processFaults, ...serverFaults] : processFaults;
+  // Most follow each other closely; now and then there is time for somebody to poll.
+  const pauseMs = () => (random() < 0.25 ? between(leaseMs, 3 * leaseMs) : between(50, 1_500));
   const faults: PlannedFault[] = [];
-  for (let atMs = between(0, 500); atMs < durationMs; atMs += between(50, 1_500)) {
-    const kind = pick(kinds);
+  for (let atMs = between(0, 500); atMs < durationMs; atMs += pauseMs()) {
+    const kind = pick<FaultKind>(hasServer && random() < 0.4 ? serverFaults : processFaults);
     const slot = random() < 0.6 ? "poller" : between(0, slots - 1);
     // Some shorter than what a lease forgives, some far longer.
     const forMs = random() < 0.5 ? between(10, leaseMs) : between(leaseMs, 3 * leaseMs);
