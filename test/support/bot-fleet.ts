@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { SafePollingOptions } from "grammy-safe-polling";
 import {
   type BotApiEmulator,
+  type BotApiEmulatorOptions,
   type BotApiEvent,
   type EventOf,
   startBotApi,
@@ -15,6 +16,8 @@ import {
 /** Which lock the instances share. */
 export type LockChoice =
   | { readonly kind: "none" }
+  /** Of the process alone. */
+  | { readonly kind: "memory" }
   /** No `lock` option; the state directory is the fleet's own. */
   | { readonly kind: "default" }
   | { readonly kind: "file"; readonly directory: string }
@@ -75,9 +78,9 @@ export class Instance {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   #watchers = new Set<() => void>();
 
-  constructor(name: string, scenario: Scenario, env: NodeJS.ProcessEnv) {
+  constructor(name: string, program: string, scenario: object, env: NodeJS.ProcessEnv) {
     this.name = name;
-    this.process = spawn(process.execPath, [programPath, JSON.stringify(scenario)], {
+    this.process = spawn(process.execPath, [program, JSON.stringify(scenario)], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, ...env },
     });
@@ -132,7 +135,7 @@ export class Instance {
     this.process.kill(signal);
   }
 
-  tell(command: "stop" | "resign" | "health"): void {
+  tell(command: "stop" | "resign" | "health" | "usage"): void {
     this.process.send({ command });
   }
 
@@ -170,9 +173,9 @@ export class BotFleet implements AsyncDisposable {
     this.lock = lock;
   }
 
-  static async start(lock?: LockChoice): Promise<BotFleet> {
+  static async start(lock?: LockChoice, options?: BotApiEmulatorOptions): Promise<BotFleet> {
     const directory = mkdtempSync(join(tmpdir(), "gsp-"));
-    const api = await startBotApi();
+    const api = await startBotApi(options);
     return new BotFleet(api, directory, lock ?? { kind: "file", directory: join(directory, "locks") });
   }
 
@@ -194,7 +197,12 @@ export class BotFleet implements AsyncDisposable {
       ...scenario,
       options: { startDelayMs: 0, ...scenario.options },
     };
-    const instance = new Instance(name, complete, { STATE_DIRECTORY: this.stateDirectory });
+    return this.run(name, programPath, complete);
+  }
+
+  /** Starts another program, which gets its scenario as JSON in the first argument. */
+  run(name: string, program: string, scenario: object): Instance {
+    const instance = new Instance(name, program, scenario, { STATE_DIRECTORY: this.stateDirectory });
     this.instances.push(instance);
     return instance;
   }

@@ -34,6 +34,10 @@ async function makeLock() {
       return false;
     case "default":
       return undefined;
+    case "memory": {
+      const { memoryLock } = await import("grammy-safe-polling/memory");
+      return memoryLock();
+    }
     case "file": {
       const { fileLock } = await import("grammy-safe-polling/file");
       return fileLock({ directory: lock.directory });
@@ -127,6 +131,7 @@ process.on("message", async (/** @type {{ command: string }} */ { command }) => 
   if (command === "stop") await Promise.all(handles.map((handle) => handle.stop()));
   if (command === "resign") await Promise.all(handles.map((handle) => handle.resign()));
   if (command === "health") say("health", { report: handles[0]?.health() });
+  if (command === "usage") say("usage", { ...process.cpuUsage(), rss: process.memoryUsage().rss });
   say(`${command} done`);
 });
 // The parent's channel must not keep a stopped bot alive: that it ends by itself is what is tested.

@@ -6,6 +6,7 @@ import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 /** A real lock server, with everything that process tests do to one. */
 export interface LockServer {
   readonly name: "postgres" | "redis";
+  readonly url: string;
   /** How an instance reaches it; through a proxy, where one is given. */
   choice(options?: { readonly leaseMs?: number; readonly through?: TcpProxy }): LockChoice;
   /** A proxy in front of it. */
@@ -26,6 +27,7 @@ async function postgresServer(): Promise<LockServer> {
   const server = await startPostgres();
   return {
     name: "postgres",
+    url: server.url(),
     choice: ({ leaseMs, through } = {}) => ({
       kind: "postgres",
       options: { connectionString: server.url(through?.port), ...(leaseMs ? { leaseMs } : {}) },
@@ -43,6 +45,7 @@ async function redisServer(): Promise<LockServer> {
   const server = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
   return {
     name: "redis",
+    url: server.url,
     choice: ({ leaseMs, through } = {}) => ({
       kind: "redis",
       options: {
