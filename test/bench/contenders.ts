@@ -1,5 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { redisLock } from "../../src/lock/redis.js";
 import type { BotFleet, Instance } from "../support/bot-fleet.js";
+import { connectPeer } from "../support/lock-peer.js";
 import { type LockServer, startLockServer } from "../support/lock-servers.js";
 
 /** One way to run a bot, as `contender-process.mjs` knows it. */
@@ -123,8 +126,9 @@ export class Arena implements AsyncDisposable {
 
   static async start(): Promise<Arena> {
     const [postgres, redis] = [await startLockServer("postgres"), await startLockServer("redis")];
-    // What a younger Redis says to be free is not believed at once: that wait is no handover's.
-    await new Promise((resolve) => setTimeout(resolve, 11_000));
+    // What a younger lock in Redis says to be free is not believed at once: that wait is no handover's.
+    await using _birth = await connectPeer(redisLock({ url: redis.url }));
+    await sleep(11_000);
     return new Arena(postgres, redis);
   }
 

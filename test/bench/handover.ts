@@ -26,10 +26,7 @@ export async function measureHandovers(
   count: number,
 ): Promise<HandoverSamples> {
   await using fleet = await BotFleet.start();
-  const pairs: Pair[] = [];
-  for (let index = 0; index < 2 * count; index += 1) {
-    pairs.push(await startPair(arena, fleet, way, index));
-  }
+  const pairs = await startPairs(arena, fleet, way, 2 * count);
   await sleep(idleMs);
   const handover: number[] = [];
   for (const pair of pairs.slice(0, count)) handover.push(await measure(fleet, pair, "SIGTERM"));
@@ -41,18 +38,18 @@ export async function measureHandovers(
   return { handover, takeover };
 }
 
-async function startPair(
+async function startPairs(
   arena: Arena,
   fleet: BotFleet,
   way: Contender["name"],
-  index: number,
-): Promise<Pair> {
-  const { token } = index === 0 ? fleet.api.bot : fleet.api.addBot();
-  const holder = arena.run(fleet, `holder ${index}`, { way, token });
-  await parked(fleet, holder);
-  const successor = arena.run(fleet, `successor ${index}`, { way, token });
-  await successor.line("ready");
-  return { holder, successor };
+  count: number,
+): Promise<Pair[]> {
+  const tokens = Array.from({ length: count }, () => fleet.api.addBot().token);
+  const holders = tokens.map((token, index) => arena.run(fleet, `holder ${index}`, { way, token }));
+  await Promise.all(holders.map((holder) => parked(fleet, holder)));
+  const successors = tokens.map((token, index) => arena.run(fleet, `successor ${index}`, { way, token }));
+  await Promise.all(successors.map((successor) => successor.line("ready")));
+  return holders.map((holder, index) => ({ holder, successor: successors[index] as Instance }));
 }
 
 async function measure(

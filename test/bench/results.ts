@@ -120,7 +120,7 @@ function handoverTable(handover: Results["handover"]): Table {
   ]);
   return {
     title: "Nobody polls: handover after SIGTERM of an idle holder, takeover after SIGKILL",
-    head: ["way", "handover, median", "p99", "takeover, median", "p99", "samples"],
+    head: ["way", "handover, median", "handover, p99", "takeover, median", "takeover, p99", "samples"],
     rows,
   };
 }
