@@ -47,6 +47,8 @@ export interface Scenario {
   readonly appCleanupMs?: number;
   /** How long the code after `await polling.done` takes. */
   readonly cleanupMs?: number;
+  /** For how long it blocks the event loop after that. */
+  readonly cleanupBlockMs?: number;
   /** Something else that keeps the process alive. */
   readonly keepAlive?: boolean;
   /** Which promise the app awaits. */

@@ -58,13 +58,18 @@ function addHandlers(bot) {
   const { handlerMs = 0, blockMs = 0, throws = false, catches = true } = scenario;
   bot.on("message:text", async (ctx) => {
     say("handling", { text: ctx.message.text, updateId: ctx.update.update_id });
-    if (blockMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs);
+    block(blockMs);
     if (handlerMs > 0) await sleep(handlerMs);
     if (throws) throw new Error(`handler failed, told with ${bot.token}`);
     await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
     say("handled", { text: ctx.message.text, updateId: ctx.update.update_id });
   });
   if (catches) bot.catch((error) => say("caught", { message: String(error.message).slice(0, 40) }));
+}
+
+/** Keeps the event loop from turning. @param {number} ms */
+function block(ms) {
+  if (ms > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 /** Tells of every getUpdates before it is sent: by its own clock it was decided before that. @param {Bot} bot */
@@ -161,6 +166,7 @@ if (watch === "done") {
     ),
   );
   await sleep(scenario.cleanupMs ?? 0);
+  block(scenario.cleanupBlockMs ?? 0);
   say("after done");
   // Before the library ends it with a signal.
   setTimeout(() => say("kept alive", { resources: process.getActiveResourcesInfo() }), 500).unref();
