@@ -243,6 +243,7 @@ export class LockSession {
       if (answer.holder) this.#heldByOther(link, key, answer.holder, sent);
       retries.push(answer.holder ? retryInMs : this.#forgotten(link, key, answer.retryInMs));
     });
+    if (link.keeper.ended) return;
     const soonestMs = retries.reduce((soonest, ms) => Math.min(soonest, ms), Number.POSITIVE_INFINITY);
     if (this.#candidates.isWaiting()) this.#schedule.answered(soonestMs);
     else this.#schedule.stop();
@@ -252,6 +253,8 @@ export class LockSession {
   /** False: nobody wants the key any more. */
   #grant(link: Link, key: string, token: number): boolean {
     link.keeper.hold(key);
+    // The claim was sent too long ago: what it began is over, and with it the connection. The next one claims again.
+    if (!link.keeper.trusted()) return true;
     const entry = this.#candidates.next(key);
     if (!entry) return false;
     entry.phase = "holding";

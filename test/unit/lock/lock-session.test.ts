@@ -121,6 +121,23 @@ describe("a claim", () => {
     expect(server.holderOf("bot")).not.toBe("a:1");
   });
 
+  it("whose answer a frozen process reads when its lease is over grants nothing: the next owner claims", async () => {
+    const a = startProcess("a").enter();
+    server.answers = "held";
+    a.want();
+    await time.advance(1);
+    expect(server.holderOf("bot")).toBe("a:1");
+
+    time.freeze(leaseMs);
+    server.deliverAnswers();
+    await time.advance(0);
+    expect(a.events).toEqual(["trouble"]);
+    await time.advance(1_000);
+
+    expect(server.holderOf("bot")).toBe("a:2");
+    expect(a.events.at(-1)).toBe("granted 2");
+  });
+
   it("that stop() overtakes is awaited, and what it granted is released", async () => {
     const a = startProcess("a").enter();
     server.answers = "held";
