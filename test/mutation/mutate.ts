@@ -13,7 +13,7 @@ type Outcome = "killed" | "survived" | "timed out";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const copied = ["src", "test", "dist", "package.json", "tsconfig.json", "tsup.config.ts", "vitest.config.ts"];
 /** A mutant that hangs is noticed too, by whoever waits for the tests. */
-const deadlineMs = 180_000;
+const deadlineMs = 300_000;
 const running = new Set<() => void>();
 
 /** A copy of the repository in which one mutant at a time lives. */
@@ -39,28 +39,33 @@ class Copy {
       source.replace(find, () => replace),
     );
     try {
-      return await this.runTests(tests);
+      return (await this.runTests(tests)).outcome;
     } finally {
       writeFileSync(path, source);
     }
   }
 
-  runTests(tests: readonly string[]): Promise<Outcome> {
+  runTests(tests: readonly string[]): Promise<{ outcome: Outcome; output: string }> {
     const program = join(this.#directory, "node_modules/vitest/vitest.mjs");
     const args = [program, "run", "--bail=1", "--reporter=dot", ...tests];
     return new Promise((resolve) => {
-      const child = spawn(process.execPath, args, { cwd: this.#directory, stdio: "ignore", detached: true });
+      const child = spawn(process.execPath, args, { cwd: this.#directory, stdio: "pipe", detached: true });
+      let output = "";
+      child.stdout.on("data", (text) => {
+        output += text;
+      });
+      child.stderr.resume();
       // With the servers that its tests have started.
       const kill = () => process.kill(-(child.pid as number), "SIGKILL");
       running.add(kill);
       const timer = setTimeout(() => {
-        resolve("timed out");
+        resolve({ outcome: "timed out", output });
         kill();
       }, deadlineMs);
       child.once("exit", (code) => {
         clearTimeout(timer);
         running.delete(kill);
-        resolve(code === 0 ? "survived" : "killed");
+        resolve({ outcome: code === 0 ? "survived" : "killed", output });
       });
     });
   }
@@ -104,8 +109,9 @@ async function run(chosen: readonly Mutant[]): Promise<Map<Mutant, Outcome>> {
   const [first] = copies as [Copy, ...Copy[]];
   const tests = [...new Set(chosen.flatMap((mutant) => mutant.tests))];
   console.log(`${chosen.length} mutants, ${tests.length} test files; first all of them as they are`);
-  if ((await first.runTests(tests)) !== "survived") {
-    console.error("the tests do not pass without any mutant");
+  const { outcome, output } = await first.runTests(tests);
+  if (outcome !== "survived") {
+    console.error(`${output}\nthe tests do not pass without any mutant`);
     process.exit(2);
   }
   await Promise.all(copies.map(work));
