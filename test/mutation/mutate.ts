@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Mutant, mutants } from "./mutants.js";
+import { type Mutant, mutants, type TestRun } from "./mutants.js";
 
 type Outcome = "killed" | "survived" | "timed out";
 
@@ -39,22 +39,31 @@ class Copy {
       source.replace(find, () => replace),
     );
     try {
-      return (await this.runTests(tests)).outcome;
+      for (const test of tests) {
+        const { outcome } = await this.runTests(test);
+        if (outcome !== "survived") return outcome;
+      }
+      return "survived";
     } finally {
       writeFileSync(path, source);
     }
   }
 
-  runTests(tests: readonly string[]): Promise<{ outcome: Outcome; output: string }> {
+  runTests(test: TestRun): Promise<{ outcome: Outcome; output: string }> {
     const program = join(this.#directory, "node_modules/vitest/vitest.mjs");
-    const args = [program, "run", "--bail=1", "--reporter=dot", ...tests];
+    // A test that fails by the load of the machine has not noticed anything: it must fail twice.
+    const args = [program, "run", "--silent", "--bail=1", "--retry=1", ...test];
     return new Promise((resolve) => {
-      const child = spawn(process.execPath, args, { cwd: this.#directory, stdio: "pipe", detached: true });
+      const child = spawn(process.execPath, args, {
+        cwd: this.#directory,
+        env: { ...process.env, NO_COLOR: "1" },
+        stdio: ["ignore", "pipe", "ignore"],
+        detached: true,
+      });
       let output = "";
       child.stdout.on("data", (text) => {
         output += text;
       });
-      child.stderr.resume();
       // With the servers that its tests have started.
       const kill = () => process.kill(-(child.pid as number), "SIGKILL");
       running.add(kill);
@@ -91,31 +100,41 @@ function checkSnippets(chosen: readonly Mutant[]): void {
 }
 
 async function run(chosen: readonly Mutant[]): Promise<Map<Mutant, Outcome>> {
-  const outcomes = new Map<Mutant, Outcome>();
-  const queue = [...chosen];
-  const work = async (copy: Copy) => {
-    for (let mutant = queue.shift(); mutant; mutant = queue.shift()) {
-      outcomes.set(mutant, await copy.try(mutant));
-      report(outcomes.size, chosen.length, mutant, outcomes.get(mutant) as Outcome);
-    }
-  };
   const copies = Array.from({ length: Math.min(4, cpus().length) }, () => new Copy());
-  const removeAll = () => {
+  process.once("exit", () => {
     for (const kill of running) kill();
     for (const copy of copies) copy.remove();
-  };
-  process.once("exit", removeAll);
+  });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
-  const [first] = copies as [Copy, ...Copy[]];
+
   const tests = [...new Set(chosen.flatMap((mutant) => mutant.tests))];
   console.log(`${chosen.length} mutants, ${tests.length} test files; first all of them as they are`);
-  const { outcome, output } = await first.runTests(tests);
-  if (outcome !== "survived") {
-    console.error(`${output}\nthe tests do not pass without any mutant`);
+  await inParallel(copies, tests, async (copy, test) => {
+    const { outcome, output } = await copy.runTests(test);
+    if (outcome === "survived") return;
+    console.error(`${output}\n${test.join(" ")} does not pass without any mutant`);
     process.exit(2);
-  }
-  await Promise.all(copies.map(work));
+  });
+  const outcomes = new Map<Mutant, Outcome>();
+  await inParallel(copies, chosen, async (copy, mutant) => {
+    const outcome = await copy.try(mutant);
+    outcomes.set(mutant, outcome);
+    report(outcomes.size, chosen.length, mutant, outcome);
+  });
   return outcomes;
+}
+
+/** One piece of work at a time in each copy. */
+async function inParallel<Work>(
+  copies: readonly Copy[],
+  works: readonly Work[],
+  perform: (copy: Copy, work: Work) => Promise<void>,
+): Promise<void> {
+  const queue = [...works];
+  const workThrough = async (copy: Copy) => {
+    for (let work = queue.shift(); work; work = queue.shift()) await perform(copy, work);
+  };
+  await Promise.all(copies.map(workThrough));
 }
 
 function report(done: number, total: number, { file, breaks }: Mutant, outcome: Outcome): void {
