@@ -93,7 +93,7 @@ class Platform {
       return watch();
     };
     void watch();
-    await instance.line("ready");
+    await instance.line("ready", {}, 0, patienceMs);
     return {
       async end() {
         isEnding = true;

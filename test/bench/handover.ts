@@ -48,7 +48,7 @@ async function startPairs(
   const holders = tokens.map((token, index) => arena.run(fleet, `holder ${index}`, { way, token }));
   await Promise.all(holders.map((holder) => parked(fleet, holder)));
   const successors = tokens.map((token, index) => arena.run(fleet, `successor ${index}`, { way, token }));
-  await Promise.all(successors.map((successor) => successor.line("ready")));
+  await Promise.all(successors.map((successor) => successor.line("ready", {}, 0, patienceMs)));
   return holders.map((holder, index) => ({ holder, successor: successors[index] as Instance }));
 }
 

@@ -42,7 +42,7 @@ export async function measureManyBots(
   const holder = start("holder", holderWay);
   await everyBot(fleet, "holder", bots);
   const standby = lock === "none" ? undefined : start("standby", standbyWay);
-  await standby?.line("standby", { bot: bots - 1 });
+  await standby?.line("standby", { bot: bots - 1 }, 0, patienceMs);
   await sleep(2_000);
   const ways = [holderWay, standbyWay] as const;
   const before = { usage: await usageOf(holder), pieces: ways.map((way) => way?.pieces ?? 0) };

@@ -24,6 +24,8 @@ export const throughputWays = [
   "ours, run(bot)-like",
 ] as const satisfies readonly ContenderName[];
 
+const patienceMs = 120_000;
+
 /** A full queue, and a handler that only counts. */
 export async function measureThroughput(
   arena: Arena,
@@ -33,7 +35,7 @@ export async function measureThroughput(
   await using fleet = await BotFleet.start({ kind: "none" }, { journal: false });
   for (let index = 0; index < updates; index += 1) fleet.push("hello");
   const instance = arena.run(fleet, way, { way, total: updates });
-  const counted = await instance.line("counted");
+  const counted = await instance.line("counted", {}, 0, patienceMs);
   return {
     updatesPerSecond: updates / (Number(counted.wallMs) / 1_000),
     cpuMs: Number(counted.cpuMs),

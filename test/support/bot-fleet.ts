@@ -101,7 +101,7 @@ export class Instance {
   }
 
   /** Resolves with the first line, from `from` on, that fits; rejects when none comes in time. */
-  async line(event: string, fields: object = {}, from = 0): Promise<Line> {
+  async line(event: string, fields: object = {}, from = 0, deadlineMs = lineDeadlineMs): Promise<Line> {
     const find = () => this.lines.slice(from).find((line) => line.event === event && fits(line, fields));
     const found = find();
     if (found) return found;
@@ -124,7 +124,7 @@ export class Instance {
       const timer = setTimeout(() => {
         finish();
         reject(new Error(`${this.name} did not print ${event} ${JSON.stringify(fields)}:\n${this.output}`));
-      }, lineDeadlineMs);
+      }, deadlineMs);
       this.#watchers.add(check);
     });
   }

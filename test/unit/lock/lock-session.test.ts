@@ -138,6 +138,40 @@ describe("a claim", () => {
     expect(a.events.at(-1)).toBe("granted 2");
   });
 
+  it("is repeated at once where a wake-up came while it was under way", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    server.answers = "held";
+    b.want();
+    await time.advance(1);
+    server.answers = "arrive";
+    await a.giveUp();
+    // Longer than the tries that follow a wake-up.
+    await time.advance(200);
+    expect(b.events).toEqual([]);
+
+    server.deliverAnswers();
+    await time.advance(1);
+
+    expect(b.events.at(-1)).toMatch(/^granted/);
+  });
+
+  it("of unknown outcome is given back before the key is claimed again", async () => {
+    const { enter } = startProcess("a");
+    enter("held all the while").want();
+    await time.advance(1);
+    server.failNext = "claim";
+    const a = enter();
+    a.want();
+    await time.advance(5_000);
+
+    const ofBot = server.calls.filter((call) => call.endsWith(" bot"));
+    expect(ofBot).toEqual(["a:1 claim bot", "a:1 release bot", "a:1 claim bot"]);
+    expect(a.events.at(-1)).toBe("granted 1");
+  });
+
   it("that stop() overtakes is awaited, and what it granted is released", async () => {
     const a = startProcess("a").enter();
     server.answers = "held";
@@ -221,6 +255,19 @@ describe("trust", () => {
     expect(a.trusted()).toBe(false);
   });
 
+  it("is not prolonged by a wall clock that is set back", async () => {
+    const process = startProcess("a");
+    const a = process.enter();
+    a.want();
+    await time.advance(1);
+
+    server.requestsArrive = false;
+    process.clock.wallOffsetMs -= 3_600_000;
+    await time.advance(7_000);
+
+    expect(a.trusted()).toBe(false);
+  });
+
   it("survives a wall clock that is set back", async () => {
     const process = startProcess("a");
     const a = process.enter();
@@ -259,7 +306,8 @@ describe("trust", () => {
     server.answers = "held";
     await time.advance(200);
 
-    time.freeze(7_000);
+    // The beat was sent at 2500: by that alone, trust would go on until 9500.
+    time.freeze(5_000);
     server.deliverAnswers();
     await time.advance(1);
 
@@ -392,6 +440,24 @@ describe("release", () => {
 
     expect(server.holderOf("bot")).toBeUndefined();
     expect(other.trusted()).toBe(true);
+  });
+
+  it("of unknown outcome keeps the key from being claimed until the server has confirmed it", async () => {
+    const { enter } = startProcess("a");
+    enter("held all the while").want();
+    const a = enter();
+    a.want();
+    await time.advance(1);
+    server.answers = "lost";
+    await Promise.all([a.giveUp(), time.advance(2_100)]);
+    server.answers = "arrive";
+
+    a.want();
+    await time.advance(20_000);
+
+    // A release that is repeated after the claim would take the key from a poller that trusts it.
+    expect(a.trusted()).toBe(true);
+    expect(server.holderOf("bot")).toBe("a:1");
   });
 
   it("of many handles in one tick is one message", async () => {
