@@ -19,10 +19,12 @@ const lockSession: TestRun = ["test/unit/lock/lock-session.test.ts"];
 const botSession: TestRun = ["test/unit/session/bot-session.test.ts"];
 const pureRules: TestRun = ["test/unit/pure-rules.test.ts"];
 const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
+const cut: TestRun = ["test/unit/polling/cut.test.ts"];
 const conflicts: TestRun = ["test/unit/polling/conflicts.test.ts"];
 const trouble: TestRun = ["test/unit/polling/telegram-trouble.test.ts"];
 const fileConformance: TestRun = ["test/conformance/file.test.ts"];
 const lockFiles: TestRun = ["test/unit/lock/file-lock-files.test.ts"];
+const fileWake: TestRun = ["test/unit/lock/file-wake.test.ts"];
 const fileRecords: TestRun = ["test/unit/lock/file-records.test.ts"];
 const postgresConformance: TestRun = ["test/conformance/postgres.test.ts"];
 const postgresSession: TestRun = ["test/process/postgres-session.test.ts"];
@@ -39,7 +41,7 @@ export const mutants: readonly Mutant[] = [
     find: "trustMs: leaseMs * 0.7",
     replace: "trustMs: leaseMs * 1.1",
     breaks: "trust outlives the lease on the server",
-    tests: [pureRules],
+    tests: [lockSession],
   },
   {
     file: "src/clock.ts",
@@ -126,6 +128,7 @@ export const mutants: readonly Mutant[] = [
     replace: "link.keeper.renewed(sent);",
     breaks: "an answer to a claim counts on a connection that has ended",
     tests: [lockSession],
+    survivesBecause: "each grant asks for trust itself; a refusal only tells who holds the key",
   },
   {
     file: "src/lock/lock-session.ts",
@@ -259,14 +262,14 @@ export const mutants: readonly Mutant[] = [
     find: "await this.#pollInFlight;",
     replace: "",
     breaks: "the lease is released before the cut poll has really ended",
-    tests: [botSession],
+    tests: [cut],
   },
   {
     file: "src/polling/poller.ts",
     find: "const leftMs = 2 * roundTrip.ms",
     replace: "const leftMs = 0 * roundTrip.ms",
     breaks: "a cut poll that is still on its way can displace the successor's",
-    tests: [botSession],
+    tests: [cut],
   },
   {
     file: "src/polling/poller.ts",
@@ -402,7 +405,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (freed.length > 0) this.#server.announce(freed);",
     replace: "",
     breaks: "a release wakes nobody",
-    tests: [fileConformance],
+    tests: [fileWake],
   },
   {
     file: "src/lock/file/lock-file.ts",

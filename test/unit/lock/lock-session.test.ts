@@ -4,6 +4,7 @@ import type { LockBackend } from "../../../src/lock/backend.js";
 import type { Candidate } from "../../../src/lock/candidate.js";
 import { LockSession } from "../../../src/lock/lock-session.js";
 import { silentLogger } from "../../../src/logger.js";
+import { deferred } from "../../../src/waiting.js";
 import { LeaseServer } from "../../support/lease-server.js";
 import { VirtualTime } from "../../support/virtual-time.js";
 
@@ -568,6 +569,25 @@ describe("trouble", () => {
     await time.advance(60_000);
 
     expect(second.events).toEqual(["granted 1"]);
+  });
+
+  it("at connecting for a handle that has left meanwhile leaves no connection open", async () => {
+    const backend = server.backend();
+    const gate = deferred<void>();
+    const slow: LockBackend = {
+      ...backend,
+      connect: (context) => gate.promise.then(() => backend.connect(context)),
+    };
+    const a = startProcess("a", slow).enter();
+    a.want();
+    await time.advance(1);
+
+    await a.leave();
+    gate.resolve();
+    await time.advance(1);
+
+    expect(server.connections.size).toBe(0);
+    expect(a.events).toEqual([]);
   });
 
   it("that only a human can help ends waiting when the first claim meets it", async () => {
