@@ -28,10 +28,11 @@ const fileWake: TestRun = ["test/unit/lock/file-wake.test.ts"];
 const fileRecords: TestRun = ["test/unit/lock/file-records.test.ts"];
 const postgresConformance: TestRun = ["test/conformance/postgres.test.ts"];
 const postgresSession: TestRun = ["test/process/postgres-session.test.ts"];
-const postgresPoolers: TestRun = ["test/process/postgres-poolers.test.ts"];
+const sessionConnection: TestRun = ["test/unit/lock/postgres/session-connection.test.ts"];
 const leaseTable: TestRun = ["test/process/postgres-lease-table.test.ts"];
 // The scripts do not depend on the client library.
 const redisConformance: TestRun = ["test/conformance/redis.test.ts", "-t", "'ioredis' '6"];
+const redisFaults: TestRun = ["test/process/redis-faults.test.ts"];
 const redisData: TestRun = ["test/process/redis-data.test.ts"];
 
 export const mutants: readonly Mutant[] = [
@@ -448,7 +449,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (row?.server === this.#parts.pid && (row.standby ?? "f") === "f") return;',
     replace: "if (row) return;",
     breaks: "a pooler that moves us to another session is not noticed",
-    tests: [postgresSession, postgresPoolers],
+    tests: [sessionConnection],
   },
   {
     file: "src/lock/postgres/lease-sql.ts",
@@ -484,7 +485,7 @@ export const mutants: readonly Mutant[] = [
     find: "local started = tonumber(ARGV[4])\nrenew(me, tonumber(ARGV[2]))",
     replace: "local started = tonumber(ARGV[4])",
     breaks: "a claim starts no lease",
-    tests: [redisConformance],
+    tests: [redisData],
   },
   {
     file: "src/lock/redis/scripts.ts",
@@ -519,6 +520,6 @@ export const mutants: readonly Mutant[] = [
     find: "proven = proven >= started",
     replace: "proven = true",
     breaks: "what was written before the server's last start counts as proof that a key is free",
-    tests: [redisData],
+    tests: [redisFaults],
   },
 ];
