@@ -1,4 +1,4 @@
-// npm run bench [-- deploys|handover|throughput|many-bots …] [--quick] [--count N] [--only "<name>,…"]
+// npm run bench [-- deploys|handover|throughput|many-bots …] [--quick] [--count N] [--only "<name>" …]
 // Ways to run a bot side by side, in one run and in alternating order. A full run keeps its samples in
 // docs/benchmarks.json and draws docs/benchmarks.md and docs/benchmarks.svg from them, part by part; with --quick
 // or --only nothing is written.
@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     count: { type: "string" },
-    only: { type: "string" },
+    only: { type: "string", multiple: true },
   },
 });
 const asked = positionals.length > 0 ? positionals : partNames;
@@ -25,12 +25,11 @@ const unknown = asked.filter((name) => !partNames.includes(name as PartName));
 const count = values.count === undefined ? undefined : Number(values.count);
 if (unknown.length > 0 || (count !== undefined && !(Number.isInteger(count) && count > 0))) {
   console.error(
-    `usage: npm run bench -- [${partNames.join("|")} …] [--quick] [--count <whole number>] [--only "<name>,…"]`,
+    `usage: npm run bench -- [${partNames.join("|")} …] [--quick] [--count <whole number>] [--only "<name>" …]`,
   );
   process.exit(2);
 }
-const only = values.only?.split(",").map((name) => name.trim());
-const isQuick = values.quick;
+const { only, quick: isQuick } = values;
 
 /** Every name once a round; the order is turned round each time, so that nobody always comes first. */
 async function inTurns<Name extends string, Sample>(

@@ -33,11 +33,7 @@ export async function measureDeploys(
 ): Promise<DeploysSample> {
   await using fleet = await BotFleet.start();
   const { api } = fleet;
-  let messages = 0;
-  const traffic = setInterval(() => {
-    messages += 1;
-    fleet.push(`message ${messages}`);
-  }, messageEveryMs);
+  const traffic = fleet.startTraffic(messageEveryMs);
   try {
     const platform = new Platform((name) => arena.run(fleet, name, { way, handlerMs }));
     let old = await platform.deploy("v1");
@@ -47,7 +43,8 @@ export async function measureDeploys(
       await old.end();
       old = next;
     }
-    clearInterval(traffic);
+    traffic.stop();
+    const { messages } = traffic;
     const isAnswered = () => api.counters().answered === messages;
     await until(api, "every message answered", isAnswered, patienceMs).catch(() => {});
     const { answered, repeatedAnswers } = api.counters();
@@ -61,7 +58,7 @@ export async function measureDeploys(
       worstReplyMs: worstReplyMs(api.events),
     };
   } finally {
-    clearInterval(traffic);
+    traffic.stop();
   }
 }
 

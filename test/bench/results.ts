@@ -83,7 +83,7 @@ export function medianOf(values: readonly number[]): number {
 }
 
 /** Round by round, so that a machine that is slow for a while slows both sides. */
-export function ratiosOf(
+function ratiosOf(
   throughput: Samples<ThroughputSample>,
   { way, against }: { way: string; against: string },
   field: keyof ThroughputSample,

@@ -11,7 +11,7 @@ const serverFaults = [
   "delay",
 ] as const;
 
-export type FaultKind = (typeof processFaults)[number] | (typeof serverFaults)[number];
+type FaultKind = (typeof processFaults)[number] | (typeof serverFaults)[number];
 
 /** One fault, as planned. */
 export interface PlannedFault {

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BotApiEvent } from "grammy-safe-polling/testing";
-import { BotFleet, type Instance, type LockChoice, until } from "../support/bot-fleet.js";
+import { BotFleet, type Instance, type LockChoice, type Traffic, until } from "../support/bot-fleet.js";
 import type { LockServer } from "../support/lock-servers.js";
 import type { TcpProxy } from "../support/tcp-proxy.js";
 import { type PlannedFault, planFaults } from "./fault-plan.js";
 import { type InstanceHistory, monotonicNow, type RoundHistory, type Span } from "./history.js";
 
 /** Short, so that losses are frequent. */
-export const leaseMs = 2_000;
+const leaseMs = 2_000;
 /**
  * How soon somebody polls after the last fault: the lease of a dead holder, a connection attempt that waits
  * out its longest delay (5 s, a fifth of it random), and the start of a process on a busy machine.
@@ -62,7 +62,7 @@ class Round implements AsyncDisposable {
   readonly #stalls: Span[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #serverWork: Promise<void> | undefined;
-  #messages = 0;
+  #traffic: Traffic | undefined;
 
   private constructor(options: RoundOptions, fleet: BotFleet) {
     this.#options = options;
@@ -84,8 +84,7 @@ class Round implements AsyncDisposable {
     const { seed, durationMs, server } = this.#options;
     const plan = planFaults({ seed, durationMs, slots, hasServer: server !== undefined, leaseMs });
     this.#watchOurselves();
-    const traffic = setInterval(() => this.#push(), messageEveryMs);
-    this.#timers.push(traffic);
+    this.#traffic = this.#fleet.startTraffic(messageEveryMs);
     const from = monotonicNow();
     for (const fault of plan) {
       await sleep(Math.max(0, from + fault.atMs - monotonicNow()));
@@ -95,8 +94,8 @@ class Round implements AsyncDisposable {
     await this.#heal();
     const healedAt = monotonicNow();
     const recoveredAt = await this.#recovery();
-    clearInterval(traffic);
-    await this.#end();
+    this.#traffic.stop();
+    await this.#end(this.#traffic.messages);
     const toMonotonic = monotonicNow() - performance.now();
     return {
       seed,
@@ -111,6 +110,7 @@ class Round implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#traffic?.stop();
     for (const timer of this.#timers) clearInterval(timer);
     for (const undo of this.#undone) undo();
     await this.#serverWork;
@@ -274,15 +274,10 @@ class Round implements AsyncDisposable {
     return poll.then(monotonicNow, () => undefined);
   }
 
-  #push(): number {
-    this.#messages += 1;
-    return this.#fleet.push(`message ${this.#messages}`);
-  }
-
   /** Everything is answered, then everybody is asked to end. */
-  async #end(): Promise<void> {
+  async #end(messages: number): Promise<void> {
     const { api } = this.#fleet;
-    const isDone = () => api.counters().answered === this.#messages;
+    const isDone = () => api.counters().answered === messages;
     await until(api, "every message answered", isDone, patienceMs).catch(() => {});
     for (const subject of this.#subjects) {
       if (!isDoomed(subject)) subject.terminatedAt = this.#signal(subject, "SIGTERM");

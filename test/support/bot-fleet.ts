@@ -162,6 +162,13 @@ function fits(line: Line, fields: object): boolean {
   );
 }
 
+/** Messages that come in all the time. */
+export interface Traffic {
+  /** How many have come so far. */
+  readonly messages: number;
+  stop(): void;
+}
+
 /** A Bot API server and instances of one bot on one lock, cleaned up together. */
 export class BotFleet implements AsyncDisposable {
   readonly api: BotApiEmulator;
@@ -229,6 +236,22 @@ export class BotFleet implements AsyncDisposable {
 
   push(text: string): number {
     return this.api.pushMessage(this.api.bot.id, text) as number;
+  }
+
+  /** Sends a message every so often until it is stopped. */
+  startTraffic(everyMs: number): Traffic {
+    let messages = 0;
+    const send = () => {
+      messages += 1;
+      this.push(`message ${messages}`);
+    };
+    const timer = setInterval(send, everyMs);
+    return {
+      get messages() {
+        return messages;
+      },
+      stop: () => clearInterval(timer),
+    };
   }
 
   /** Ends everything, then looks through all that was printed: no bot's token may be in it. */
