@@ -36,13 +36,19 @@ export async function measureManyBots(
   const tokens = [fleet.token, ...Array.from({ length: bots - 1 }, () => fleet.api.addBot().token)];
   const start = (name: string, way: TcpProxy | undefined) => {
     const own: LockChoice | undefined = way && server?.choice({ through: way });
-    return fleet.instance(name, { tokens, ...(own && { lock: own }), options: { logger: false } });
+    return fleet.instance(name, {
+      tokens,
+      // Thousands of lines would take longer than what they tell of.
+      isQuiet: true,
+      options: { logger: false },
+      ...(own && { lock: own }),
+    });
   };
 
   const holder = start("holder", holderWay);
   await everyBot(fleet, "holder", bots);
   const standby = lock === "none" ? undefined : start("standby", standbyWay);
-  await standby?.line("standby", { bot: bots - 1 }, 0, patienceMs);
+  await standby?.line("all stand by", {}, 0, patienceMs);
   await sleep(2_000);
   const ways = [holderWay, standbyWay] as const;
   const before = { usage: await usageOf(holder), pieces: ways.map((way) => way?.pieces ?? 0) };

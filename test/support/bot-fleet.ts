@@ -55,6 +55,8 @@ export interface Scenario {
   readonly watch?: "done" | "started" | "nothing";
   /** Prints every getUpdates before it is sent, and when the process stood still. */
   readonly isJudged?: boolean;
+  /** Prints nothing of single bots. */
+  readonly isQuiet?: boolean;
   /** False: the library's own logger. */
   readonly logs?: boolean;
 }

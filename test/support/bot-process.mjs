@@ -91,11 +91,18 @@ function tellStalls() {
   setInterval(look, 10).unref();
 }
 
+let standingBy = 0;
+
 /** @param {Bot} bot @param {Awaited<ReturnType<typeof makeLock>>} lock @param {number} index */
 function start(bot, lock, index) {
   const { options = {}, logs = true } = scenario;
   const given = { ...(lock === undefined ? {} : { lock }), ...(logs ? { logger } : {}), ...options };
   const polling = safeStartPolling(bot, given);
+  polling.once("standby", () => {
+    standingBy += 1;
+    if (standingBy === scenario.tokens.length) say("all stand by");
+  });
+  if (scenario.isQuiet) return polling;
   const say_ = (/** @type {string} */ event, /** @type {object} */ fields) =>
     say(event, { bot: index, ...fields });
   polling.on("state", ({ state }) => say_("state", { state }));
