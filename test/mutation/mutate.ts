@@ -155,7 +155,11 @@ function writeTable(outcomes: ReadonlyMap<Mutant, Outcome>): void {
   });
   const table = ["| in | what is broken | |", "| --- | --- | --- |", ...lines].join("\n");
   const page = readFileSync(path, "utf8");
-  writeFileSync(path, page.replace(/(<!-- mutants -->\n)[\s\S]*?(\n<!-- end -->)/, `$1${table}$2`));
+  const marked = `<!-- mutants -->\n${table}\n<!-- end -->`;
+  writeFileSync(
+    path,
+    page.replace(/<!-- mutants -->[\s\S]*<!-- end -->/, () => marked),
+  );
 }
 
 const chosen = chosenMutants();
