@@ -59,9 +59,12 @@ export async function exitGracefully(): Promise<void> {
   whenStillAlive(() => process.exit(0));
 }
 
-/** The timer is unref'd: a process that has nothing left to do ends by itself, with code 0, before it fires. */
+/**
+ * The timers are unref'd: a process that has nothing left to do ends by itself, with code 0, before they fire. The
+ * second one is for a process that stood still for so long: due timers run before the loop looks what keeps it.
+ */
 function whenStillAlive(end: () => void): void {
-  setTimeout(end, leftoverMs).unref();
+  setTimeout(() => setTimeout(end, 1).unref(), leftoverMs).unref();
 }
 
 function removeUnusedListeners(): void {

@@ -1,51 +1,68 @@
-// npm run bench:handover -- --count 100 --lock file
-// How long nobody polls: SIGTERM of an idle holder, and SIGKILL, until the successor's first poll is parked.
+import { setTimeout as sleep } from "node:timers/promises";
 import { BotFleet, type Instance } from "../support/bot-fleet.js";
-import { benchArguments } from "./lock-choice.js";
-import { progress, summary } from "./statistics.js";
+import type { Arena, Contender } from "./contenders.js";
 
-const { count, lockName, startLock } = benchArguments(100);
-const { lock, stop } = await startLock();
-const fleet = await BotFleet.start(lock);
-
-/** An idle holder's poll must be older than two round trips, as it is in a bot's life. */
-const idleMs = 600;
-let instances = 0;
-
-async function standby(): Promise<Instance> {
-  instances += 1;
-  const instance = fleet.instance(`i${instances}`);
-  await instance.line("standby");
-  return instance;
+/** How long nobody polls, in milliseconds: from the signal to the successor's first parked poll. */
+export interface HandoverSamples {
+  /** SIGTERM of an idle holder. */
+  readonly handover: readonly number[];
+  /** SIGKILL of a holder. */
+  readonly takeover: readonly number[];
 }
 
-async function measure(holder: Instance, successor: Instance, signal: NodeJS.Signals): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, idleMs));
-  const parked = fleet.api.waitForEvent("parked", (event) => event.instance === successor.name, {
-    timeoutMs: 30_000,
-  });
+/** Longer than the 3 s in which `bot.stop()` meets the server's rule for repeated offsets: the better case for it. */
+const idleMs = 3_500;
+const patienceMs = 60_000;
+
+interface Pair {
+  readonly holder: Instance;
+  readonly successor: Instance;
+}
+
+/** Pairs of a holder and a standby, each of a bot of its own; half of the holders are stopped, half killed. */
+export async function measureHandovers(
+  arena: Arena,
+  { name: way, hasLease }: Contender,
+  count: number,
+): Promise<HandoverSamples> {
+  await using fleet = await BotFleet.start();
+  const pairs = await startPairs(arena, fleet, way, 2 * count);
+  await sleep(idleMs);
+  const handover: number[] = [];
+  for (const pair of pairs.slice(0, count)) handover.push(await measure(fleet, pair, "SIGTERM"));
+  const killed = pairs.slice(count);
+  const kill = (pair: Pair) => measure(fleet, pair, "SIGKILL");
+  if (hasLease) return { handover, takeover: await Promise.all(killed.map(kill)) };
+  const takeover: number[] = [];
+  for (const pair of killed) takeover.push(await kill(pair));
+  return { handover, takeover };
+}
+
+async function startPairs(
+  arena: Arena,
+  fleet: BotFleet,
+  way: Contender["name"],
+  count: number,
+): Promise<Pair[]> {
+  const tokens = Array.from({ length: count }, () => fleet.api.addBot().token);
+  const holders = tokens.map((token, index) => arena.run(fleet, `holder ${index}`, { way, token }));
+  await Promise.all(holders.map((holder) => parked(fleet, holder)));
+  const successors = tokens.map((token, index) => arena.run(fleet, `successor ${index}`, { way, token }));
+  await Promise.all(successors.map((successor) => successor.line("ready", {}, 0, patienceMs)));
+  return holders.map((holder, index) => ({ holder, successor: successors[index] as Instance }));
+}
+
+async function measure(
+  fleet: BotFleet,
+  { holder, successor }: Pair,
+  signal: NodeJS.Signals,
+): Promise<number> {
+  const isParked = parked(fleet, successor);
   const from = performance.now();
   holder.kill(signal);
-  return (await parked).at - from;
+  return (await isParked).at - from;
 }
 
-try {
-  let holder = fleet.instance("i0");
-  await holder.state("polling");
-  const samples: Record<"SIGTERM" | "SIGKILL", number[]> = { SIGTERM: [], SIGKILL: [] };
-  for (let round = 1; round <= count; round += 1) {
-    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-      const successor = await standby();
-      samples[signal].push(await measure(holder, successor, signal));
-      await holder.exited;
-      holder = successor;
-    }
-    progress(round, count, "round");
-  }
-  console.log(`lock: ${lockName}, node ${process.version}, ${process.platform} ${process.arch}`);
-  console.log(`handover (SIGTERM of an idle holder): ${summary(samples.SIGTERM)}`);
-  console.log(`takeover (SIGKILL):                   ${summary(samples.SIGKILL)}`);
-} finally {
-  await fleet[Symbol.asyncDispose]();
-  await stop();
+function parked(fleet: BotFleet, { name }: Instance) {
+  return fleet.api.waitForEvent("parked", ({ instance }) => instance === name, { timeoutMs: patienceMs });
 }

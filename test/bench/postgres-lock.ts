@@ -4,13 +4,11 @@
 import { Socket } from "node:net";
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { systemClock } from "../../src/clock.js";
-import { LockSession } from "../../src/lock/lock-session.js";
 import { postgresLock } from "../../src/lock/postgres.js";
-import { silentLogger } from "../../src/logger.js";
 import { startHolder } from "../support/lock-holder-process.js";
 import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
 import { startPostgres } from "../support/postgres-server.js";
+import { measureHandover, nextWake, printThousandKeys, requestsFor, startSession } from "./lock-parts.js";
 import { progress, summary } from "./statistics.js";
 
 const { values } = parseArgs({ options: { count: { type: "string", default: "50" } } });
@@ -19,17 +17,6 @@ await using server = await startPostgres();
 const options = { connectionString: server.url() };
 const byHand = 42;
 console.log((await server.query("SELECT version()"))[0]?.version);
-
-/** Resolves with the time of the next wake-up. */
-const nextWake = (peer: LockPeer) =>
-  new Promise<number>((resolve) => {
-    const push = peer.wakes.push;
-    peer.wakes.push = (...keys) => {
-      peer.wakes.push = push;
-      resolve(performance.now());
-      return push.apply(peer.wakes, keys);
-    };
-  });
 
 async function claimUntilGranted(peer: LockPeer, key: string): Promise<number> {
   while ((await peer.claim(key)) === undefined);
@@ -74,43 +61,16 @@ async function takeover(): Promise<void> {
 async function handover(): Promise<void> {
   await using first = await connectPeer(postgresLock(options));
   await using second = await connectPeer(postgresLock(options));
-  const samples: number[] = [];
-  let [holder, standby] = [first, second];
-  await holder.claim("1");
-  for (let round = 0; round < count * 10; round += 1) {
-    const woken = nextWake(standby);
-    const from = performance.now();
-    const released = holder.connection.release(["1"]);
-    await woken;
-    await claimUntilGranted(standby, "1");
-    samples.push(performance.now() - from);
-    await released;
-    [holder, standby] = [standby, holder];
-  }
-  console.log(`handover, release to grant:      ${summary(samples)}`);
+  console.log(
+    `handover, release to grant:      ${summary(await measureHandover(first, second, count * 10))}`,
+  );
 }
 
 async function thousandKeys(): Promise<void> {
-  const keys = Array.from({ length: 1_000 }, (_, index) => String(index));
-  const requests = keys.map((key) => ({ key, mayTakeForgotten: true }));
   for (const mode of ["session", "lease"] as const) {
     await using holder = await connectPeer(postgresLock({ ...options, mode }));
     await using standby = await connectPeer(postgresLock({ ...options, mode }));
-    const times: Record<string, number[]> = { claim: [], "refused claim": [], beat: [], release: [] };
-    const measure = async (what: string, work: () => Promise<unknown>) => {
-      const from = performance.now();
-      await work();
-      times[what]?.push(performance.now() - from);
-    };
-    for (let round = 0; round < 20; round += 1) {
-      await measure("claim", () => holder.connection.claim(requests));
-      await measure("refused claim", () => standby.connection.claim(requests));
-      await measure("beat", () => holder.connection.beat(keys));
-      await measure("release", () => holder.connection.release(keys));
-    }
-    for (const [what, samples] of Object.entries(times)) {
-      console.log(`1000 keys, ${mode}, ${what}: ${summary(samples)}`);
-    }
+    await printThousandKeys(holder, standby, 20, `${mode}, `);
   }
 }
 
@@ -118,7 +78,7 @@ async function thousandKeys(): Promise<void> {
 async function standbyQueries(mode: "session" | "lease", bots: number): Promise<void> {
   const keys = Array.from({ length: bots }, (_, index) => `standby ${index}`);
   await using holder = await connectPeer(postgresLock({ ...options, mode }));
-  await holder.connection.claim(keys.map((key) => ({ key, mayTakeForgotten: true })));
+  await holder.connection.claim(requestsFor(keys));
   const beats = setInterval(() => holder.connection.beat(keys), 2_500);
   let messages = 0;
   const stream = () => {
@@ -132,26 +92,7 @@ async function standbyQueries(mode: "session" | "lease", bots: number): Promise<
     });
     return socket;
   };
-  const session = new LockSession({
-    backend: postgresLock({ ...options, mode, stream }),
-    instance: "bench",
-    revision: undefined,
-    clock: systemClock,
-    random: Math.random,
-    newId: () => crypto.randomUUID(),
-    logger: silentLogger,
-  });
-  const ignore = () => {};
-  const events = {
-    granted: ignore,
-    lost: ignore,
-    standby: ignore,
-    forgotten: ignore,
-    trouble: ignore,
-    failed: ignore,
-  };
-  const candidates = keys.map((key) => session.enter(key, events));
-  for (const candidate of candidates) candidate.want();
+  const session = startSession(postgresLock({ ...options, mode, stream }), keys, () => {});
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   const before = messages;
   const seconds = 30;
@@ -160,7 +101,7 @@ async function standbyQueries(mode: "session" | "lease", bots: number): Promise<
     `a standby of ${bots} bots, ${mode}: ${((messages - before) / seconds).toFixed(2)} messages a second`,
   );
   clearInterval(beats);
-  await Promise.all(candidates.map((candidate) => candidate.leave()));
+  await session.end();
 }
 
 await takeover();

@@ -5,13 +5,11 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { systemClock } from "../../src/clock.js";
-import { LockSession } from "../../src/lock/lock-session.js";
 import { redisLock } from "../../src/lock/redis.js";
-import { silentLogger } from "../../src/logger.js";
-import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
+import { connectPeer, until } from "../support/lock-peer.js";
 import { clientLibraries } from "../support/redis-clients.js";
 import { startRedis } from "../support/redis-server.js";
+import { measureHandover, printThousandKeys, requestsFor, startSession } from "./lock-parts.js";
 import { progress, summary } from "./statistics.js";
 
 const { values } = parseArgs({
@@ -23,39 +21,14 @@ if (!library) throw new Error(`no client library is called ${values.client}`);
 await using server = await startRedis();
 const lockWith = (leaseMs?: number) =>
   redisLock({ client: library.client(server.url), prefix: "bench", leaseMs });
-const requestsFor = (keys: readonly string[]) => keys.map((key) => ({ key, mayTakeForgotten: true }));
 console.log(
   `${library.family} ${library.version}, ${/redis_version:\S+/.exec(await server.command("info"))}`,
 );
 
-/** Resolves at the next wake-up. */
-const nextWake = (peer: LockPeer) =>
-  new Promise<void>((resolve) => {
-    const push = peer.wakes.push;
-    peer.wakes.push = (...keys) => {
-      peer.wakes.push = push;
-      resolve();
-      return push.apply(peer.wakes, keys);
-    };
-  });
-
 async function handover(): Promise<void> {
   await using first = await connectPeer(lockWith());
   await using second = await connectPeer(lockWith());
-  const samples: number[] = [];
-  let [holder, standby] = [first, second];
-  await holder.claim("handover");
-  for (let round = 0; round < count * 10; round += 1) {
-    const woken = nextWake(standby);
-    const from = performance.now();
-    const released = holder.connection.release(["handover"]);
-    await woken;
-    while ((await standby.claim("handover", { mayTakeForgotten: false })) === undefined);
-    samples.push(performance.now() - from);
-    await released;
-    [holder, standby] = [standby, holder];
-  }
-  console.log(`handover, release to grant: ${summary(samples)}`);
+  console.log(`handover, release to grant: ${summary(await measureHandover(first, second, count * 10))}`);
 }
 
 /** A whole lock session waits; the holder has died. Negative: before the end of the lease. */
@@ -80,22 +53,9 @@ async function takeover(bots: number, rounds: number): Promise<void> {
 }
 
 async function thousandKeys(): Promise<void> {
-  const keys = Array.from({ length: 1_000 }, (_, index) => String(5_000_000_000 + index));
   await using holder = await connectPeer(lockWith());
   await using standby = await connectPeer(lockWith());
-  const times: Record<string, number[]> = { claim: [], "refused claim": [], beat: [], release: [] };
-  const measure = async (what: string, work: () => Promise<unknown>) => {
-    const from = performance.now();
-    await work();
-    times[what]?.push(performance.now() - from);
-  };
-  for (let round = 0; round < count; round += 1) {
-    await measure("claim", () => holder.connection.claim(requestsFor(keys)));
-    await measure("refused claim", () => standby.connection.claim(requestsFor(keys)));
-    await measure("beat", () => holder.connection.beat(keys));
-    await measure("release", () => holder.connection.release(keys));
-  }
-  for (const [what, samples] of Object.entries(times)) console.log(`1000 keys, ${what}: ${summary(samples)}`);
+  await printThousandKeys(holder, standby, count, "");
 }
 
 /** What one process sends: as the standby of a holder that beats, or as the holder. */
@@ -129,30 +89,6 @@ async function commandsOf(role: "standby" | "holder", bots: number): Promise<voi
 
 const connections = async () =>
   (await server.command("client", "list")).split("\n").filter((line) => !/ cmd=client/.test(line)).length;
-
-function startSession(backend: ReturnType<typeof lockWith>, keys: readonly string[], granted: () => void) {
-  const session = new LockSession({
-    backend,
-    instance: "bench",
-    revision: undefined,
-    clock: systemClock,
-    random: Math.random,
-    newId: () => crypto.randomUUID(),
-    logger: silentLogger,
-  });
-  const ignore = () => {};
-  const events = {
-    granted,
-    lost: ignore,
-    standby: ignore,
-    forgotten: ignore,
-    trouble: ignore,
-    failed: ignore,
-  };
-  const candidates = keys.map((key) => session.enter(key, events));
-  for (const candidate of candidates) candidate.want();
-  return { end: () => Promise.all(candidates.map((candidate) => candidate.leave())) };
-}
 
 // What a server that is younger than a lease says to be free is not believed at once.
 await until(

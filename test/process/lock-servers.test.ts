@@ -104,7 +104,8 @@ for (const name of ["postgres", "redis"] as const) {
       await using fleet = await BotFleet.start(server.choice({ leaseMs }));
       const [a, b] = await holderAndStandby(fleet);
 
-      await server.restart();
+      await server.kill();
+      await server.start();
       await a.line("lost");
       fleet.push("after");
       await until(fleet.api, "answered", () => fleet.api.counters().answered === 1);
@@ -142,6 +143,21 @@ for (const name of ["postgres", "redis"] as const) {
       for (let bot = 0; bot < tokens.length; bot += 1) await b.line("state", { state: "polling", bot });
 
       expect(fleet.live409s).toBe(0);
+    });
+
+    it("a process that is stopped while it cannot reach the lock server ends by itself", async () => {
+      const proxy = await server.proxy();
+      const lock = server.choice({ leaseMs, through: proxy });
+      await using fleet = await BotFleet.start(lock);
+      await proxy.close();
+      const a = fleet.instance("a");
+      for (let attempts = 0, from = 0; attempts < 4; attempts += 1) {
+        from = a.lines.indexOf(await a.line("log", { message: /cannot be reached/ }, from)) + 1;
+      }
+
+      a.kill("SIGTERM");
+
+      expect(await a.exited).toEqual({ code: 0, signal: null });
     });
 
     it("a stopped process ends by itself", async () => {

@@ -157,6 +157,18 @@ describe("leases", () => {
     }
   });
 
+  it("have tokens that grow though the server's clock was set back since the last one", async () => {
+    newTable();
+    const a = await open();
+    const b = await open();
+    await a.claim("42");
+    await a.connection.release(["42"]);
+    const anHourAhead = Date.now() + 3_600_000;
+    await server.query(`UPDATE ${table} SET token = ${anHourAhead}`);
+
+    expect(await b.claim("42")).toBe(anHourAhead + 1);
+  });
+
   it("have tokens that grow over a row that was deleted", async () => {
     const [first, second] = [await open({ table: newTable() }), await open()];
     const token = await first.claim("1");

@@ -62,6 +62,19 @@ describe("what is in Redis", () => {
     });
   });
 
+  it("a claim renews the lease of its owner in the same step, granted or not", async () => {
+    await using peer = await connectPeer(lock());
+    const endOfLease = async () =>
+      Number((await server.command("hget", hash, `lease:${peer.owner}`)).split(" ")[0]);
+
+    for (const key of ["42", "42"]) {
+      const almostOver = (await serverNow()) + 100;
+      await server.command("hset", hash, `lease:${peer.owner}`, `${almostOver} ${leaseMs}`);
+      await peer.claim(key);
+      expect(await endOfLease()).toBeGreaterThan(almostOver + 500);
+    }
+  });
+
   it("does not depend on what an owner is called", async () => {
     const owner = 'a","owner":"b\\\n\u0000%s{}';
     await using a = await connectPeer(lock(), { owner });

@@ -41,6 +41,17 @@ describe("a stop signal", () => {
     expect(eventsOf(a.lines)).toContain("after done");
   });
 
+  it("is not raised again where the process only stood still, and then ends by itself", async () => {
+    await using fleet = await BotFleet.start();
+    const a = fleet.instance("a", { cleanupBlockMs: 1_500 });
+    await a.state("polling");
+
+    a.kill("SIGTERM");
+
+    expect(await a.exited).toEqual({ code: 0, signal: null });
+    expect(eventsOf(a.lines)).toContain("after done");
+  });
+
   it("is left to an app that listens itself, which may take its time", async () => {
     await using fleet = await BotFleet.start();
     const a = fleet.instance("a", { appListens: true, appCleanupMs: 2_000 });

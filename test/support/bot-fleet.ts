@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { SafePollingOptions } from "grammy-safe-polling";
 import {
   type BotApiEmulator,
+  type BotApiEmulatorOptions,
   type BotApiEvent,
   type EventOf,
   startBotApi,
@@ -16,6 +17,8 @@ import { type RuntimeCommand, runtimeCommand } from "../runtimes/binaries.js";
 /** Which lock the instances share. */
 export type LockChoice =
   | { readonly kind: "none" }
+  /** Of the process alone. */
+  | { readonly kind: "memory" }
   /** No `lock` option; the state directory is the fleet's own. */
   | { readonly kind: "default" }
   | { readonly kind: "file"; readonly directory: string }
@@ -47,6 +50,8 @@ export interface Scenario {
   readonly cleanupMs?: number;
   /** Serves the health endpoints on a free port, which is printed as `health server`. */
   readonly serves?: boolean;
+  /** For how long it blocks the event loop after that. */
+  readonly cleanupBlockMs?: number;
   /** Something else that keeps the process alive. */
   readonly keepAlive?: boolean;
   /** What runs it; by default what `BOT_RUNTIME` names ("bun", "deno", …), else this Node.js. */
@@ -55,6 +60,10 @@ export interface Scenario {
   readonly program?: string;
   /** Which promise the app awaits. */
   readonly watch?: "done" | "started" | "nothing";
+  /** Prints every getUpdates before it is sent, and when the process stood still. */
+  readonly isJudged?: boolean;
+  /** Prints nothing of single bots. */
+  readonly isQuiet?: boolean;
   /** False: the library's own logger. */
   readonly logs?: boolean;
 }
@@ -83,9 +92,14 @@ export class Instance {
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   #watchers = new Set<() => void>();
 
-  constructor(name: string, scenario: Scenario, env: NodeJS.ProcessEnv) {
+  constructor(
+    name: string,
+    program: string,
+    scenario: object,
+    env: NodeJS.ProcessEnv,
+    runtime: RuntimeCommand = defaultRuntime,
+  ) {
     this.name = name;
-    const { runtime = defaultRuntime, program = programPath } = scenario;
     const [binary, ...args] = runtime;
     this.process = spawn(binary, [...args, program, JSON.stringify(scenario)], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
@@ -106,7 +120,7 @@ export class Instance {
   }
 
   /** Resolves with the first line, from `from` on, that fits; rejects when none comes in time. */
-  async line(event: string, fields: object = {}, from = 0): Promise<Line> {
+  async line(event: string, fields: object = {}, from = 0, deadlineMs = lineDeadlineMs): Promise<Line> {
     const find = () => this.lines.slice(from).find((line) => line.event === event && fits(line, fields));
     const found = find();
     if (found) return found;
@@ -129,7 +143,7 @@ export class Instance {
       const timer = setTimeout(() => {
         finish();
         reject(new Error(`${this.name} did not print ${event} ${JSON.stringify(fields)}:\n${this.output}`));
-      }, lineDeadlineMs);
+      }, deadlineMs);
       this.#watchers.add(check);
     });
   }
@@ -142,7 +156,7 @@ export class Instance {
     this.process.kill(signal);
   }
 
-  tell(command: "stop" | "resign" | "health"): void {
+  tell(command: "stop" | "resign" | "health" | "usage"): void {
     this.process.send({ command });
   }
 
@@ -167,6 +181,13 @@ function fits(line: Line, fields: object): boolean {
   );
 }
 
+/** Messages that come in all the time. */
+export interface Traffic {
+  /** How many have come so far. */
+  readonly messages: number;
+  stop(): void;
+}
+
 /** A Bot API server and instances of one bot on one lock, cleaned up together. */
 export class BotFleet implements AsyncDisposable {
   readonly api: BotApiEmulator;
@@ -180,9 +201,9 @@ export class BotFleet implements AsyncDisposable {
     this.lock = lock;
   }
 
-  static async start(lock?: LockChoice): Promise<BotFleet> {
+  static async start(lock?: LockChoice, options?: BotApiEmulatorOptions): Promise<BotFleet> {
     const directory = mkdtempSync(join(tmpdir(), "gsp-"));
-    const api = await startBotApi();
+    const api = await startBotApi(options);
     return new BotFleet(api, directory, lock ?? { kind: "file", directory: join(directory, "locks") });
   }
 
@@ -204,7 +225,13 @@ export class BotFleet implements AsyncDisposable {
       ...scenario,
       options: { startDelayMs: 0, ...scenario.options },
     };
-    const instance = new Instance(name, complete, { STATE_DIRECTORY: this.stateDirectory });
+    return this.run(name, scenario.program ?? programPath, complete, scenario.runtime);
+  }
+
+  /** Starts another program, which gets its scenario as JSON in the first argument. */
+  run(name: string, program: string, scenario: object, runtime?: RuntimeCommand): Instance {
+    const env = { STATE_DIRECTORY: this.stateDirectory };
+    const instance = new Instance(name, program, scenario, env, runtime);
     this.instances.push(instance);
     return instance;
   }
@@ -229,6 +256,22 @@ export class BotFleet implements AsyncDisposable {
 
   push(text: string): number {
     return this.api.pushMessage(this.api.bot.id, text) as number;
+  }
+
+  /** Sends a message every so often until it is stopped. */
+  startTraffic(everyMs: number): Traffic {
+    let messages = 0;
+    const send = () => {
+      messages += 1;
+      this.push(`message ${messages}`);
+    };
+    const timer = setInterval(send, everyMs);
+    return {
+      get messages() {
+        return messages;
+      },
+      stop: () => clearInterval(timer),
+    };
   }
 
   /** Ends everything, then looks through all that was printed: no bot's token may be in it. */

@@ -18,9 +18,13 @@ const scenario = JSON.parse(process.argv[2] ?? "{}");
 
 /** @param {string} event @param {object} [fields] */
 function say(event, fields = {}) {
-  process.stdout.write(
-    `${JSON.stringify({ event, at: performance.timeOrigin + performance.now(), ...fields })}\n`,
-  );
+  const at = performance.timeOrigin + performance.now();
+  process.stdout.write(`${JSON.stringify({ event, at, monotonicMs: monotonicNow(), ...fields })}\n`);
+}
+
+/** The machine's clock, the same in all its processes. */
+function monotonicNow() {
+  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** @param {"debug" | "info" | "warn" | "error"} level */
@@ -35,6 +39,10 @@ async function makeLock() {
       return false;
     case "default":
       return undefined;
+    case "memory": {
+      const { memoryLock } = await import("grammy-safe-polling/memory");
+      return memoryLock();
+    }
     case "file": {
       const { fileLock } = await import("grammy-safe-polling/file");
       return fileLock({ directory: lock.directory });
@@ -55,7 +63,7 @@ function addHandlers(bot) {
   const { handlerMs = 0, blockMs = 0, throws = false, catches = true } = scenario;
   bot.on("message:text", async (ctx) => {
     say("handling", { text: ctx.message.text, updateId: ctx.update.update_id });
-    if (blockMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, blockMs);
+    block(blockMs);
     if (handlerMs > 0) await sleep(handlerMs);
     if (throws) throw new Error(`handler failed, told with ${bot.token}`);
     await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
@@ -64,11 +72,42 @@ function addHandlers(bot) {
   if (catches) bot.catch((error) => say("caught", { message: String(error.message).slice(0, 40) }));
 }
 
+/** Keeps the event loop from turning. @param {number} ms */
+function block(ms) {
+  if (ms > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+/** Tells of every getUpdates before it is sent: by its own clock it was decided before that. @param {Bot} bot */
+function tellPolls(bot) {
+  bot.api.config.use((call, method, payload, signal) => {
+    if (method === "getUpdates") say("poll", payload);
+    return call(method, payload, signal);
+  });
+}
+
+/** Tells when this process stood still: frozen, blocked, or starved. */
+function tellStalls() {
+  let last = monotonicNow();
+  const look = () => {
+    const now = monotonicNow();
+    if (now - last > 50) say("stall", { from: last, until: now });
+    last = now;
+  };
+  setInterval(look, 10).unref();
+}
+
+let standingBy = 0;
+
 /** @param {Bot} bot @param {Awaited<ReturnType<typeof makeLock>>} lock @param {number} index */
 function start(bot, lock, index) {
   const { options = {}, logs = true } = scenario;
   const given = { ...(lock === undefined ? {} : { lock }), ...(logs ? { logger } : {}), ...options };
   const polling = safeStartPolling(bot, given);
+  polling.once("standby", () => {
+    standingBy += 1;
+    if (standingBy === scenario.tokens.length) say("all stand by");
+  });
+  if (scenario.isQuiet) return polling;
   const say_ = (/** @type {string} */ event, /** @type {object} */ fields) =>
     say(event, { bot: index, ...fields });
   polling.on("state", ({ state }) => say_("state", { state }));
@@ -88,10 +127,12 @@ const tokens = scenario.tokens;
 const bots = tokens.map((token) => {
   const bot = new grammy.Bot(token, { client: { apiRoot: scenario.apiRoot } });
   if (scenario.plugins) bot.api.config.use(autoRetry(), apiThrottler());
+  if (scenario.isJudged) tellPolls(bot);
   addHandlers(bot);
   return bot;
 });
 const lock = await makeLock();
+if (scenario.isJudged) tellStalls();
 
 if (scenario.appListens) {
   process.once("SIGTERM", async () => {
@@ -113,6 +154,7 @@ process.on("message", async (/** @type {{ command: string }} */ { command }) => 
   if (command === "stop") await Promise.all(handles.map((handle) => handle.stop()));
   if (command === "resign") await Promise.all(handles.map((handle) => handle.resign()));
   if (command === "health") say("health", { report: handles[0]?.health() });
+  if (command === "usage") say("usage", { ...process.cpuUsage(), rss: process.memoryUsage().rss });
   say(`${command} done`);
 });
 // The parent's channel must not keep a stopped bot alive: that it ends by itself is what is tested.
@@ -142,6 +184,9 @@ if (watch === "done") {
     ),
   );
   await sleep(scenario.cleanupMs ?? 0);
+  block(scenario.cleanupBlockMs ?? 0);
   say("after done");
+  // Before the library ends it with a signal.
+  setTimeout(() => say("kept alive", { resources: process.getActiveResourcesInfo() }), 500).unref();
 }
 if (scenario.keepAlive) setInterval(() => {}, 1_000);

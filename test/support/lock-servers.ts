@@ -6,14 +6,16 @@ import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 /** A real lock server, with everything that process tests do to one. */
 export interface LockServer {
   readonly name: "postgres" | "redis";
+  readonly url: string;
   /** How an instance reaches it; through a proxy, where one is given. */
   choice(options?: { readonly leaseMs?: number; readonly through?: TcpProxy }): LockChoice;
   /** A proxy in front of it. */
   proxy(): Promise<TcpProxy>;
   freeze(): Promise<void> | void;
   thaw(): void;
-  /** SIGKILL, and a start that keeps what was on disk. */
-  restart(): Promise<void>;
+  /** SIGKILL. What was on disk is there again after `start`. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -25,6 +27,7 @@ async function postgresServer(): Promise<LockServer> {
   const server = await startPostgres();
   return {
     name: "postgres",
+    url: server.url(),
     choice: ({ leaseMs, through } = {}) => ({
       kind: "postgres",
       options: { connectionString: server.url(through?.port), ...(leaseMs ? { leaseMs } : {}) },
@@ -32,10 +35,8 @@ async function postgresServer(): Promise<LockServer> {
     proxy: () => startTcpProxy(server),
     freeze: () => server.freeze(),
     thaw: () => server.thaw(),
-    async restart() {
-      await server.kill();
-      await server.start();
-    },
+    kill: () => server.kill(),
+    start: () => server.start(),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
@@ -44,6 +45,7 @@ async function redisServer(): Promise<LockServer> {
   const server = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
   return {
     name: "redis",
+    url: server.url,
     choice: ({ leaseMs, through } = {}) => ({
       kind: "redis",
       options: {
@@ -54,10 +56,8 @@ async function redisServer(): Promise<LockServer> {
     proxy: () => startTcpProxy(server),
     freeze: () => server.freeze(),
     thaw: () => server.thaw(),
-    async restart() {
-      await server.kill();
-      await server.start();
-    },
+    kill: () => server.kill(),
+    start: () => server.start(),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }

@@ -31,11 +31,7 @@ export async function rollingDeploys(
 ): Promise<RollingDeploysResult> {
   const { deploys, messageEveryMs = 20, handlerMs = 5 } = options;
   const { api } = fleet;
-  let messages = 0;
-  const traffic = setInterval(() => {
-    messages += 1;
-    fleet.push(`message ${messages}`);
-  }, messageEveryMs);
+  const traffic = fleet.startTraffic(messageEveryMs);
   const handoverMs: number[] = [];
   const exitCodes: (number | null)[] = [];
   try {
@@ -51,7 +47,8 @@ export async function rollingDeploys(
       old = next;
       options.onDeploy?.(deploy);
     }
-    clearInterval(traffic);
+    traffic.stop();
+    const { messages } = traffic;
     await until(api, "every message answered", () => api.counters().answered === messages);
     const before = api.counters();
     old.kill("SIGTERM");
@@ -68,7 +65,7 @@ export async function rollingDeploys(
       exitCodes,
     };
   } finally {
-    clearInterval(traffic);
+    traffic.stop();
   }
 }
 

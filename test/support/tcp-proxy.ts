@@ -9,6 +9,8 @@ export interface TcpProxy {
   readonly port: number;
   /** How many clients are connected. */
   readonly connections: number;
+  /** How many pieces clients have sent so far: of one that sends seldom each is a command. */
+  readonly pieces: number;
   /** From now on nothing passes in this direction (both), not even the end of a connection. Nobody is told. */
   silence(direction?: Direction): void;
   /** Resolves when something is held back in this direction. */
@@ -38,6 +40,7 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
   const delays: Record<Direction, number> = { up: 0, down: 0 };
   const directions = (one?: Direction): readonly Direction[] => (one ? [one] : ["up", "down"]);
   let onHeld = () => {};
+  let pieces = 0;
 
   const pipe = (from: Socket, to: Socket, direction: Direction) => {
     const held: (() => void)[] = [];
@@ -55,7 +58,10 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
     };
     pipes.add(added);
     from.setNoDelay(true);
-    from.on("data", (chunk) => added.next(() => to.writable && to.write(chunk)));
+    from.on("data", (chunk) => {
+      if (direction === "up") pieces += 1;
+      added.next(() => to.writable && to.write(chunk));
+    });
     from.on("error", () => {});
     from.on("close", () => {
       added.next(() => {
@@ -96,6 +102,9 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
     port: (server.address() as AddressInfo).port,
     get connections() {
       return [...pipes].filter(({ from, direction }) => direction === "up" && !from.destroyed).length;
+    },
+    get pieces() {
+      return pieces;
     },
     silence(direction) {
       for (const each of directions(direction)) silent.add(each);

@@ -32,6 +32,9 @@ const settings = {
   sentinelRetryStrategy: null,
   // A Sentinel that is silent cannot be given up by us.
   sentinelCommandTimeout: 5_000,
+  // We destroy sockets. Its timer for those that do not end would keep a stopped process alive, even where the
+  // socket is already closed.
+  disconnectTimeout: 0,
   failoverDetector: false,
   role: "master",
   // Done by us: nobody would catch the rejection of the library's own.

@@ -4,6 +4,7 @@ import type { LockBackend } from "../../../src/lock/backend.js";
 import type { Candidate } from "../../../src/lock/candidate.js";
 import { LockSession } from "../../../src/lock/lock-session.js";
 import { silentLogger } from "../../../src/logger.js";
+import { deferred } from "../../../src/waiting.js";
 import { LeaseServer } from "../../support/lease-server.js";
 import { VirtualTime } from "../../support/virtual-time.js";
 
@@ -121,6 +122,57 @@ describe("a claim", () => {
     expect(server.holderOf("bot")).not.toBe("a:1");
   });
 
+  it("whose answer a frozen process reads when its lease is over grants nothing: the next owner claims", async () => {
+    const a = startProcess("a").enter();
+    server.answers = "held";
+    a.want();
+    await time.advance(1);
+    expect(server.holderOf("bot")).toBe("a:1");
+
+    time.freeze(leaseMs);
+    server.deliverAnswers();
+    await time.advance(0);
+    expect(a.events).toEqual(["trouble"]);
+    await time.advance(1_000);
+
+    expect(server.holderOf("bot")).toBe("a:2");
+    expect(a.events.at(-1)).toBe("granted 2");
+  });
+
+  it("is repeated at once where a wake-up came while it was under way", async () => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    server.answers = "held";
+    b.want();
+    await time.advance(1);
+    server.answers = "arrive";
+    await a.giveUp();
+    // Longer than the tries that follow a wake-up.
+    await time.advance(200);
+    expect(b.events).toEqual([]);
+
+    server.deliverAnswers();
+    await time.advance(1);
+
+    expect(b.events.at(-1)).toMatch(/^granted/);
+  });
+
+  it("of unknown outcome is given back before the key is claimed again", async () => {
+    const { enter } = startProcess("a");
+    enter("held all the while").want();
+    await time.advance(1);
+    server.failNext = "claim";
+    const a = enter();
+    a.want();
+    await time.advance(5_000);
+
+    const ofBot = server.calls.filter((call) => call.endsWith(" bot"));
+    expect(ofBot).toEqual(["a:1 claim bot", "a:1 release bot", "a:1 claim bot"]);
+    expect(a.events.at(-1)).toBe("granted 1");
+  });
+
   it("that stop() overtakes is awaited, and what it granted is released", async () => {
     const a = startProcess("a").enter();
     server.answers = "held";
@@ -207,6 +259,19 @@ describe("trust", () => {
     expect(a.trusted()).toBe(false);
   });
 
+  it("is not prolonged by a wall clock that is set back", async () => {
+    const process = startProcess("a");
+    const a = process.enter();
+    a.want();
+    await time.advance(1);
+
+    server.requestsArrive = false;
+    process.clock.wallOffsetMs -= 3_600_000;
+    await time.advance(7_000);
+
+    expect(a.trusted()).toBe(false);
+  });
+
   it("survives a wall clock that is set back", async () => {
     const process = startProcess("a");
     const a = process.enter();
@@ -245,7 +310,8 @@ describe("trust", () => {
     server.answers = "held";
     await time.advance(200);
 
-    time.freeze(7_000);
+    // The beat was sent at 2500: by that alone, trust would go on until 9500.
+    time.freeze(5_000);
     server.deliverAnswers();
     await time.advance(1);
 
@@ -380,6 +446,24 @@ describe("release", () => {
     expect(other.trusted()).toBe(true);
   });
 
+  it("of unknown outcome keeps the key from being claimed until the server has confirmed it", async () => {
+    const { enter } = startProcess("a");
+    enter("held all the while").want();
+    const a = enter();
+    a.want();
+    await time.advance(1);
+    server.answers = "lost";
+    await Promise.all([a.giveUp(), time.advance(2_100)]);
+    server.answers = "arrive";
+
+    a.want();
+    await time.advance(20_000);
+
+    // A release that is repeated after the claim would take the key from a poller that trusts it.
+    expect(a.trusted()).toBe(true);
+    expect(server.holderOf("bot")).toBe("a:1");
+  });
+
   it("of many handles in one tick is one message", async () => {
     const process = startProcess("a");
     const handles = Array.from({ length: 50 }, (_, index) => process.enter(`k${index}`));
@@ -488,6 +572,25 @@ describe("trouble", () => {
     await time.advance(60_000);
 
     expect(second.events).toEqual(["granted 1"]);
+  });
+
+  it("at connecting for a handle that has left meanwhile leaves no connection open", async () => {
+    const backend = server.backend();
+    const gate = deferred<void>();
+    const slow: LockBackend = {
+      ...backend,
+      connect: (context) => gate.promise.then(() => backend.connect(context)),
+    };
+    const a = startProcess("a", slow).enter();
+    a.want();
+    await time.advance(1);
+
+    await a.leave();
+    gate.resolve();
+    await time.advance(1);
+
+    expect(server.connections.size).toBe(0);
+    expect(a.events).toEqual([]);
   });
 
   it("that only a human can help ends waiting when the first claim meets it", async () => {

@@ -136,10 +136,11 @@ describe("the first conflict after a handover", () => {
     await world.advance(100);
     const b = world.start("b");
     await world.advance(10_000);
-    // A's last poll was overtaken: it reaches the server after B's.
-    const hold = world.api.injectFault({ kind: "hold", instance: "a", method: "getUpdates" });
     world.push();
-    await world.advance(10);
+    await world.advance(1_000);
+    // A's last poll is overtaken: it reaches the server after B's, which it displaces.
+    const hold = world.api.injectFault({ kind: "hold", instance: "a", method: "getUpdates" });
+    await world.until(() => world.api.events.some(({ type }) => type === "fault"));
     const stopped = a.session.stop();
     await world.until(() => world.polls("b").length === 1);
     await stopped;
@@ -148,6 +149,7 @@ describe("the first conflict after a handover", () => {
 
     await world.until(() => world.polls("b").length === 2);
 
+    expect(world.live409s()).toBe(1);
     expect(world.time.nowMs - from).toBeLessThan(300);
     expect(b.events.some(({ type }) => type === "conflict" || type === "retry")).toBe(false);
   });

@@ -197,6 +197,21 @@ describe("a holder that loses its lease", () => {
     expect(world.api.counters()).toMatchObject({ deliveries: 2, answered: 1, repeatedAnswers: 0 });
   });
 
+  it("sends no poll when an empty answer is read after trust has ended, before any timer has run", async () => {
+    const a = world.start("a", { options: { polling: { timeoutSeconds: 1 } } });
+    await world.advance(100);
+    world.latencyMs = 50;
+    await world.until(() => world.api.state(world.account.id).parked === undefined);
+
+    world.time.freeze(8_000);
+    const from = world.time.nowMs;
+    await world.until(() => a.events.filter(({ type }) => type === "acquired").length === 2);
+    await world.advance(200);
+
+    // One, under the second lease.
+    expect(world.polls("a").filter(({ at }) => at >= from).length).toBe(1);
+  });
+
   it("does not claim again while its own handlers run", async () => {
     let finish = () => {};
     const a = world.start("a", { onMessage: () => new Promise<void>((resolve) => (finish = resolve)) });
@@ -288,6 +303,21 @@ describe("resign", () => {
     const stopped = b.session.stop();
     await world.until(() => a.session.state === "polling");
     await stopped;
+  });
+
+  it("in the middle of a batch confirms what is done: the standby handles only the rest", async () => {
+    const ids = [world.push("one"), world.push("two"), world.push("three")];
+    const takesTime = {
+      onMessage: () => new Promise((resolve) => world.clock.setTimer(() => resolve(0), 100)),
+    };
+    const a = world.start("a", takesTime);
+    await world.until(() => a.handled.length === 1);
+    const b = world.start("b");
+    await world.advance(50);
+
+    await Promise.all([a.session.resign(), world.until(() => world.api.counters().answered === 3)]);
+
+    expect([a.handled, b.handled]).toEqual([ids.slice(0, 1), ids.slice(1)]);
   });
 
   it("without a lease does nothing", async () => {

@@ -1,0 +1,109 @@
+// npm run bench [-- deploys|handover|throughput|many-bots …] [--quick] [--count N] [--only "<name>" …]
+// Ways to run a bot side by side, in one run and in alternating order. A full run keeps its samples in
+// docs/benchmarks.json and draws docs/benchmarks.md and docs/benchmarks.svg from them, part by part; with --quick
+// or --only nothing is written.
+import { parseArgs } from "node:util";
+import { Arena, contenders } from "./contenders.js";
+import { measureDeploys } from "./deploys.js";
+import { measureHandovers } from "./handover.js";
+import { describeMachine } from "./machine.js";
+import { manyBotsLocks, measureManyBots } from "./many-bots.js";
+import { type PartName, type PartResult, partNames, printPart, type Samples } from "./results.js";
+import { measureThroughput, throughputWays } from "./throughput.js";
+import { writePage } from "./write-page.js";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    count: { type: "string" },
+    only: { type: "string", multiple: true },
+  },
+});
+const asked = positionals.length > 0 ? positionals : partNames;
+const unknown = asked.filter((name) => !partNames.includes(name as PartName));
+const count = values.count === undefined ? undefined : Number(values.count);
+if (unknown.length > 0 || (count !== undefined && !(Number.isInteger(count) && count > 0))) {
+  console.error(
+    `usage: npm run bench -- [${partNames.join("|")} …] [--quick] [--count <whole number>] [--only "<name>" …]`,
+  );
+  process.exit(2);
+}
+const { only, quick: isQuick } = values;
+
+/** Every name once a round; the order is turned round each time, so that nobody always comes first. */
+async function inTurns<Name extends string, Sample>(
+  names: readonly Name[],
+  rounds: number,
+  measure: (name: Name) => Promise<Sample>,
+): Promise<Samples<Sample>> {
+  const samples: Record<string, Sample[]> = {};
+  const chosen = names.filter((name) => !only || only.includes(name));
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const name of round % 2 === 1 ? chosen : chosen.toReversed()) {
+      progress(`round ${round}/${rounds}: ${name}`);
+      samples[name] = [...(samples[name] ?? []), await measure(name)];
+    }
+  }
+  return Object.fromEntries(chosen.map((name) => [name, samples[name] ?? []]));
+}
+
+function progress(text: string): void {
+  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${text}`);
+  else console.log(text);
+}
+
+const parts: { readonly [Part in PartName]: () => Promise<PartResult[Part]> } = {
+  async deploys() {
+    await using arena = await Arena.start();
+    const names = contenders.map(({ name }) => name);
+    const [rounds, deploys] = isQuick ? [1, 2] : [2, count ?? 3];
+    return { deploys: await inTurns(names, rounds, (name) => measureDeploys(arena, name, deploys)) };
+  },
+  async handover() {
+    await using arena = await Arena.start();
+    const waiting = contenders.filter(({ standsBy }) => standsBy);
+    const names = waiting.map(({ name }) => name);
+    // Not too many processes at once.
+    const perRound = isQuick ? 1 : 4;
+    const rounds = isQuick ? 1 : Math.ceil((count ?? 8) / perRound);
+    return {
+      handover: await inTurns(names, rounds, (name) => {
+        const contender = waiting.find((one) => one.name === name);
+        if (!contender) throw new Error(name);
+        return measureHandovers(arena, contender, perRound);
+      }),
+    };
+  },
+  async throughput() {
+    await using arena = await Arena.start();
+    const [rounds, updates] = isQuick ? [1, 5_000] : [count ?? 5, 20_000];
+    return {
+      throughput: await inTurns(throughputWays, rounds, (way) => measureThroughput(arena, way, updates)),
+    };
+  },
+  async "many-bots"() {
+    const sizes = isQuick ? [1, 100] : [1, 100, 1_000];
+    const seconds = isQuick ? 3 : 10;
+    const many = [];
+    for (const bots of sizes) {
+      for (const lock of manyBotsLocks.filter((name) => !only || only.includes(name))) {
+        progress(`${bots} bots, ${lock}`);
+        many.push(await measureManyBots(lock, bots, seconds));
+      }
+    }
+    return { manyBots: many };
+  },
+};
+
+const machine = describeMachine();
+console.log(machine);
+for (const name of asked as PartName[]) {
+  const from = performance.now();
+  console.log(`${name} …`);
+  const result = await parts[name]();
+  if (process.stdout.isTTY) process.stdout.write("\r\x1b[K");
+  printPart(result);
+  console.log(`${name} took ${Math.round((performance.now() - from) / 1_000)} s\n`);
+  if (!isQuick && !only) writePage(machine, result);
+}

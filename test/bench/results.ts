@@ -1,0 +1,197 @@
+import { contenders } from "./contenders.js";
+import type { DeploysSample } from "./deploys.js";
+import type { HandoverSamples } from "./handover.js";
+import type { ManyBotsSample } from "./many-bots.js";
+import { percentile } from "./statistics.js";
+import { type ThroughputSample, throughputRivals } from "./throughput.js";
+
+export const partNames = ["deploys", "handover", "throughput", "many-bots"] as const;
+export type PartName = (typeof partNames)[number];
+
+/** Samples by the name of what was measured, in the order of the rounds. */
+export type Samples<Sample> = Readonly<Record<string, readonly Sample[]>>;
+
+/** What the parts of the bench measured. */
+export interface Results {
+  readonly deploys: Samples<DeploysSample>;
+  readonly handover: Samples<HandoverSamples>;
+  readonly throughput: Samples<ThroughputSample>;
+  readonly manyBots: readonly ManyBotsSample[];
+}
+
+export interface PartResult {
+  readonly deploys: Pick<Results, "deploys">;
+  readonly handover: Pick<Results, "handover">;
+  readonly throughput: Pick<Results, "throughput">;
+  readonly "many-bots": Pick<Results, "manyBots">;
+}
+
+/** A table of texts; the first column names the row. */
+export interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** The tables of what was measured. */
+export function tablesOf(results: Partial<Results>): Table[] {
+  const { deploys, handover, throughput, manyBots } = results;
+  return [
+    ...(deploys ? [deploysTable(deploys)] : []),
+    ...(handover ? [handoverTable(handover)] : []),
+    ...(throughput ? [throughputTable(throughput), ratioTable(throughput)] : []),
+    ...(manyBots ? [manyBotsTable(manyBots)] : []),
+  ];
+}
+
+export function printPart(results: Partial<Results>): void {
+  for (const { title, head, rows } of tablesOf(results)) {
+    console.log(title);
+    const [, ...columns] = head;
+    console.table(
+      Object.fromEntries(
+        rows.map(([name = "", ...cells]) => [
+          name,
+          Object.fromEntries(columns.map((column, index) => [column, cells[index]])),
+        ]),
+      ),
+    );
+  }
+}
+
+/** The sums over all rounds, and the worst of them. */
+export function sumDeploys(samples: readonly DeploysSample[]): DeploysSample {
+  const sum = (field: keyof DeploysSample) => samples.reduce((total, sample) => total + sample[field], 0);
+  return {
+    deploys: sum("deploys"),
+    messages: sum("messages"),
+    lost: sum("lost"),
+    answeredTwice: sum("answeredTwice"),
+    live409s: sum("live409s"),
+    crashes: sum("crashes"),
+    worstReplyMs: Math.max(...samples.map(({ worstReplyMs }) => worstReplyMs)),
+  };
+}
+
+/** All samples of one kind, of all rounds. */
+export function timesOf(samples: readonly HandoverSamples[], kind: keyof HandoverSamples): number[] {
+  return samples.flatMap((sample) => sample[kind]);
+}
+
+export function medianOf(values: readonly number[]): number {
+  return percentile(values, 0.5);
+}
+
+/** Round by round, so that a machine that is slow for a while slows both sides. */
+function ratiosOf(
+  throughput: Samples<ThroughputSample>,
+  { way, against }: { way: string; against: string },
+  field: keyof ThroughputSample,
+): number[] {
+  const theirs = throughput[against] ?? [];
+  return (throughput[way] ?? []).map((sample, round) => {
+    const other = theirs[round]?.[field] ?? Number.NaN;
+    return field === "cpuMs" ? other / sample[field] : sample[field] / other;
+  });
+}
+
+function deploysTable(deploys: Results["deploys"]): Table {
+  const rows = Object.entries(deploys).map(([name, samples]) => {
+    const sum = sumDeploys(samples);
+    const counts = [sum.messages, sum.lost, sum.answeredTwice, sum.live409s, sum.crashes];
+    return [name, ...counts.map(String), seconds(sum.worstReplyMs)];
+  });
+  const total = sumDeploys(Object.values(deploys)[0] ?? []).deploys;
+  return {
+    title: `Rolling deploys under traffic (${total} each)`,
+    head: ["way", "messages", "lost", "answered twice", "live 409s", "crashes", "worst reply"],
+    rows,
+  };
+}
+
+function handoverTable(handover: Results["handover"]): Table {
+  const rows = Object.entries(handover).map(([name, samples]) => [
+    name,
+    ...(["handover", "takeover"] as const).flatMap((kind) => {
+      const times = timesOf(samples, kind);
+      return [milliseconds(medianOf(times)), milliseconds(percentile(times, 0.99))];
+    }),
+    String(timesOf(samples, "handover").length),
+  ]);
+  return {
+    title: "Nobody polls: handover after SIGTERM of an idle holder, takeover after SIGKILL",
+    head: ["way", "handover, median", "handover, p99", "takeover, median", "takeover, p99", "samples"],
+    rows,
+  };
+}
+
+function throughputTable(throughput: Results["throughput"]): Table {
+  const rows = Object.entries(throughput).map(([name, samples]) => [
+    name,
+    Math.round(medianOf(samples.map(({ updatesPerSecond }) => updatesPerSecond))).toString(),
+    milliseconds(medianOf(samples.map(({ cpuMs }) => cpuMs))),
+    String(samples.length),
+  ]);
+  return {
+    title: "Updates per second, with a handler that only counts",
+    head: ["way", "updates/s, median", "CPU for all, median", "rounds"],
+    rows,
+  };
+}
+
+function ratioTable(throughput: Results["throughput"]): Table {
+  const rows = throughputRivals
+    .filter(({ way, against }) => throughput[way] && throughput[against])
+    .map((rivals) => [
+      `${rivals.way} / ${rivals.against}`,
+      medianOf(ratiosOf(throughput, rivals, "updatesPerSecond")).toFixed(3),
+      medianOf(ratiosOf(throughput, rivals, "cpuMs")).toFixed(3),
+    ]);
+  return {
+    title: "Throughput side by side, median of the rounds' ratios (more than 1: ours is faster)",
+    head: ["ratio", "by time", "by CPU"],
+    rows,
+  };
+}
+
+function manyBotsTable(manyBots: Results["manyBots"]): Table {
+  const both = (pair: { holder: number; standby: number } | undefined, digits: number) =>
+    pair ? `${pair.holder.toFixed(digits)} + ${pair.standby.toFixed(digits)}` : "–";
+  const rows = manyBots.map(({ lock, bots, connections, commandsPerSecond, takeover, ...holder }) => [
+    `${bots} × ${lock === "none" ? "no shared lock" : lock}`,
+    both(connections, 0),
+    both(commandsPerSecond, 1),
+    `${Math.round(holder.holderMb)} MB`,
+    `${(holder.holderCpu * 100).toFixed(1)} %`,
+    takeover ? milliseconds(takeover.firstMs) : "–",
+    takeover ? milliseconds(takeover.allMs) : "–",
+  ]);
+  return {
+    title: "Many idle bots in one process, and another that stands by for all",
+    head: [
+      "bots × lock",
+      "connections (holder + standby)",
+      "commands/s (holder + standby)",
+      "memory",
+      "CPU",
+      "SIGKILL to first bot",
+      "first to last bot",
+    ],
+    rows,
+  };
+}
+
+function milliseconds(value: number): string {
+  return value >= 1_000 ? seconds(value) : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+}
+
+function seconds(valueMs: number): string {
+  return `${(valueMs / 1_000).toFixed(valueMs < 10_000 ? 2 : 1)} s`;
+}
+
+/** Whether a row of a chart is one of ours. */
+export function isOurs(name: string): boolean {
+  return (
+    contenders.some((contender) => contender.name === name && contender.isOurs) || name.startsWith("ours")
+  );
+}

@@ -1,0 +1,130 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type Bar, drawChart, type Panel } from "./chart.js";
+import { contenders } from "./contenders.js";
+import { isOurs, medianOf, type Results, sumDeploys, type Table, tablesOf, timesOf } from "./results.js";
+
+const inDocs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
+
+/** The samples of the last full run of every part, and the machine that it ran on. */
+interface Kept {
+  readonly machines: Readonly<Record<string, string>>;
+  readonly results: Partial<Results>;
+}
+
+/** Keeps the samples of a part and draws the page and the chart from all that are kept. */
+export function writePage(machine: string, part: Partial<Results>): void {
+  const before: Kept = existsSync(inDocs("benchmarks.json"))
+    ? JSON.parse(readFileSync(inDocs("benchmarks.json"), "utf8"))
+    : { machines: {}, results: {} };
+  const machines = { ...before.machines };
+  for (const name of Object.keys(part)) machines[name] = machine;
+  const results = { ...before.results, ...part };
+  writeFileSync(inDocs("benchmarks.json"), `${JSON.stringify({ machines, results }, rounded, 1)}\n`);
+  writeFileSync(inDocs("benchmarks.svg"), drawChart("grammy-safe-polling beside others", panelsOf(results)));
+  writeFileSync(inDocs("benchmarks.md"), pageOf(machines, results));
+}
+
+function rounded(_name: string, value: unknown): unknown {
+  return typeof value === "number" ? Math.round(value * 1_000) / 1_000 : value;
+}
+
+function panelsOf({ deploys, handover, throughput }: Partial<Results>): Panel[] {
+  const panels: Panel[] = [];
+  const bars = <Sample>(
+    samples: Readonly<Record<string, readonly Sample[]>>,
+    measureOf: (samples: readonly Sample[]) => number,
+    textOf: (value: number) => string,
+  ): Bar[] =>
+    Object.entries(samples).map(([label, all]) => {
+      const value = measureOf(all);
+      return { label, value, text: textOf(value), isOurs: isOurs(label) };
+    });
+  if (deploys) {
+    const { deploys: count = 0 } = sumDeploys(Object.values(deploys)[0] ?? []);
+    panels.push(
+      {
+        title: `Messages lost or answered twice in ${count} rolling deploys`,
+        bars: bars(deploys, (all) => sumDeploys(all).lost + sumDeploys(all).answeredTwice, String),
+      },
+      {
+        title: "Live 409s",
+        bars: bars(deploys, (all) => sumDeploys(all).live409s, String),
+      },
+      {
+        title: "Worst delay of a reply",
+        bars: bars(deploys, (all) => sumDeploys(all).worstReplyMs, inSeconds),
+      },
+    );
+  }
+  if (handover) {
+    for (const [kind, title] of [
+      ["handover", "Handover after SIGTERM, median (logarithmic)"],
+      ["takeover", "Takeover after SIGKILL, median (logarithmic)"],
+    ] as const) {
+      const of = (all: Results["handover"][string]) => medianOf(timesOf(all, kind));
+      panels.push({ title, isLog: true, bars: bars(handover, of, inMilliseconds) });
+    }
+  }
+  if (throughput) {
+    const of = (all: Results["throughput"][string]) =>
+      Math.round(medianOf(all.map(({ updatesPerSecond }) => updatesPerSecond)));
+    panels.push({ title: "Updates per second, median", bars: bars(throughput, of, String) });
+  }
+  return panels;
+}
+
+const inSeconds = (value: number) => `${(value / 1_000).toFixed(1)} s`;
+const inMilliseconds = (value: number) => (value < 1_000 ? `${value.toFixed(0)} ms` : inSeconds(value));
+
+function pageOf(machines: Kept["machines"], results: Partial<Results>): string {
+  const ways = contenders.map(({ name, about }) => `- **${name}**: ${about}.`);
+  const measured = [...new Set(Object.values(machines))].map((machine) => `- ${machine}`);
+  return `# Benchmarks
+
+Written by \`npm run bench\` from [its samples](benchmarks.json); do not edit.
+All ways run in one run on one machine, in turns whose order alternates, against the Bot API emulator of this repository.
+Telegram's network is not in these figures.
+
+${measured.join("\n")}
+
+![Bars of the figures below](benchmarks.svg)
+
+The ways, each used as its documentation says:
+
+${ways.join("\n")}
+
+${tablesOf(results).map(sectionOf).join("\n")}
+${notes}`;
+}
+
+function sectionOf({ title, head, rows }: Table): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const rule = line(head.map((_, index) => (index === 0 ? "---" : "--:")));
+  return `## ${title}\n\n${[line(head), rule, ...rows.map(line)].join("\n")}\n`;
+}
+
+const notes = `## How it is measured
+
+- Rolling deploys: a message every 100 ms, a handler of 20 ms. The new version starts; 1 s after it is ready the old one
+  gets SIGTERM, and SIGKILL 10 s later if it still lives. A process that ends with an error is started again after 1 s.
+  Lost: not answered 25 s after the last deploy. Without a lock a busy bot shows few 409s and many double answers.
+- Handover and takeover: from the signal until the successor's first poll is parked. Holders have been idle for 3.5 s, so that
+  \`bot.stop()\` does not meet the server's rule that stretches a repeated offset to 3 s.
+- Throughput: 20 000 updates wait; the handler only counts. Ratios are taken round by round.
+- Many bots: connections and commands as a proxy before the lock server sees them, over 10 s in which no update comes.
+  "no shared lock" is the memory lock: what the bots cost without any server.
+
+## The numbers that this library wants to reach
+
+| goal | command |
+| --- | --- |
+| rolling deploys under traffic: 0 live 409, 0 lost, 0 handled twice in 1000 deploys | \`npm run deploys -- --count 1000 --lock file\` (\`postgres\`, \`redis\`) |
+| handover p99 at most 25 ms with any lock; takeover file at most 20 ms, Postgres 50 ms, Redis the lease and 50 ms | \`npm run bench -- handover --count 100\` |
+| updates per second against plain grammY and the runner at least 0.98 | \`npm run bench -- throughput\` |
+| 1000 bots in one process: at most 3 connections, commands independent of the number of bots, all taken over within 1 s | \`npm run bench -- many-bots\` |
+| core at most 8 kB, each backend at most 3 kB, minified and compressed | \`npm run size\` |
+
+The locks alone, without bots: \`npm run bench:postgres\`, \`npm run bench:redis\`.
+Faults instead of figures: [proof.md](proof.md).
+`;

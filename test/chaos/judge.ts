@@ -1,0 +1,264 @@
+import type { EventOf } from "grammy-safe-polling/testing";
+import type { Line } from "../support/bot-fleet.js";
+import type { InstanceHistory, RoundHistory, Span } from "./history.js";
+
+/** What a round showed. `violations`: each a sentence about a promise that was broken. */
+export interface Verdict {
+  readonly violations: readonly string[];
+  readonly figures: RoundFigures;
+}
+
+export interface RoundFigures {
+  readonly messages: number;
+  readonly pollerChanges: number;
+  /** Longest time in which no message was answered, faults included. */
+  readonly maxGapMs: number;
+  /** From the end of the last fault to the next poll of an instance that was to stay. */
+  readonly recoveryMs: number;
+  /** Updates handled again after a crash or a loss of the lease. */
+  readonly handledAgain: number;
+  /** Polls that a frozen process had decided to send before another got the lease, and that arrived after that. */
+  readonly latePolls: number;
+}
+
+/** A lease as its holder saw it. */
+interface HeldLease extends Span {
+  readonly holder: InstanceHistory;
+  readonly token: number;
+  readonly end: "lost" | "released" | "killed" | "open";
+}
+
+/** A claim of the lock server that no process can have known when it stood still at that moment. */
+const clockErrorMs = 2;
+/** A late poll's 409 is held back for up to 3 s, and may be followed by one more. */
+const lateConflictMs = 6_500;
+
+/**
+ * Judges a round by what Telegram and the instances have seen. A 409 proves nothing, and neither does its
+ * absence: who held the lease when a poll was decided, and who when it arrived, does.
+ */
+export function judge(history: RoundHistory, recoveryBoundMs: number): Verdict {
+  const leases = history.instances.flatMap(leasesOf).sort((a, b) => a.from - b.from);
+  const violations: string[] = [];
+  const latePolls = judgePolls(history, leases, violations);
+  judgeHandlers(history, leases, violations);
+  judgeLeases(history, leases, violations);
+  judgeConflicts(history, latePolls, violations);
+  judgeExits(history, violations);
+  const messages = judgeAnswers(history, violations);
+  const handledAgain = judgeRepetitions(history, violations);
+  const recoveryMs = (history.recoveredAt ?? Number.POSITIVE_INFINITY) - history.healedAt;
+  if (recoveryMs > recoveryBoundMs) {
+    violations.push(`nobody polled for ${Math.round(recoveryMs)} ms after the last fault`);
+  }
+  const pollerChanges = leases.filter(
+    ({ holder }, index) => index > 0 && leases[index - 1]?.holder !== holder,
+  ).length;
+  return {
+    violations,
+    figures: {
+      messages,
+      pollerChanges,
+      maxGapMs: longestGap(history),
+      recoveryMs,
+      handledAgain,
+      latePolls: latePolls.length,
+    },
+  };
+}
+
+function leasesOf(holder: InstanceHistory): HeldLease[] {
+  const leases: HeldLease[] = [];
+  let open: { from: number; token: number } | undefined;
+  for (const line of holder.lines) {
+    if (line.event === "acquired") open = { from: timeOf(line), token: Number(line.token) };
+    if (!open || (line.event !== "lost" && line.event !== "released")) continue;
+    leases.push({ ...open, holder, until: timeOf(line), end: line.event });
+    open = undefined;
+  }
+  const { killedAt } = holder;
+  if (open && killedAt !== undefined) leases.push({ ...open, holder, until: killedAt, end: "killed" });
+  else if (open) leases.push({ ...open, holder, until: Number.POSITIVE_INFINITY, end: "open" });
+  return leases;
+}
+
+/** Every poll was decided under a lease that nobody else had got since, and arrived under it too. */
+function judgePolls(history: RoundHistory, leases: readonly HeldLease[], violations: string[]): Span[] {
+  const late: Span[] = [];
+  for (const instance of history.instances) {
+    const decided = instance.lines.filter(({ event }) => event === "poll");
+    for (const line of decided) judgeAct(instance, line, leases, violations);
+    const arrived = history.events.filter(
+      (event): event is EventOf<"poll"> & typeof event =>
+        event.type === "poll" && event.instance === instance.name,
+    );
+    for (const { at, offset } of arrived) {
+      const line = decided.findLast((one) => one.offset === offset && timeOf(one) <= at + clockErrorMs);
+      if (!line) {
+        violations.push(`${instance.name} sent a poll at ${ms(at)} that it did not tell of`);
+        continue;
+      }
+      const way = { from: timeOf(line), until: at };
+      const successor = leases.find(({ holder, from }) => holder !== instance && isWithin(from, way));
+      if (!successor) continue;
+      late.push(way);
+      if (stoodStill(instance, way) || history.stalls.some((stall) => overlap(stall, way))) continue;
+      violations.push(
+        `${instance.name} sent a poll at ${ms(way.from)} that arrived at ${ms(at)}, after ${successor.holder.name} had got the lease`,
+      );
+    }
+  }
+  return late;
+}
+
+function judgeHandlers(history: RoundHistory, leases: readonly HeldLease[], violations: string[]): void {
+  for (const instance of history.instances) {
+    for (const line of instance.lines) {
+      if (line.event === "handling") judgeAct(instance, line, leases, violations);
+    }
+  }
+}
+
+function judgeAct(
+  instance: InstanceHistory,
+  line: Line,
+  leases: readonly HeldLease[],
+  violations: string[],
+): void {
+  const at = timeOf(line);
+  const what = `${instance.name}: ${line.event} at ${ms(at)}`;
+  const own = leases.findLast(({ holder, from }) => holder === instance && from <= at);
+  if (!own || (own.until < at && own.end !== "killed")) {
+    violations.push(`${what} without a lease`);
+    return;
+  }
+  const other = leases.find(({ holder, from }) => holder !== instance && from > own.from && from < at);
+  if (other) violations.push(`${what}, after ${other.holder.name} had got the lease at ${ms(other.from)}`);
+}
+
+/** When a lease is granted, its last holder no longer trusts its own, or stands still and cannot know. */
+function judgeLeases({ stalls }: RoundHistory, leases: readonly HeldLease[], violations: string[]): void {
+  leases.forEach((lease, index) => {
+    for (const next of leases.slice(index + 1)) {
+      if (next.token <= lease.token) {
+        violations.push(
+          `${next.holder.name} got token ${next.token} at ${ms(next.from)}, after ${lease.holder.name} had got ${lease.token}`,
+        );
+      }
+      // It is told as released when the server has confirmed that, and its last act was judged by itself.
+      if (next.from >= lease.until || lease.end === "released" || lease.holder === next.holder) continue;
+      const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
+      if (stoodStill(lease.holder, moment) || stalls.some((stall) => overlap(stall, moment))) continue;
+      violations.push(
+        `${next.holder.name} got the lease at ${ms(next.from)}, while ${lease.holder.name} trusted its own until ${ms(lease.until)}`,
+      );
+    }
+  });
+}
+
+/** A holder meets a conflict only where a frozen process's poll has overtaken its own. */
+function judgeConflicts(history: RoundHistory, late: readonly Span[], violations: string[]): void {
+  for (const { name, lines } of history.instances) {
+    for (const line of lines) {
+      if (line.event !== "conflict") continue;
+      const at = timeOf(line);
+      const isExplained = late.some(({ until }) => until <= at && at - until < lateConflictMs);
+      if (!isExplained) violations.push(`${name} met a conflict at ${ms(at)} that no late poll explains`);
+    }
+  }
+}
+
+function judgeExits({ instances }: RoundHistory, violations: string[]): void {
+  for (const { name, lines, killedAt, terminatedAt, exit } of instances) {
+    if (killedAt !== undefined) continue;
+    const ready = lines.find(({ event }) => event === "ready");
+    const wasReady = ready !== undefined && timeOf(ready) <= (terminatedAt ?? Number.POSITIVE_INFINITY);
+    if (exit === undefined) violations.push(`${name} did not end after SIGTERM`);
+    // Nobody listened to the signal yet.
+    else if (exit.signal === "SIGTERM" && !wasReady) continue;
+    else if (exit.code !== 0) violations.push(`${name} ended with ${exit.signal ?? `code ${exit.code}`}`);
+    else if (terminatedAt === undefined) violations.push(`${name} ended by itself`);
+  }
+}
+
+/** Everything that was sent to the bot was answered, and nothing left Telegram's queue unseen. */
+function judgeAnswers({ events }: RoundHistory, violations: string[]): number {
+  const pushed = new Set<number>();
+  const answered = new Set<number>();
+  for (const event of events) {
+    if (event.type === "pushed") pushed.add(event.updateId);
+    if (event.type === "sent" && event.updateId !== undefined) answered.add(event.updateId);
+    if (event.type === "removed" && event.lostIds.length > 0) {
+      violations.push(`updates ${event.lostIds} were confirmed at ${ms(event.at)} and never delivered`);
+    }
+  }
+  const unanswered = [...pushed].filter((id) => !answered.has(id));
+  if (unanswered.length > 0) violations.push(`updates ${unanswered} were never answered`);
+  return pushed.size;
+}
+
+/** An update is handled again only where a crash or a loss kept its first handler from confirming it. */
+function judgeRepetitions({ instances }: RoundHistory, violations: string[]): number {
+  const last = new Map<unknown, { instance: InstanceHistory; at: number }>();
+  let again = 0;
+  const handlings = instances.flatMap((instance) =>
+    instance.lines
+      .filter(({ event }) => event === "handling")
+      .map((line) => ({ instance, at: timeOf(line), id: line.updateId })),
+  );
+  for (const { instance, at, id } of handlings.sort((a, b) => a.at - b.at)) {
+    const first = last.get(id);
+    last.set(id, { instance, at });
+    if (!first) continue;
+    again += 1;
+    const between = { from: first.at, until: at };
+    if (first.instance !== instance && couldNotConfirm(first.instance, between)) continue;
+    violations.push(
+      `update ${id} was handled by ${first.instance.name} at ${ms(first.at)} and again by ${instance.name} at ${ms(at)}`,
+    );
+  }
+  return again;
+}
+
+function couldNotConfirm(instance: InstanceHistory, between: Span): boolean {
+  const { killedAt, lines, freezes } = instance;
+  if (killedAt !== undefined && isWithin(killedAt, between)) return true;
+  // One that still stands still says so later.
+  if (freezes.some((freeze) => isWithin(between.until, freeze))) return true;
+  return lines.some(
+    (line) =>
+      isWithin(timeOf(line), between) &&
+      (line.event === "lost" || String(line.message).startsWith("could not tell Telegram")),
+  );
+}
+
+/** Whether a process did nothing for a part of the time: frozen by us, by its own word, or dead. */
+function stoodStill({ freezes, killedAt, lines }: InstanceHistory, time: Span): boolean {
+  const stalls = lines
+    .filter(({ event }) => event === "stall")
+    .map(({ from, until }) => ({ from: Number(from), until: Number(until) }));
+  if (killedAt !== undefined && killedAt <= time.until) return true;
+  return [...freezes, ...stalls].some((span) => overlap(span, time));
+}
+
+function longestGap({ events }: RoundHistory): number {
+  const times = events.filter(({ type }) => type === "sent").map(({ at }) => at);
+  return times.reduce((gap, at, index) => Math.max(gap, at - (times[index - 1] ?? at)), 0);
+}
+
+function overlap(one: Span, other: Span): boolean {
+  return one.from <= other.until && other.from <= one.until;
+}
+
+function isWithin(at: number, { from, until }: Span): boolean {
+  return at >= from && at <= until;
+}
+
+function timeOf(line: Line): number {
+  return Number(line.monotonicMs);
+}
+
+/** A time as in the written history. */
+function ms(at: number): string {
+  return at.toFixed(1);
+}

@@ -1,0 +1,309 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BotApiEvent } from "grammy-safe-polling/testing";
+import { BotFleet, type Instance, type LockChoice, type Traffic, until } from "../support/bot-fleet.js";
+import type { LockServer } from "../support/lock-servers.js";
+import type { TcpProxy } from "../support/tcp-proxy.js";
+import { type PlannedFault, planFaults } from "./fault-plan.js";
+import { type InstanceHistory, monotonicNow, type RoundHistory, type Span } from "./history.js";
+
+/** Short, so that losses are frequent. */
+const leaseMs = 2_000;
+/**
+ * How soon somebody polls after the last fault: the lease of a dead holder, a connection attempt that waits
+ * out its longest delay (5 s, a fifth of it random), and the start of a process on a busy machine.
+ */
+export const recoveryBoundMs = leaseMs + 6_000 + 3_000;
+const slots = 3;
+const messageEveryMs = 20;
+const handlerMs = 5;
+/** Far more than any bound that is judged: a round that hangs ends all the same. */
+const patienceMs = 60_000;
+
+export interface RoundOptions {
+  readonly seed: number;
+  /** How long faults go on. */
+  readonly durationMs: number;
+  /** Undefined: the file lock. */
+  readonly server: LockServer | undefined;
+  /** No lock at all, to see that the judge notices. */
+  readonly isUnlocked?: boolean;
+  onFault?(fault: PlannedFault): void;
+}
+
+/** One process, with what was done to it. */
+interface Subject {
+  readonly instance: Instance;
+  readonly freezes: { from: number; until: number }[];
+  killedAt?: number;
+  terminatedAt?: number;
+  exit?: NonNullable<InstanceHistory["exit"]>;
+}
+
+/** A place for an instance, with its own way to the lock server. */
+interface Slot {
+  readonly proxy: TcpProxy | undefined;
+  readonly lock: LockChoice | undefined;
+  subject: Subject;
+}
+
+/** Runs one round: instances under traffic and faults, then calm, recovery and a planned end. */
+export async function runRound(options: RoundOptions): Promise<RoundHistory> {
+  await using round = await Round.start(options);
+  return await round.run();
+}
+
+class Round implements AsyncDisposable {
+  readonly #options: RoundOptions;
+  readonly #fleet: BotFleet;
+  readonly #slots: Slot[] = [];
+  readonly #subjects: Subject[] = [];
+  readonly #deeds: { at: number; deed: string }[] = [];
+  readonly #undone = new Set<() => void>();
+  readonly #stalls: Span[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  #serverWork: Promise<void> | undefined;
+  #traffic: Traffic | undefined;
+
+  private constructor(options: RoundOptions, fleet: BotFleet) {
+    this.#options = options;
+    this.#fleet = fleet;
+  }
+
+  static async start(options: RoundOptions): Promise<Round> {
+    const lock: LockChoice | undefined = options.isUnlocked ? { kind: "none" } : undefined;
+    const round = new Round(options, await BotFleet.start(lock));
+    for (let index = 0; index < slots; index += 1) {
+      const proxy = await options.server?.proxy();
+      const ownLock = options.server?.choice({ leaseMs, ...(proxy && { through: proxy }) });
+      round.#slots.push({ proxy, lock: ownLock, subject: round.#startInstance(ownLock) });
+    }
+    return round;
+  }
+
+  async run(): Promise<RoundHistory> {
+    const { seed, durationMs, server } = this.#options;
+    const plan = planFaults({ seed, durationMs, slots, hasServer: server !== undefined, leaseMs });
+    this.#watchOurselves();
+    this.#traffic = this.#fleet.startTraffic(messageEveryMs);
+    const from = monotonicNow();
+    for (const fault of plan) {
+      await sleep(Math.max(0, from + fault.atMs - monotonicNow()));
+      this.#inflict(fault);
+      this.#options.onFault?.(fault);
+    }
+    await this.#heal();
+    const healedAt = monotonicNow();
+    const recoveredAt = await this.#recovery();
+    this.#traffic.stop();
+    await this.#end(this.#traffic.messages);
+    const toMonotonic = monotonicNow() - performance.now();
+    return {
+      seed,
+      plan,
+      deeds: this.#deeds,
+      instances: this.#subjects.map(historyOf),
+      events: this.#fleet.api.events.map((event): BotApiEvent => ({ ...event, at: event.at + toMonotonic })),
+      stalls: this.#stalls,
+      healedAt,
+      recoveredAt,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#traffic?.stop();
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const undo of this.#undone) undo();
+    await this.#serverWork;
+    await this.#fleet[Symbol.asyncDispose]();
+    for (const { proxy } of this.#slots) await proxy?.close();
+  }
+
+  #startInstance(lock: LockChoice | undefined): Subject {
+    const name = `i${this.#subjects.length + 1}`;
+    const instance = this.#fleet.instance(name, {
+      handlerMs,
+      isJudged: true,
+      ...(lock && { lock }),
+    });
+    const subject: Subject = { instance, freezes: [] };
+    void instance.exited.then((exit) => {
+      subject.exit = exit;
+    });
+    this.#subjects.push(subject);
+    return subject;
+  }
+
+  #inflict(fault: PlannedFault): void {
+    const { kind, forMs } = fault;
+    const slot = fault.slot === "poller" ? this.#pollingSlot() : (this.#slots[fault.slot] as Slot);
+    const { subject, proxy } = slot;
+    const { server } = this.#options;
+    switch (kind) {
+      case "kill":
+        subject.killedAt ??= this.#signal(subject, "SIGKILL");
+        return this.#later(forMs, () => this.#restart(slot));
+      case "stop":
+        subject.terminatedAt ??= this.#signal(subject, "SIGTERM");
+        return this.#later(forMs, () => this.#restart(slot));
+      case "deploy":
+        slot.subject = this.#startInstance(slot.lock);
+        return this.#later(forMs, () => {
+          subject.terminatedAt ??= this.#signal(subject, "SIGTERM");
+        });
+      case "freeze": {
+        if (subject.freezes.some(({ until }) => until === Number.POSITIVE_INFINITY)) return;
+        const freeze = { from: this.#signal(subject, "SIGSTOP"), until: Number.POSITIVE_INFINITY };
+        subject.freezes.push(freeze);
+        return this.#later(forMs, () => {
+          freeze.until = this.#signal(subject, "SIGCONT");
+        });
+      }
+      case "resign":
+        this.#note(`resign ${subject.instance.name}`);
+        if (subject.instance.process.connected) subject.instance.tell("resign");
+        return;
+      case "server freeze":
+        return this.#workOnServer(
+          kind,
+          async () => await server?.freeze(),
+          forMs,
+          async () => server?.thaw(),
+        );
+      case "server kill":
+        return this.#workOnServer(
+          kind,
+          async () => await server?.kill(),
+          forMs,
+          async () => await server?.start(),
+        );
+      case "silence":
+      case "silence up":
+      case "silence down": {
+        const direction = kind === "silence" ? undefined : kind === "silence up" ? "up" : "down";
+        this.#note(`${kind} of ${subject.instance.name}`);
+        proxy?.silence(direction);
+        return this.#later(forMs, () => {
+          this.#note(`${subject.instance.name} is heard again`);
+          // What was held back arrives late, or never.
+          if (fault.forMs % 2 === 0) proxy?.pass();
+          else proxy?.cut();
+        });
+      }
+      case "cut":
+        this.#note(`cut off ${subject.instance.name}`);
+        return proxy?.cut();
+      case "delay":
+        this.#note(`delay ${subject.instance.name}`);
+        proxy?.delay(forMs / 20);
+        return this.#later(forMs, () => proxy?.pass());
+    }
+  }
+
+  /** One fault of the server at a time. */
+  #workOnServer(what: string, start: () => Promise<void>, forMs: number, end: () => Promise<void>): void {
+    if (this.#serverWork) return;
+    this.#note(what);
+    let isOver = () => {};
+    const over = new Promise<void>((resolve) => {
+      isOver = resolve;
+    });
+    this.#later(forMs, isOver);
+    this.#serverWork = (async () => {
+      await start();
+      await over;
+      await end();
+      this.#note(`${what} is over`);
+      this.#serverWork = undefined;
+    })();
+  }
+
+  #restart(slot: Slot): void {
+    const { terminatedAt, killedAt } = slot.subject;
+    if (terminatedAt === undefined && killedAt === undefined) return;
+    slot.subject = this.#startInstance(slot.lock);
+    this.#note(`start ${slot.subject.instance.name}`);
+  }
+
+  #signal({ instance }: Subject, signal: NodeJS.Signals): number {
+    const at = this.#note(`${signal} ${instance.name}`);
+    instance.kill(signal);
+    return at;
+  }
+
+  #note(deed: string): number {
+    const at = monotonicNow();
+    this.#deeds.push({ at, deed });
+    return at;
+  }
+
+  /** Whoever printed last that it holds the lease. */
+  #pollingSlot(): Slot {
+    const acquiredAt = ({ subject }: Slot) => {
+      const line = subject.instance.lines.findLast(({ event }) => event === "acquired");
+      return Number(line?.monotonicMs ?? 0);
+    };
+    return [...this.#slots].sort((a, b) => acquiredAt(b) - acquiredAt(a))[0] as Slot;
+  }
+
+  /** Does something after a time, or when the round is healed. */
+  #later(forMs: number, undo: () => void): void {
+    const once = () => {
+      clearTimeout(timer);
+      if (this.#undone.delete(once)) undo();
+    };
+    this.#undone.add(once);
+    const timer = setTimeout(once, forMs);
+  }
+
+  async #heal(): Promise<void> {
+    for (const undo of [...this.#undone]) undo();
+    await this.#serverWork;
+    this.#note("healed");
+  }
+
+  /** When one of those that are to stay polls again. */
+  async #recovery(): Promise<number | undefined> {
+    const { api } = this.#fleet;
+    const stay = new Set(
+      this.#subjects.filter((subject) => !isDoomed(subject)).map(({ instance }) => instance.name),
+    );
+    const poll = api.waitForEvent("poll", ({ instance }) => stay.has(instance), {
+      after: api.events.at(-1)?.sequence ?? -1,
+      timeoutMs: patienceMs,
+    });
+    return poll.then(monotonicNow, () => undefined);
+  }
+
+  /** Everything is answered, then everybody is asked to end. */
+  async #end(messages: number): Promise<void> {
+    const { api } = this.#fleet;
+    const isDone = () => api.counters().answered === messages;
+    await until(api, "every message answered", isDone, patienceMs).catch(() => {});
+    for (const subject of this.#subjects) {
+      if (!isDoomed(subject)) subject.terminatedAt = this.#signal(subject, "SIGTERM");
+    }
+    const ends = Promise.all(this.#subjects.map(({ instance }) => instance.exited));
+    const patience = new AbortController();
+    await Promise.race([ends, sleep(patienceMs, undefined, { signal: patience.signal }).catch(() => {})]);
+    patience.abort();
+  }
+
+  /** Telegram, the proxies and the clock of all deeds stand still when we do. */
+  #watchOurselves(): void {
+    let last = monotonicNow();
+    const look = () => {
+      const now = monotonicNow();
+      if (now - last > 15) this.#stalls.push({ from: last, until: now });
+      last = now;
+    };
+    this.#timers.push(setInterval(look, 5));
+  }
+}
+
+function isDoomed({ killedAt, terminatedAt, exit }: Subject): boolean {
+  return killedAt !== undefined || terminatedAt !== undefined || exit !== undefined;
+}
+
+function historyOf({ instance, freezes, killedAt, terminatedAt, exit }: Subject): InstanceHistory {
+  return { name: instance.name, lines: instance.lines, freezes, killedAt, terminatedAt, exit };
+}

@@ -1,0 +1,525 @@
+/** A test file, and what else vitest is told. */
+export type TestRun = readonly [file: string, ...options: string[]];
+
+/** One way to break the core. */
+export interface Mutant {
+  readonly file: string;
+  /** Is in the file exactly once. */
+  readonly find: string;
+  readonly replace: string;
+  /** What is wrong then. */
+  readonly breaks: string;
+  /** Who should notice, one after the other: arguments of vitest. */
+  readonly tests: readonly TestRun[];
+  /** Why nobody needs to notice: the code is right without it too. */
+  readonly survivesBecause?: string;
+}
+
+const lockSession: TestRun = ["test/unit/lock/lock-session.test.ts"];
+const botSession: TestRun = ["test/unit/session/bot-session.test.ts"];
+const pureRules: TestRun = ["test/unit/pure-rules.test.ts"];
+const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
+const cut: TestRun = ["test/unit/polling/cut.test.ts"];
+const conflicts: TestRun = ["test/unit/polling/conflicts.test.ts"];
+const trouble: TestRun = ["test/unit/polling/telegram-trouble.test.ts"];
+const fileConformance: TestRun = ["test/conformance/file.test.ts"];
+const lockFiles: TestRun = ["test/unit/lock/file-lock-files.test.ts"];
+const fileWake: TestRun = ["test/unit/lock/file-wake.test.ts"];
+const fileRecords: TestRun = ["test/unit/lock/file-records.test.ts"];
+const postgresConformance: TestRun = ["test/conformance/postgres.test.ts"];
+const postgresSession: TestRun = ["test/process/postgres-session.test.ts"];
+const sessionConnection: TestRun = ["test/unit/lock/postgres/session-connection.test.ts"];
+const leaseTable: TestRun = ["test/process/postgres-lease-table.test.ts"];
+// The scripts do not depend on the client library.
+const redisConformance: TestRun = ["test/conformance/redis.test.ts", "-t", "'ioredis' '6"];
+const redisFaults: TestRun = ["test/process/redis-faults.test.ts"];
+const redisData: TestRun = ["test/process/redis-data.test.ts"];
+
+export const mutants: readonly Mutant[] = [
+  // Trust
+  {
+    file: "src/lock/trust-window.ts",
+    find: "trustMs: leaseMs * 0.7",
+    replace: "trustMs: leaseMs * 1.1",
+    breaks: "trust outlives the lease on the server",
+    tests: [lockSession],
+  },
+  {
+    file: "src/clock.ts",
+    find: "return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs);",
+    replace: "return to.monotonicMs - from.monotonicMs;",
+    breaks: "time that the machine slept is not counted",
+    tests: [lockSession],
+  },
+  {
+    file: "src/clock.ts",
+    find: "return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs);",
+    replace: "return to.wallMs - from.wallMs;",
+    breaks: "a wall clock that is set back prolongs trust",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "this.renewed(sent);\n      this.#options.onTrouble(undefined);",
+    replace: "this.renewed(this.#options.clock.now());\n      this.#options.onTrouble(undefined);",
+    breaks: "trust counts from the answer of a beat, not from its sending",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "if (!this.trusted()) return;\n      this.renewed(sent);",
+    replace: "this.renewed(sent);",
+    breaks: "a late good answer revives a lease",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: 'this.end("expired");\n    return false;',
+    replace: "return false;",
+    breaks: "the end of trust does not end the connection, whose beats go on",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "isTrusted(this.#options.timing, this.#lastGoodSent, this.#options.clock.now())",
+    replace: "this.#trustTimer !== undefined",
+    breaks: "trust is a timer: a process that wakes up late trusts for a moment",
+    tests: [lockSession],
+  },
+  // Leases
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "this.#drop(lost.filter((key) => this.#held.has(key)));",
+    replace: "",
+    breaks: "a key that the server no longer knows is still trusted",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "new Set([...unwanted, ...this.#unconfirmed])",
+    replace: "new Set(unwanted)",
+    breaks: "a release without an answer is not repeated",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "new Set([...unwanted, ...this.#unconfirmed])",
+    replace: "new Set(this.#unconfirmed)",
+    breaks: "a key that the server granted without our knowing is kept for ever",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "return this.#unconfirmed.has(key) || this.#toRelease.has(key);",
+    replace: "return false;",
+    breaks: "a key whose release is under way is claimed again",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "while (this.#releasing) await this.#releasing;",
+    replace: "",
+    breaks: "releases of one tick are one message each",
+    tests: [lockSession],
+  },
+  // Claims
+  {
+    file: "src/lock/lock-session.ts",
+    find: "if (!link.keeper.trusted()) return;\n      link.keeper.renewed(sent);",
+    replace: "link.keeper.renewed(sent);",
+    breaks: "an answer to a claim counts on a connection that has ended",
+    tests: [lockSession],
+    survivesBecause: "each grant asks for trust itself; a refusal only tells who holds the key",
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "if (!link.keeper.trusted()) return true;",
+    replace: "",
+    breaks: "a claim that a frozen process sent long ago is granted",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "link.claimAgain = true;",
+    replace: "",
+    breaks: "a wake-up during a claim is forgotten",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "if (unwanted.length > 0) await link.keeper.release(unwanted);",
+    replace: "",
+    breaks: "a grant that nobody wants any more is kept",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "await link.claiming.done;",
+    replace: "return;",
+    breaks: "stop() does not wait for a claim under way",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "link.keeper.doubt(keys);",
+    replace: "",
+    breaks: "a claim without an answer is forgotten, though the server may have granted it",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "!link.keeper.held.has(key) && !link.keeper.isUnconfirmed(key)",
+    replace: "true",
+    breaks: "a process claims what it holds already",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "forgottenWaitMs(history, link, now) <= 0",
+    replace: "true",
+    breaks: "a key that the server forgot is taken at once",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "entry.pause = { from: this.#options.clock.now(), ms: pauseMs };",
+    replace: "",
+    breaks: "resign() takes the key back at once",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "this.#histories.lost(key, clock.now(), link.owner);",
+    replace: "this.#histories.of(key);",
+    breaks: "the last holder waits as long as everyone else",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "if (!this.#everConnected && isLockMistake(error))",
+    replace: "if (isLockMistake(error))",
+    breaks: "a refusal long after the start ends polling",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lock-session.ts",
+    find: "this.#connector.connect();\n    this.#keysLost(lost, reason);",
+    replace: "this.#connector.connect();",
+    breaks: "nobody is told that the connection, and all leases with it, are gone",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/key-history.ts",
+    find: "waits.push(leaseMs - memoryAgeMs);",
+    replace: "",
+    breaks: "a server that has just started is believed at once",
+    tests: [pureRules],
+  },
+  {
+    file: "src/lock/key-history.ts",
+    find: "elapsedMs(history.ownLoss.at, now) < leaseMs",
+    replace: "true",
+    breaks: "whoever held a key once may take it at once for ever",
+    tests: [pureRules],
+  },
+  {
+    file: "src/lock/connector.ts",
+    find: "newId()}`;",
+    replace: "0}`;",
+    breaks: "every connection of a process is the same owner",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/connector.ts",
+    find: "if (attempt.signal.aborted) return void (await this.#close(connection));",
+    replace: "",
+    breaks: "a connection that was given up while it opened is used",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/claim-schedule.ts",
+    find: "const triesAfterWakeMs = [0, 1, 2, 4, 8, 16, 32] as const;",
+    replace: "const triesAfterWakeMs = [0] as const;",
+    breaks: "a key that is freed a moment after the wake-up waits for the poll",
+    tests: [claimSchedule],
+  },
+  // Polling
+  {
+    file: "src/polling/poller.ts",
+    find: "if (this.#cut.signal.aborted || !this.#options.trusted()) return;",
+    replace: "",
+    breaks: "handlers start without a lease",
+    tests: [botSession],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "if (this.#cut.signal.aborted || !this.#options.trusted()) throw new CutError();",
+    replace: "if (this.#cut.signal.aborted) throw new CutError();",
+    breaks: "polls are sent without a lease",
+    tests: [botSession],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "await this.#pollInFlight;",
+    replace: "",
+    breaks: "the lease is released before the cut poll has really ended",
+    tests: [cut],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "const leftMs = 2 * roundTrip.ms",
+    replace: "const leftMs = 0 * roundTrip.ms",
+    breaks: "a cut poll that is still on its way can displace the successor's",
+    tests: [cut],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "|| offset <= (this.#lastSentOffset ?? 0) ||",
+    replace: "||",
+    breaks: "a confirm repeats an offset, which makes it a 3 s poll",
+    tests: [botSession],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "const pollGraceMs = 10_000;",
+    replace: "const pollGraceMs = 490_000;",
+    breaks: "a server that stays silent is waited for for minutes",
+    tests: [trouble],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "const predecessorWindowMs = 5_000;",
+    replace: "const predecessorWindowMs = 0;",
+    breaks: "the predecessor's last poll counts as a rival",
+    tests: [conflicts],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "this.#unauthorizedOnce = true;",
+    replace: "",
+    breaks: "a revoked token is asked about for ever",
+    tests: [trouble],
+  },
+  {
+    file: "src/polling/update-ledger.ts",
+    find: "Math.min(lowest, id)",
+    replace: "Math.max(lowest, id)",
+    breaks: "updates that are not done are confirmed",
+    tests: [pureRules],
+  },
+  {
+    file: "src/polling/update-ledger.ts",
+    find: "isStale ? 0 : this.confirmOffset",
+    replace: "isStale ? 0 : this.#nextOffset",
+    breaks: "updates that were fetched and never started are lost",
+    tests: [pureRules, botSession],
+  },
+  {
+    file: "src/polling/update-ledger.ts",
+    find: "isStale ? 0 : this.confirmOffset",
+    replace: "this.confirmOffset",
+    breaks: "an offset of days ago is used, though ids may have started anew",
+    tests: [pureRules],
+  },
+  {
+    file: "src/backoff/conflict-series.ts",
+    find: "this.#recent.length >= budget",
+    replace: "false",
+    breaks: "a rival with a slow retry is fought for ever",
+    tests: [conflicts],
+  },
+  {
+    file: "src/backoff/conflict-series.ts",
+    find: "if (elapsedMs(this.#quietSince, this.#options.clock.now()) < quietMs) return;",
+    replace: "",
+    breaks: "one answered poll ends a series of conflicts",
+    tests: [conflicts],
+  },
+  // The session
+  {
+    file: "src/session/bot-session.ts",
+    find: "await this.#drain(term, poller);\n    await this.#giveBack(term);",
+    replace: "await this.#giveBack(term);\n    await this.#drain(term, poller);",
+    breaks: "the lease is given back before the handlers have ended",
+    tests: [botSession],
+  },
+  {
+    file: "src/session/bot-session.ts",
+    find: 'trusted: () => term.ended !== "lost" && this.#candidate.trusted()',
+    replace: "trusted: () => !term.ended && this.#candidate.trusted()",
+    breaks: "a lease that is resigned confirms nothing",
+    tests: [botSession],
+  },
+  {
+    file: "src/session/bot-session.ts",
+    find: "Promise.all([poller.settle(never.signal), this.#handlersEnd(drainTimeoutMs)])",
+    replace: "poller.settle(never.signal)",
+    breaks: "running handlers are not waited for",
+    tests: [botSession],
+  },
+  {
+    file: "src/session/bot-session.ts",
+    find: "prepared.catch((error) => this.#fail(error));",
+    replace: "prepared.catch(() => {});",
+    breaks: "a bad token is found only when the lease is granted",
+    tests: [botSession],
+  },
+  {
+    file: "src/session/bot-session.ts",
+    find: "await this.#candidate.leave();",
+    replace: "",
+    breaks: "a stopped handle keeps its key",
+    tests: [botSession],
+  },
+  {
+    file: "src/session/bot-session.ts",
+    find: 'if (term.ended !== "lost") await poller.confirm(never.signal);',
+    replace: "await poller.confirm(never.signal);",
+    breaks: "a confirm goes out after a loss",
+    tests: [botSession],
+    survivesBecause: "the poller asks for trust itself before it confirms; this spares a debug line",
+  },
+  // The file lock
+  {
+    file: "src/lock/file/lock-file.ts",
+    find: "if (isAtItsPath(file)) return file;",
+    replace: "return file;",
+    breaks: "a lock on a file that was replaced meanwhile is granted",
+    tests: [lockFiles, fileRecords],
+  },
+  {
+    file: "src/lock/file/file-connection.ts",
+    find: "if (!isAtItsPath(file)) this.#free([key]);",
+    replace: "",
+    breaks: "a lock file that was deleted is not noticed",
+    tests: [fileConformance, lockFiles, fileRecords],
+  },
+  {
+    file: "src/lock/file/file-connection.ts",
+    find: "(readRecord(path)?.token ?? 0) + 1, since)",
+    replace: "0, since)",
+    breaks: "tokens go back with the wall clock",
+    tests: [fileConformance, lockFiles, fileRecords],
+  },
+  {
+    file: "src/lock/file/file-connection.ts",
+    find: "if (freed.length > 0) this.#server.announce(freed);",
+    replace: "",
+    breaks: "a release wakes nobody",
+    tests: [fileWake],
+  },
+  {
+    file: "src/lock/file/lock-file.ts",
+    find: "constants.O_RDWR | constants.O_CREAT | noFollow",
+    replace: "constants.O_RDWR | constants.O_CREAT",
+    breaks: "a symbolic link in the lock directory is followed",
+    tests: [lockFiles, fileRecords],
+  },
+  // Postgres
+  {
+    file: "src/lock/postgres/session-sql.ts",
+    find: "WHEN may_take AND lock.pid IS NULL THEN",
+    replace: "WHEN may_take THEN",
+    breaks: "a session takes what it holds once more: advisory locks are re-entrant",
+    tests: [postgresConformance],
+  },
+  {
+    file: "src/lock/postgres/session-sql.ts",
+    find: "AS lock WHERE pid = pg_backend_pid()) AS keys",
+    replace: "AS lock) AS keys",
+    breaks: "a beat counts the keys of others as ours",
+    tests: [postgresConformance],
+  },
+  {
+    file: "src/lock/postgres/session-sql.ts",
+    find: "idle_session_timeout: leaseMs,\n    idle_in_transaction_session_timeout: leaseMs,",
+    replace: "",
+    breaks: "the server keeps a session for ever whose process is frozen",
+    tests: [postgresSession, postgresConformance],
+  },
+  {
+    file: "src/lock/postgres/session-sql.ts",
+    find: "AS unlocked WHERE count > 0",
+    replace: "AS unlocked WHERE false",
+    breaks: "a release wakes nobody",
+    tests: [postgresConformance],
+  },
+  {
+    file: "src/lock/postgres/session-connection.ts",
+    find: 'if (row?.server === this.#parts.pid && (row.standby ?? "f") === "f") return;',
+    replace: "if (row) return;",
+    breaks: "a pooler that moves us to another session is not noticed",
+    tests: [sessionConnection],
+  },
+  {
+    file: "src/lock/postgres/lease-sql.ts",
+    find: "WHERE lease.released OR lease.expires_at",
+    replace: "WHERE true OR lease.expires_at",
+    breaks: "two claims of one moment both get the row",
+    tests: [postgresConformance, leaseTable],
+  },
+  {
+    file: "src/lock/postgres/lease-sql.ts",
+    find: "greatest(lease.token + 1, excluded.token)",
+    replace: "excluded.token",
+    breaks: "tokens go back with the server's clock",
+    tests: [postgresConformance, leaseTable],
+  },
+  // Redis
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "string.find(record, head, 1, true) and 1 or 0",
+    replace: "1",
+    breaks: "a beat does not look at the claims",
+    tests: [redisConformance],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "elseif proven or ARGV[i + 2] == '1' then",
+    replace: "elseif true then",
+    breaks: "a key without a release on record is granted to anybody",
+    tests: [redisConformance],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "local started = tonumber(ARGV[4])\nrenew(me, tonumber(ARGV[2]))",
+    replace: "local started = tonumber(ARGV[4])",
+    breaks: "a claim starts no lease",
+    tests: [redisData],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "if owner == me then",
+    replace: "if owner then",
+    breaks: "anybody can release a key",
+    tests: [redisConformance],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "math.max((token or 0) + 1, now)",
+    replace: "now",
+    breaks: "tokens go back with the server's clock",
+    tests: [redisData, redisConformance],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "if not ends or ends - now > length then",
+    replace: "if not ends then",
+    breaks: "a clock that is set back keeps a dead holder's lease alive for hours",
+    tests: [redisData],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "if #freed > 0 then redis.call('PUBLISH'",
+    replace: "if false then redis.call('PUBLISH'",
+    breaks: "a release wakes nobody",
+    tests: [redisConformance],
+  },
+  {
+    file: "src/lock/redis/scripts.ts",
+    find: "proven = proven >= started",
+    replace: "proven = true",
+    breaks: "what was written before the server's last start counts as proof that a key is free",
+    tests: [redisFaults],
+  },
+];

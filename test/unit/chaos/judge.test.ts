@@ -1,0 +1,213 @@
+import type { BotApiEvent } from "grammy-safe-polling/testing";
+import { describe, expect, it } from "vitest";
+import { planFaults } from "../../chaos/fault-plan.js";
+import type { InstanceHistory, RoundHistory } from "../../chaos/history.js";
+import { judge } from "../../chaos/judge.js";
+import type { Line } from "../../support/bot-fleet.js";
+
+const boundMs = 1_000;
+
+function line(at: number, event: string, fields: object = {}): Line {
+  return { event, at, monotonicMs: at, ...fields };
+}
+
+/** A process that polls under a lease, handles an update and is stopped, unless told otherwise. */
+function instance(name: string, lines: Line[], given: Partial<InstanceHistory> = {}): InstanceHistory {
+  return {
+    name,
+    lines: [line(0, "ready"), ...lines],
+    freezes: [],
+    terminatedAt: 10_000,
+    exit: { code: 0, signal: null },
+    ...given,
+  };
+}
+
+let sequence = 0;
+function event(at: number, fields: object): BotApiEvent {
+  sequence += 1;
+  return { at, wallAt: at, sequence, botId: 1, ...fields } as BotApiEvent;
+}
+
+const poll = (at: number, name: string, offset: number) =>
+  event(at, { type: "poll", instance: name, offset, requestId: at, limit: 100, timeoutSeconds: 30 });
+const pushed = (at: number, updateId: number) =>
+  event(at, { type: "pushed", updateId, updateType: "message" });
+const sent = (at: number, updateId: number) => event(at, { type: "sent", instance: "?", updateId });
+
+/** `a` polls and handles update 1, then hands over to `b`, which handles update 2. */
+function handover(
+  change: { a?: Line[]; b?: Line[]; events?: BotApiEvent[]; of?: Partial<InstanceHistory> } = {},
+) {
+  const a = change.a ?? [
+    line(100, "acquired", { token: 1 }),
+    line(110, "poll", { offset: 0 }),
+    line(120, "handling", { updateId: 1 }),
+    line(200, "poll", { offset: 2 }),
+    line(220, "released"),
+  ];
+  const b = change.b ?? [
+    line(210, "acquired", { token: 2 }),
+    line(215, "poll", { offset: 0 }),
+    line(230, "handling", { updateId: 2 }),
+    line(900, "released"),
+  ];
+  const events = [
+    pushed(50, 1),
+    pushed(51, 2),
+    poll(111, "a", 0),
+    sent(125, 1),
+    poll(201, "a", 2),
+    poll(216, "b", 0),
+    sent(235, 2),
+    ...(change.events ?? []),
+  ];
+  return {
+    seed: 1,
+    plan: [],
+    deeds: [],
+    instances: [instance("a", a, change.of), instance("b", b)],
+    events: events.sort((one, other) => one.at - other.at),
+    stalls: [],
+    healedAt: 800,
+    recoveredAt: 850,
+  } satisfies RoundHistory;
+}
+
+const violationsOf = (history: RoundHistory) => judge(history, boundMs).violations;
+
+describe("the judge of chaos", () => {
+  it("finds nothing in a clean handover", () => {
+    expect(judge(handover(), boundMs)).toEqual({
+      violations: [],
+      figures: {
+        messages: 2,
+        pollerChanges: 1,
+        maxGapMs: 110,
+        recoveryMs: 50,
+        handledAgain: 0,
+        latePolls: 0,
+      },
+    });
+  });
+
+  it("finds a poll that was decided after another had got the lease", () => {
+    const a = [
+      line(100, "acquired", { token: 1 }),
+      line(110, "poll", { offset: 0 }),
+      line(200, "poll", { offset: 2 }),
+      line(300, "poll", { offset: 2 }),
+      line(310, "lost"),
+    ];
+    expect(violationsOf(handover({ a })).join()).toMatch(/a: poll at 300.0, after b had got the lease/);
+  });
+
+  it("finds two that trust their leases at once, but not where one of them stood still", () => {
+    const lost = [
+      line(100, "acquired", { token: 1 }),
+      line(110, "poll", { offset: 0 }),
+      line(200, "poll", { offset: 2 }),
+      line(400, "lost"),
+    ];
+    expect(violationsOf(handover({ a: lost })).join()).toMatch(/while a trusted its own until 400/);
+
+    const stalled = [...lost, line(401, "stall", { from: 205, until: 400 })];
+    expect(violationsOf(handover({ a: stalled }))).toEqual([]);
+    expect(violationsOf(handover({ a: lost, of: { freezes: [{ from: 205, until: 399 }] } }))).toEqual([]);
+  });
+
+  it("finds a token that does not grow", () => {
+    const b = [line(210, "acquired", { token: 1 }), line(215, "poll", { offset: 0 }), line(900, "released")];
+    expect(violationsOf(handover({ b })).join()).toMatch(/b got token 1 at 210.0, after a had got 1/);
+  });
+
+  it("finds a poll that arrives after the lease has passed on, unless its process stood still meanwhile", () => {
+    const late = { events: [poll(300, "a", 2)] };
+    const a = [
+      line(100, "acquired", { token: 1 }),
+      line(110, "poll", { offset: 0 }),
+      line(200, "poll", { offset: 2 }),
+      line(220, "released"),
+    ];
+    expect(violationsOf(handover({ ...late, a })).join()).toMatch(/arrived at 300.0, after b had got/);
+
+    const frozen = handover({ ...late, a, of: { freezes: [{ from: 201, until: 299 }] } });
+    expect(judge(frozen, boundMs)).toMatchObject({ violations: [], figures: { latePolls: 1 } });
+  });
+
+  it("finds a poll that the instance did not tell of", () => {
+    expect(violationsOf(handover({ events: [poll(700, "b", 7)] })).join()).toMatch(/did not tell of/);
+  });
+
+  it("finds a handler without a lease", () => {
+    const b = [line(300, "handling", { updateId: 2 })];
+    expect(violationsOf(handover({ b })).join()).toMatch(/b: handling at 300.0 without a lease/);
+  });
+
+  it("finds updates that nobody answered, and updates that were confirmed unseen", () => {
+    const events = [
+      pushed(60, 3),
+      event(500, { type: "removed", reason: "confirmed", updateIds: [3], lostIds: [3] }),
+    ];
+    const found = violationsOf(handover({ events })).join();
+    expect(found).toMatch(/updates 3 were never answered/);
+    expect(found).toMatch(/updates 3 were confirmed at 500.0 and never delivered/);
+  });
+
+  it("finds an update that was handled twice, unless a crash or a loss explains it", () => {
+    const b = [
+      line(210, "acquired", { token: 2 }),
+      line(230, "handling", { updateId: 1 }),
+      line(240, "handling", { updateId: 2 }),
+      line(900, "released"),
+    ];
+    const again = { b, events: [poll(216, "b", 0)] };
+    const told = { b: [...b, line(215, "poll", { offset: 0 })] };
+    expect(violationsOf(handover({ ...again, ...told })).join()).toMatch(/update 1 was handled by a at 120/);
+
+    const killed = handover({ ...told, of: { killedAt: 205, exit: { code: null, signal: "SIGKILL" } } });
+    expect(judge(killed, boundMs)).toMatchObject({ violations: [], figures: { handledAgain: 1 } });
+  });
+
+  it("finds a conflict that no late poll explains", () => {
+    const b = [
+      line(210, "acquired", { token: 2 }),
+      line(215, "poll", { offset: 0 }),
+      line(230, "handling", { updateId: 2 }),
+      line(250, "conflict"),
+      line(900, "released"),
+    ];
+    expect(violationsOf(handover({ b })).join()).toMatch(/b met a conflict at 250.0/);
+  });
+
+  it("finds processes that end otherwise than asked to", () => {
+    const cases: [Partial<InstanceHistory>, RegExp][] = [
+      [{ exit: undefined }, /a did not end after SIGTERM/],
+      [{ exit: { code: 1, signal: null } }, /a ended with code 1/],
+      [{ exit: { code: null, signal: "SIGTERM" } }, /a ended with SIGTERM/],
+      [{ terminatedAt: undefined }, /a ended by itself/],
+    ];
+    for (const [of, found] of cases) expect(violationsOf(handover({ of })).join()).toMatch(found);
+  });
+
+  it("finds that nobody polls after the last fault", () => {
+    expect(violationsOf({ ...handover(), recoveredAt: 2_000 }).join()).toMatch(/nobody polled for 1200 ms/);
+    expect(violationsOf({ ...handover(), recoveredAt: undefined }).join()).toMatch(/nobody polled/);
+  });
+});
+
+describe("the plan of faults", () => {
+  const options = { seed: 7, durationMs: 60_000, slots: 3, hasServer: true, leaseMs: 2_000 };
+
+  it("follows from the seed, and has faults of every kind", () => {
+    expect(planFaults(options)).toEqual(planFaults(options));
+    expect(planFaults(options)).not.toEqual(planFaults({ ...options, seed: 8 }));
+    const kinds = new Set(planFaults({ ...options, durationMs: 600_000 }).map(({ kind }) => kind));
+    expect(kinds.size).toBe(12);
+  });
+
+  it("has no fault of a lock server where there is none", () => {
+    const kinds = planFaults({ ...options, durationMs: 600_000, hasServer: false }).map(({ kind }) => kind);
+    expect([...new Set(kinds)].sort()).toEqual(["deploy", "freeze", "kill", "resign", "stop"]);
+  });
+});

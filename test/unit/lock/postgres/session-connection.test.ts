@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import type { ConnectContext } from "../../../../src/lock/backend.js";
+import type { LivenessWatch } from "../../../../src/lock/postgres/liveness-watch.js";
+import { SessionConnection } from "../../../../src/lock/postgres/session-connection.js";
+import type { Wire } from "../../../../src/lock/postgres/wire.js";
+
+/** A connection that was set up on session 7 of the server, and whose questions `row` answers from now on. */
+function connectionThatHears(row: Record<string, string>) {
+  const destroyed: unknown[] = [];
+  const ask = async () => [row];
+  const wire = { ask, askFirst: ask, destroy: (error: unknown) => destroyed.push(error) };
+  const connection = new SessionConnection({
+    wire: wire as unknown as Wire,
+    pid: "7",
+    memoryAgeMs: 0,
+    context: {} as ConnectContext,
+    watch: { follow: () => {} } as unknown as LivenessWatch,
+    end: () => {},
+  });
+  return { connection, destroyed };
+}
+
+describe("a session connection", () => {
+  it("believes its own session", async () => {
+    const { connection, destroyed } = connectionThatHears({ server: "7", standby: "f", keys: "" });
+
+    expect(await connection.beat(["bot"])).toEqual({ lost: ["bot"], surplus: [] });
+    expect(destroyed).toEqual([]);
+  });
+
+  for (const [what, row] of [
+    ["another session, to which a pooler has moved it", { server: "8", standby: "f", keys: "" }],
+    ["a server that has become a replica", { server: "7", standby: "t", keys: "" }],
+  ] as const) {
+    it(`ends when it hears ${what}`, async () => {
+      const { connection, destroyed } = connectionThatHears(row);
+
+      await expect(connection.beat(["bot"])).rejects.toThrow("moved to another process");
+      expect(destroyed.length).toBe(1);
+    });
+  }
+
+  it("takes no key from another session", async () => {
+    const { connection } = connectionThatHears({ server: "8", key: "1", granted: "t", token: "1" });
+
+    await expect(connection.claim([{ key: "bot", mayTakeForgotten: true }])).rejects.toThrow("moved");
+  });
+});

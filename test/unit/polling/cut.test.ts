@@ -1,0 +1,76 @@
+import { expect, it } from "vitest";
+import { silentLogger } from "../../../src/logger.js";
+import { Poller } from "../../../src/polling/poller.js";
+import { RoundTrip } from "../../../src/polling/round-trip.js";
+import type { TelegramBot } from "../../../src/polling/telegram-bot.js";
+import { UpdateLedger } from "../../../src/polling/update-ledger.js";
+import type { WebhookGuard } from "../../../src/polling/webhook-guard.js";
+import { VirtualTime } from "../../support/virtual-time.js";
+
+/** How long the client takes to end a call that was aborted. */
+const endingMs = 300;
+
+/** A poller whose polls wait for ever, and end only some time after they were aborted. */
+function startPoller() {
+  const time = new VirtualTime();
+  const clock = time.clock();
+  const getUpdates = (_parameters: unknown, signal: AbortSignal) =>
+    new Promise<never>((_resolve, reject) => {
+      signal.addEventListener("abort", () => clock.setTimer(() => reject(new Error("aborted")), endingMs));
+    });
+  const nothing = () => {};
+  const poller = new Poller({
+    bot: { api: { getUpdates } } as unknown as TelegramBot,
+    context: { clock, random: () => 0.5, logger: silentLogger, roundTrip: new RoundTrip() },
+    ledger: new UpdateLedger(clock),
+    webhook: {} as WebhookGuard,
+    parameters: { timeoutSeconds: 30, limit: 100, allowedUpdates: undefined },
+    concurrency: 1,
+    backoff: { delaysMs: [], jitter: 0, isEndless: false },
+    followsAnother: false,
+    trusted: () => true,
+    events: {
+      polled: nothing,
+      answered: nothing,
+      conflict: nothing,
+      retry: nothing,
+      handled: nothing,
+      handlerError: nothing,
+      silent: nothing,
+    },
+  });
+  void poller.run();
+  return { poller, time };
+}
+
+/** Notes when a promise resolves. */
+function watch(promise: Promise<unknown>, time: VirtualTime) {
+  const watched: { resolvedAt?: number } = {};
+  void promise.then(() => {
+    watched.resolvedAt = time.nowMs;
+  });
+  return watched;
+}
+
+it("a poll is cut when its request has really ended, not when that was asked for", async () => {
+  const { poller, time } = startPoller();
+  await time.advance(10);
+
+  const cut = watch(poller.cut(), time);
+  await time.advance(1_000);
+
+  expect(cut.resolvedAt).toBe(10 + endingMs);
+});
+
+it("a cut poll is given two round trips to arrive before the successor's", async () => {
+  const { poller, time } = startPoller();
+  await time.advance(10);
+  void poller.cut();
+  await time.advance(endingMs);
+
+  const settled = watch(poller.settle(new AbortController().signal), time);
+  await time.advance(1_000);
+
+  // 250 ms each, as long as none was measured.
+  expect(settled.resolvedAt).toBe(500);
+});
