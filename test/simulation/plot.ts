@@ -76,7 +76,7 @@ const telegram: readonly ActKind[] = [
   "freeze telegram",
 ];
 const rivals: readonly ActKind[] = ["rogue", "set webhook"];
-export const genres: Readonly<Record<string, readonly ActKind[]>> = {
+const genres: Readonly<Record<string, readonly ActKind[]>> = {
   calm: planned,
   crashes: [...planned, ...crashes],
   "lock network": [...lockNetwork, ...lockNetwork, ...planned, "kill"],

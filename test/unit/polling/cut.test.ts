@@ -32,6 +32,8 @@ function startPoller() {
     events: {
       polled: nothing,
       answered: nothing,
+      failed: nothing,
+      handling: nothing,
       conflict: nothing,
       retry: nothing,
       handled: nothing,
