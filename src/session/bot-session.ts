@@ -16,6 +16,8 @@ import { CutError, type Deferred, deferred, orCut, wait } from "../waiting.js";
 import { HandlePromises } from "./done-promise.js";
 import { HandleRecord } from "./handle-record.js";
 
+/** A holder that has waited for Telegram for this long before its first poll offers its lease, in milliseconds. */
+const silenceMs = 60_000;
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
 
@@ -181,12 +183,12 @@ export class BotSession {
     const { clock } = this.#deps.context;
     const { beforePolling, startDelayMs } = this.#deps.options;
     const { signal } = term.cut;
-    await orCut(prepared, signal);
+    await this.#orOffer(orCut(prepared, signal));
     if (startDelayMs > 0) {
       this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
       if (!(await wait(clock, startDelayMs, signal))) throw new CutError();
     }
-    await this.#webhook.clear(signal);
+    await this.#orOffer(this.#webhook.clear(signal));
     if (!beforePolling) return;
     const coldStart = this.#leases === 1 && !this.#hasCompany;
     try {
@@ -197,6 +199,16 @@ export class BotSession {
     } catch (error) {
       throw error instanceof CutError ? error : redact(error);
     }
+  }
+
+  async #orOffer(callsToTelegram: Promise<void>): Promise<void> {
+    const silence = this.#deps.context.clock.setTimer(() => this.#offerLease(), silenceMs);
+    await callsToTelegram.finally(() => silence.clear());
+  }
+
+  #offerLease(): void {
+    this.#log("warn", {}, "Telegram has not answered for a minute; offering the lease to a standby");
+    void this.resign(offerMs);
   }
 
   #newPoller(term: Term): Poller {
@@ -366,10 +378,7 @@ export class BotSession {
       handling: (update) => record.handling(update),
       handled: () => record.handled(),
       handlerError: (error, updateId) => record.emit("handlerError", { error, updateId }),
-      silent: () => {
-        this.#log("warn", {}, "Telegram has not answered for a minute; offering the lease to a standby");
-        void this.resign(offerMs);
-      },
+      silent: () => this.#offerLease(),
     };
   }
 

@@ -344,6 +344,18 @@ describe("resign", () => {
     expect(a.session.state).toBe("standby");
   });
 
+  it("is what a holder does too that cannot reach Telegram before its first poll", async () => {
+    world.api.injectFault({ kind: "reset-before", instance: "a", times: null });
+    const a = world.start("a");
+    await world.advance(100);
+    const b = world.start("b");
+
+    await world.until(() => b.session.state === "polling");
+
+    expect(world.time.nowMs).toBeLessThan(62_000);
+    expect(a.session.state).toBe("standby");
+  });
+
   it("offered to nobody is taken back after a second", async () => {
     const a = world.start("a");
     await world.advance(100);
