@@ -35,6 +35,8 @@ export interface HealthReport {
     readonly degraded: string | undefined;
     /** Who else held the lock when this instance last saw. */
     readonly holder: Holder | undefined;
+    /** The lock server does not know who polled last: the lock is left alone until then. */
+    readonly forgottenUntil: Date | undefined;
     /** How long the server keeps the lease without a beat, in milliseconds; while one is held that can run out. */
     readonly leaseMs: number | undefined;
     /** Time since the last good beat was sent, in milliseconds; while a lease is held that can run out. */

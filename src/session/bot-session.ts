@@ -319,6 +319,7 @@ export class BotSession {
         const reason =
           "the lock server does not know who polled last: waiting until nobody can poll any more";
         this.#log("info", { waitMs: Math.round(waitMs) }, reason);
+        this.#record.forgotten(waitMs);
         this.#setState("standby");
       },
       trouble: (error) => {

@@ -32,6 +32,7 @@ export class HandleRecord {
   #since: Moment;
   #degraded: string | undefined;
   #holder: Holder | undefined;
+  #forgottenUntil: Date | undefined;
   #pollSent: Moment | undefined;
   #lastAnswer: Moment | undefined;
   #handovers = 0;
@@ -60,6 +61,7 @@ export class HandleRecord {
   acquired(lease: Lease, succession: Succession | undefined): void {
     const from = this.#holder ?? {};
     this.#holder = undefined;
+    this.#forgottenUntil = undefined;
     this.emit("acquired", { lease });
     if (succession === "handover") this.#handovers += 1;
     if (succession === "takeover") this.#takeovers += 1;
@@ -73,7 +75,13 @@ export class HandleRecord {
 
   standby(holder: Holder): void {
     this.#holder = holder;
+    this.#forgottenUntil = undefined;
     this.emit("standby", { holder });
+  }
+
+  /** The lock server does not know the last holder. */
+  forgotten(waitMs: number): void {
+    this.#forgottenUntil = new Date(this.#now().wallMs + waitMs);
   }
 
   /** The lock server is in trouble; undefined: it answers again. */
@@ -125,8 +133,8 @@ export class HandleRecord {
     publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
   }
 
-  get lock(): Pick<HealthReport["lock"], "degraded" | "holder"> {
-    return { degraded: this.#degraded, holder: this.#holder };
+  get lock(): Pick<HealthReport["lock"], "degraded" | "holder" | "forgottenUntil"> {
+    return { degraded: this.#degraded, holder: this.#holder, forgottenUntil: this.#forgottenUntil };
   }
 
   report(): Recorded {

@@ -212,6 +212,18 @@ describe("a holder that loses its lease", () => {
     expect(world.polls("a").filter(({ at }) => at >= from).length).toBe(1);
   });
 
+  it("that the server has forgotten is waited out by a newcomer, and health tells until when", async () => {
+    world.locks.forget();
+    const b = world.start("b");
+    await world.advance(100);
+
+    const { forgottenUntil } = b.session.health().lock;
+    expect(b.session.state).toBe("standby");
+    expect(forgottenUntil?.getTime()).toBeGreaterThan(b.clock.now().wallMs + 9_000);
+    await world.until(() => b.session.state === "polling");
+    expect(b.session.health().lock.forgottenUntil).toBeUndefined();
+  });
+
   it("does not claim again while its own handlers run", async () => {
     let finish = () => {};
     const a = world.start("a", { onMessage: () => new Promise<void>((resolve) => (finish = resolve)) });
