@@ -231,7 +231,7 @@ export class BotSession {
   /** The poll is cut first, then running handlers may end; beats go on meanwhile. After a loss nothing is sent. */
   async #drain(term: Term, poller: Poller | undefined): Promise<void> {
     if (!poller) return;
-    const { clock, logger } = this.#deps.context;
+    const { logger } = this.#deps.context;
     const { drainTimeoutMs } = this.#deps.options;
     this.#setState("draining");
     const never = new AbortController();
@@ -244,9 +244,7 @@ export class BotSession {
         "handlers still run after the drain time; their updates will be delivered again",
       );
     }
-    const from = clock.now();
     if (term.ended !== "lost") await poller.confirm(never.signal);
-    logger.debug({ ms: Math.round(elapsedMs(from, clock.now())) }, "confirmed");
   }
 
   async #handlersEnd(timeoutMs: number): Promise<void> {

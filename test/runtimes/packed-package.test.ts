@@ -45,10 +45,10 @@ function run([program, ...args]: RuntimeCommand, ...more: string[]): string {
 }
 
 describe("the tarball", () => {
-  it("has dist, README, CHANGELOG, LICENSE and package.json, and nothing else", () => {
+  it("has dist, both READMEs, CHANGELOG, LICENSE and package.json, and nothing else", () => {
     const others = packed.files.filter((path) => !path.startsWith("dist/"));
 
-    expect(others).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "package.json"]);
+    expect(others).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "README.ru.md", "package.json"]);
     for (const path of packed.files) expect(path).toMatch(/\.(c?js(\.map)?|d\.c?ts|md|json)$|^LICENSE$/);
   });
 
