@@ -37,7 +37,6 @@ describe("pino", () => {
         expect.objectContaining({ level: 30, msg: "starting -> polling", key }),
         expect.objectContaining({ level: 30, msg: "polling -> draining", key }),
         expect.objectContaining({ level: 30, msg: "released the lease", token: expect.any(Number) }),
-        expect.objectContaining({ level: 20, msg: "confirmed" }),
         expect.objectContaining({ level: 30, msg: "draining -> stopped", key }),
       ]),
     );
