@@ -33,10 +33,12 @@ export async function measureDeploys(
 ): Promise<DeploysSample> {
   await using fleet = await BotFleet.start();
   const { api } = fleet;
+  const platform = new Platform((name) => arena.run(fleet, name, { way, handlerMs }));
+  let old = await platform.deploy("v1");
+  // The first start is no deploy: a lock server that is new to the bot may make it wait for a lease.
+  await until(api, "a poll", () => api.events.some(({ type }) => type === "poll"), patienceMs);
   const traffic = fleet.startTraffic(messageEveryMs);
   try {
-    const platform = new Platform((name) => arena.run(fleet, name, { way, handlerMs }));
-    let old = await platform.deploy("v1");
     for (let version = 2; version <= deploys + 1; version += 1) {
       const next = await platform.deploy(`v${version}`);
       await sleep(overlapMs);
