@@ -46,7 +46,10 @@ const channels = new Map<ChannelName, Channel>();
 
 /** Publishes what `build` makes, which is not called unless somebody has subscribed. */
 export function publish<N extends ChannelName>(name: N, build: () => SafePollingMessages[N]): void {
-  const target = channels.get(name) ?? channel(channelName(name));
-  channels.set(name, target);
+  let target = channels.get(name);
+  if (!target) {
+    target = channel(channelName(name));
+    channels.set(name, target);
+  }
   if (target.hasSubscribers) target.publish(build());
 }

@@ -48,7 +48,10 @@ export interface HealthReport {
   readonly lastAnswerAt: Date | undefined;
   /** How long Telegram may hold a poll, in milliseconds. */
   readonly pollTimeoutMs: number;
-  /** Time spent polling since Telegram last answered (if only with an error) or a handler ended, in milliseconds. */
+  /**
+   * Time spent polling since Telegram last answered (if only with an error), or since the first poll after a handler,
+   * in milliseconds.
+   */
   readonly unansweredMs: number;
   /** 409s seen by this handle, by kind. */
   readonly conflicts: Readonly<Record<ConflictKind, number>>;
@@ -62,7 +65,7 @@ export interface HealthReport {
   readonly updatesHandled: number;
   /** Handlers that run now. */
   readonly handlersRunning: number;
-  /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, the running one. */
+  /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, those of one poll. */
   readonly handlersRunningMs: number;
   /** What monitors of this handle have found and not seen gone; empty without a monitor. */
   readonly findings: readonly HealthFinding[];

@@ -39,7 +39,10 @@ export class HandleRecord {
   #takeovers = 0;
   #updatesHandled = 0;
   #handlersRunning = 0;
+  /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
+  /** A handler has ended since the last poll was sent. */
+  #hasHandled = false;
 
   constructor(options: HandleRecordOptions) {
     this.#options = options;
@@ -91,10 +94,13 @@ export class HandleRecord {
 
   polled(): void {
     this.#pollSent = this.#now();
+    if (this.#hasHandled) this.#unanswered.reset(this.#pollSent);
+    this.#hasHandled = false;
   }
 
   answered(updates: readonly Update[]): void {
     this.#lastAnswer = this.#now();
+    if (this.#handlersRunning === 0) this.#handlersSince = this.#lastAnswer;
     this.#unanswered.reset(this.#lastAnswer);
     this.#publishPoll("answered", updates.length);
   }
@@ -112,7 +118,6 @@ export class HandleRecord {
 
   handling(update: Update): void {
     this.#handlersRunning += 1;
-    this.#handlersSince ??= this.#now();
     publish("update", () => {
       const dateMs = updateDateMs(update);
       const ageMs = dateMs === undefined ? undefined : this.#now().wallMs - dateMs;
@@ -123,8 +128,7 @@ export class HandleRecord {
   handled(): void {
     this.#updatesHandled += 1;
     this.#handlersRunning -= 1;
-    this.#unanswered.reset(this.#now());
-    if (this.#handlersRunning === 0) this.#handlersSince = undefined;
+    this.#hasHandled = true;
   }
 
   /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */
@@ -135,6 +139,11 @@ export class HandleRecord {
 
   get lock(): Pick<HealthReport["lock"], "degraded" | "holder" | "forgottenUntil"> {
     return { degraded: this.#degraded, holder: this.#holder, forgottenUntil: this.#forgottenUntil };
+  }
+
+  #handlersRunningMs(now: Moment): number {
+    if (this.#handlersRunning === 0 || !this.#handlersSince) return 0;
+    return Math.round(elapsedMs(this.#handlersSince, now));
   }
 
   report(): Recorded {
@@ -151,7 +160,7 @@ export class HandleRecord {
       losses: { ...this.#losses },
       updatesHandled: this.#updatesHandled,
       handlersRunning: this.#handlersRunning,
-      handlersRunningMs: this.#handlersSince ? Math.round(elapsedMs(this.#handlersSince, now)) : 0,
+      handlersRunningMs: this.#handlersRunningMs(now),
     };
   }
 
