@@ -53,7 +53,7 @@ function panelsOf({ deploys, handover, throughput }: Partial<Results>): Panel[] 
       },
       {
         title: "Worst delay of a reply",
-        bars: bars(deploys, (all) => sumDeploys(all).worstReplyMs, inSeconds),
+        bars: bars(deploys, (all) => sumDeploys(all).worstReplyMs, inMilliseconds),
       },
     );
   }
