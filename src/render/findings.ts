@@ -8,7 +8,7 @@ export interface RenderServiceReference {
   readonly name: string;
 }
 
-interface Described {
+export interface RenderFindingSummary {
   /** What was found and what to do by hand, for people. Holds nothing secret. */
   readonly summary: string;
   /** `"info"`: normal, or harmless with this lock. */
@@ -16,7 +16,7 @@ interface Described {
 }
 
 /** A reason why more than one instance of the bot may poll. */
-export type RenderFinding = Described &
+export type RenderFinding = RenderFindingSummary &
   (
     | { readonly kind: "several-instances"; readonly wanted: number | undefined; readonly running: number }
     | { readonly kind: "autoscaling"; readonly min: number | undefined; readonly max: number | undefined }
