@@ -26,7 +26,7 @@ const unauthorizedRetryMs = 5_000;
 const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
 /** A holder that Telegram has not answered for this long offers its lease to a standby. */
-const silenceMs = 60_000;
+export const silenceMs = 60_000;
 
 const notStarted = Promise.resolve();
 

@@ -6,7 +6,7 @@ import type { Holder } from "../lock/backend.js";
 import type { Candidate, CandidateEvents, Grant } from "../lock/candidate.js";
 import type { LossReason } from "../lock/lease-keeper.js";
 import type { ResolvedOptions } from "../options.js";
-import { Poller, type PollerEvents } from "../polling/poller.js";
+import { Poller, type PollerEvents, silenceMs } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { type CallContext, callTelegram } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
@@ -16,8 +16,6 @@ import { CutError, type Deferred, deferred, orCut, wait } from "../waiting.js";
 import { HandlePromises } from "./done-promise.js";
 import { HandleRecord } from "./handle-record.js";
 
-/** A holder that has waited for Telegram for this long before its first poll offers its lease, in milliseconds. */
-const silenceMs = 60_000;
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
 
@@ -201,6 +199,7 @@ export class BotSession {
     }
   }
 
+  /** Before the first poll too, a holder that Telegram keeps waiting offers its lease. */
   async #orOffer(callsToTelegram: Promise<void>): Promise<void> {
     const silence = this.#deps.context.clock.setTimer(() => this.#offerLease(), silenceMs);
     await callsToTelegram.finally(() => silence.clear());
