@@ -66,7 +66,8 @@ export class BotSession {
     this.#ledger = new UpdateLedger(deps.context.clock);
     this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
     const { instance, key } = deps.options;
-    this.#record = new HandleRecord({ clock: deps.context.clock, hub: deps.hub, instance, key });
+    const { clock } = deps.context;
+    this.#record = new HandleRecord({ clock, hub: deps.hub, ledger: this.#ledger, instance, key });
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 

@@ -9,11 +9,14 @@ import type { Succession } from "../lock/key-history.js";
 import type { LossReason } from "../lock/lease-keeper.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
 import { updateDateMs } from "../polling/update-date.js";
+import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
 
 export interface HandleRecordOptions extends HandleLabels {
   readonly clock: Clock;
   readonly hub: EventHub;
+  /** Knows which handlers run. */
+  readonly ledger: UpdateLedger;
 }
 
 /** The part of the report that is counted here. */
@@ -38,7 +41,6 @@ export class HandleRecord {
   #handovers = 0;
   #takeovers = 0;
   #updatesHandled = 0;
-  #handlersRunning = 0;
   /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
   /** A handler has ended since the last poll was sent. */
@@ -100,7 +102,7 @@ export class HandleRecord {
 
   answered(updates: readonly Update[]): void {
     this.#lastAnswer = this.#now();
-    if (this.#handlersRunning === 0) this.#handlersSince = this.#lastAnswer;
+    if (this.#options.ledger.running === 0) this.#handlersSince = this.#lastAnswer;
     this.#unanswered.reset(this.#lastAnswer);
     this.#publishPoll("answered", updates.length);
   }
@@ -117,7 +119,6 @@ export class HandleRecord {
   }
 
   handling(update: Update): void {
-    this.#handlersRunning += 1;
     publish("update", () => {
       const dateMs = updateDateMs(update);
       const ageMs = dateMs === undefined ? undefined : this.#now().wallMs - dateMs;
@@ -127,7 +128,6 @@ export class HandleRecord {
 
   handled(): void {
     this.#updatesHandled += 1;
-    this.#handlersRunning -= 1;
     this.#hasHandled = true;
   }
 
@@ -142,7 +142,7 @@ export class HandleRecord {
   }
 
   #handlersRunningMs(now: Moment): number {
-    if (this.#handlersRunning === 0 || !this.#handlersSince) return 0;
+    if (this.#options.ledger.running === 0 || !this.#handlersSince) return 0;
     return Math.round(elapsedMs(this.#handlersSince, now));
   }
 
@@ -159,7 +159,7 @@ export class HandleRecord {
       takeovers: this.#takeovers,
       losses: { ...this.#losses },
       updatesHandled: this.#updatesHandled,
-      handlersRunning: this.#handlersRunning,
+      handlersRunning: this.#options.ledger.running,
       handlersRunningMs: this.#handlersRunningMs(now),
     };
   }
