@@ -4,24 +4,11 @@ import { healthHandler } from "grammy-safe-polling/health";
 import { postgresLock } from "grammy-safe-polling/postgres";
 import { Registry } from "prom-client";
 import { expect, it, vi } from "vitest";
+import { channelNames } from "../support/channels.js";
 import { HealthBots, inState } from "../support/health-bots.js";
 import { startPostgres } from "../support/postgres-server.js";
 
-const channels = [
-  "state",
-  "acquired",
-  "handover",
-  "takeover",
-  "lost",
-  "released",
-  "standby",
-  "conflict",
-  "retry",
-  "handlerError",
-  "poll",
-  "update",
-  "beat",
-].map((name) => `grammy-safe-polling:${name}`);
+const channels = channelNames.map((name) => `grammy-safe-polling:${name}`);
 
 it("no endpoint, metric or channel carries a token, a password or a connection string, whatever goes wrong", async () => {
   await using postgres = await startPostgres();

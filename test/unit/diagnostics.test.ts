@@ -4,23 +4,8 @@ import type { SafePollingMessages } from "grammy-safe-polling";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { channelName, publish } from "../../src/diagnostics.js";
 import { updateDateMs } from "../../src/polling/update-date.js";
+import { channelNames } from "../support/channels.js";
 import { VirtualWorld } from "../support/virtual-world.js";
-
-const names = [
-  "state",
-  "acquired",
-  "handover",
-  "takeover",
-  "lost",
-  "released",
-  "standby",
-  "conflict",
-  "retry",
-  "handlerError",
-  "poll",
-  "update",
-  "beat",
-] as const satisfies (keyof SafePollingMessages)[];
 
 /** What was published, as `[channel, message]`. */
 let published: [string, unknown][];
@@ -29,10 +14,10 @@ const record = (message: unknown, name: string | symbol) =>
 
 beforeEach(() => {
   published = [];
-  for (const name of names) subscribe(channelName(name), record);
+  for (const name of channelNames) subscribe(channelName(name), record);
 });
 afterEach(() => {
-  for (const name of names) unsubscribe(channelName(name), record);
+  for (const name of channelNames) unsubscribe(channelName(name), record);
 });
 
 const on = <N extends keyof SafePollingMessages>(name: N) =>
@@ -193,5 +178,5 @@ it("docs/observability.md lists every channel", () => {
   const page = readFileSync(new URL("../../docs/observability.md", import.meta.url), "utf8");
   const documented = [...page.matchAll(/^\| `grammy-safe-polling:(\w+)`/gm)].map(([, name]) => name);
 
-  expect(documented.sort()).toEqual([...names].sort());
+  expect(documented.sort()).toEqual([...channelNames].sort());
 });

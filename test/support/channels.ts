@@ -1,0 +1,18 @@
+import type { SafePollingMessages } from "grammy-safe-polling";
+
+/** Every diagnostics channel, by its short name. */
+export const channelNames = [
+  "state",
+  "acquired",
+  "handover",
+  "takeover",
+  "lost",
+  "released",
+  "standby",
+  "conflict",
+  "retry",
+  "handlerError",
+  "poll",
+  "update",
+  "beat",
+] as const satisfies (keyof SafePollingMessages)[];
