@@ -36,23 +36,33 @@ export interface WatchedBot {
  * the monitors' waits pass on virtual time.
  */
 export class RenderBench implements AsyncDisposable {
-  readonly time = new VirtualTime();
-  readonly clock = this.time.clock();
+  readonly time: VirtualTime;
+  readonly clock: ReturnType<VirtualTime["clock"]>;
   readonly render: RenderStandIn;
   readonly api: BotApiEmulator;
   /** The service that the bot runs in. */
   readonly service: StandInService;
   readonly #running: { stop(): unknown }[] = [];
 
-  private constructor(render: RenderStandIn, api: BotApiEmulator) {
+  private constructor(
+    time: VirtualTime,
+    clock: RenderBench["clock"],
+    render: RenderStandIn,
+    api: BotApiEmulator,
+  ) {
+    this.time = time;
+    this.clock = clock;
     this.render = render;
     this.api = api;
     this.service = render.addService({ name: "bot", envVars: { BOT_TOKEN: this.token } });
-    this.clock.wallOffsetMs = Date.now();
   }
 
   static async start(): Promise<RenderBench> {
-    return new RenderBench(await RenderStandIn.start(), await startBotApi());
+    const time = new VirtualTime();
+    const clock = time.clock();
+    clock.wallOffsetMs = Date.now();
+    const render = await RenderStandIn.start(() => clock.now().wallMs);
+    return new RenderBench(time, clock, render, await startBotApi());
   }
 
   get token(): string {

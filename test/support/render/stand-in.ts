@@ -29,10 +29,16 @@ export class RenderStandIn implements AsyncDisposable {
   readonly calls: string[] = [];
   readonly #faults: (StandInFault & { left: number })[] = [];
   readonly #used = new Map<string, number>();
+  readonly #nowMs: () => number;
   readonly #server = createServer((request, response) => void this.#serve(request, response));
 
-  static async start(): Promise<RenderStandIn> {
-    const standIn = new RenderStandIn();
+  private constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** `nowMs`: the wall clock whose minutes the rate limits count, in milliseconds; the one that its callers wait on. */
+  static async start(nowMs: () => number = Date.now): Promise<RenderStandIn> {
+    const standIn = new RenderStandIn(nowMs);
     await new Promise<void>((resolve) => standIn.#server.listen(0, "127.0.0.1", resolve));
     return standIn;
   }
@@ -126,7 +132,7 @@ export class RenderStandIn implements AsyncDisposable {
         : call.startsWith("GET ")
           ? "read"
           : "write";
-    const now = new Date();
+    const now = new Date(this.#nowMs());
     const window = `${kind} ${service ?? ""} ${now.getMinutes()}`;
     const used = (this.#used.get(window) ?? 0) + 1;
     this.#used.set(window, used);
