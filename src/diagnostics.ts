@@ -44,6 +44,8 @@ export function channelName(name: ChannelName): string {
 
 const channels = new Map<ChannelName, Channel>();
 
+export type Publish = typeof publish;
+
 /** Publishes what `build` makes, which is not called unless somebody has subscribed. */
 export function publish<N extends ChannelName>(name: N, build: () => SafePollingMessages[N]): void {
   let target = channels.get(name);

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Api, Bot, Context } from "grammy";
 import { systemClock } from "./clock.js";
+import { publish } from "./diagnostics.js";
 import { SafePollingError } from "./errors.js";
 import {
   EventHub,
@@ -14,7 +15,7 @@ import type { LockBackend } from "./lock/backend.js";
 import { defaultLock } from "./lock/default-lock.js";
 import { LockSession } from "./lock/lock-session.js";
 import type { Logger } from "./logger.js";
-import { resolveOptions, type SafePollingOptions } from "./options.js";
+import { type ResolvedOptions, resolveOptions, type SafePollingOptions } from "./options.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
@@ -22,6 +23,7 @@ import { processRegistry } from "./platform/process-registry.js";
 import { RoundTrip } from "./polling/round-trip.js";
 import { asTelegramBot } from "./polling/telegram-bot.js";
 import { BotSession } from "./session/bot-session.js";
+import { rehearse } from "./session/rehearsal.js";
 import { unlockedCandidate } from "./session/unlocked.js";
 
 /** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
@@ -89,6 +91,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
     lockName: lock === false ? "none" : lock.name,
     context: { clock: systemClock, random: Math.random, logger, roundTrip: new RoundTrip() },
     hub,
+    publish,
     enter: (events) =>
       lock === false
         ? unlockedCandidate(events)
@@ -115,6 +118,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
     logger.info({ instance, key: resolved.key, ...where }, "starting");
     void warnOfDenoHttp(bot, logger);
     void session.run();
+    if (lock !== false) rehearseOnce(resolved);
   });
   const handle = makeHandle(session, hub);
   registry.internals.set(handle, {
@@ -187,6 +191,13 @@ function lockSession(
   });
   lockSessions.set(backend, session);
   return session;
+}
+
+function rehearseOnce(options: ResolvedOptions): void {
+  const registry = processRegistry();
+  if (registry.hasRehearsed) return;
+  registry.hasRehearsed = true;
+  void rehearse(options);
 }
 
 function defaultStartDelayMs(lock: LockBackend | false, logger: Logger): number {

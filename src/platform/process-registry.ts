@@ -23,6 +23,8 @@ export interface ProcessRegistry {
   defaultLock: LockBackend | undefined;
   /** When any monitor of this process last began a repair. */
   lastRepairAt: Moment | undefined;
+  /** The first handover's code was run once already. */
+  hasRehearsed: boolean;
 }
 
 const registryName = Symbol.for("grammy-safe-polling");
@@ -38,6 +40,7 @@ export function processRegistry(): ProcessRegistry {
     internals: new WeakMap(),
     defaultLock: undefined,
     lastRepairAt: undefined,
+    hasRehearsed: false,
   };
   return holder[registryName];
 }

@@ -1,4 +1,5 @@
 import { elapsedMs } from "../clock.js";
+import type { Publish } from "../diagnostics.js";
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
 import type { HealthFinding, HealthReport } from "../health/report.js";
@@ -26,6 +27,7 @@ export interface BotSessionOptions {
   readonly lockName: string;
   readonly context: CallContext;
   readonly hub: EventHub;
+  readonly publish: Publish;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
   /** Called once when everything has ended; `exhausted`: a conflict that nothing resolved ended it. */
@@ -67,7 +69,8 @@ export class BotSession {
     this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
     const { instance, key } = deps.options;
     const { clock } = deps.context;
-    this.#record = new HandleRecord({ clock, hub: deps.hub, ledger: this.#ledger, instance, key });
+    const { hub, publish } = deps;
+    this.#record = new HandleRecord({ clock, hub, publish, ledger: this.#ledger, instance, key });
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 

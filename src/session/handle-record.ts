@@ -1,6 +1,6 @@
 import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
-import { type HandleLabels, publish, type SafePollingMessages } from "../diagnostics.js";
+import type { HandleLabels, Publish, SafePollingMessages } from "../diagnostics.js";
 import type { EventHub, Lease, PollingState, SafePollingEvents } from "../events.js";
 import type { HealthReport } from "../health/report.js";
 import { Stopwatch } from "../health/stopwatch.js";
@@ -15,6 +15,7 @@ import { describeError } from "../redact.js";
 export interface HandleRecordOptions extends HandleLabels {
   readonly clock: Clock;
   readonly hub: EventHub;
+  readonly publish: Publish;
   /** Knows which handlers run. */
   readonly ledger: UpdateLedger;
 }
@@ -119,7 +120,7 @@ export class HandleRecord {
   }
 
   handling(update: Update): void {
-    publish("update", () => {
+    this.#options.publish("update", () => {
       const dateMs = updateDateMs(update);
       const ageMs = dateMs === undefined ? undefined : this.#now().wallMs - dateMs;
       return { ...this.#labels(), updateId: update.update_id, ageMs };
@@ -134,7 +135,7 @@ export class HandleRecord {
   /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */
   emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
     this.#options.hub.emit(event, payload);
-    publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
+    this.#options.publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
   }
 
   get lock(): Pick<HealthReport["lock"], "degraded" | "holder" | "forgottenUntil"> {
@@ -167,7 +168,7 @@ export class HandleRecord {
   #publishPoll(outcome: SafePollingMessages["poll"]["outcome"], updates: number): void {
     const sent = this.#pollSent;
     if (!sent) return;
-    publish("poll", () => {
+    this.#options.publish("poll", () => {
       return { ...this.#labels(), outcome, updates, durationMs: elapsedMs(sent, this.#now()) };
     });
   }

@@ -146,6 +146,7 @@ export class Instance {
       lockName: "model",
       context: { clock: this.clock, random: () => this.#random.next(), logger, roundTrip: new RoundTrip() },
       hub,
+      publish: () => {},
       enter: (events) => {
         const candidate = locks.enter(key, events);
         const trusted = () => {

@@ -1,5 +1,6 @@
 import { Bot } from "grammy";
 import type { Clock } from "../../src/clock.js";
+import { publish } from "../../src/diagnostics.js";
 import { EventHub, type PollingState, type SafePollingEvents } from "../../src/events.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { LockSession } from "../../src/lock/lock-session.js";
@@ -111,6 +112,7 @@ export class VirtualWorld {
       lockName: lock === false ? "none" : lock.name,
       context: { clock, random: () => 0.5, logger, roundTrip: new RoundTrip() },
       hub,
+      publish,
       enter: (candidateEvents) =>
         lock === false
           ? unlockedCandidate(candidateEvents)
