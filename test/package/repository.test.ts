@@ -5,7 +5,7 @@ import { parse } from "yaml";
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const read = (name: string) => readFileSync(path(name), "utf8");
-const { scripts, engines } = JSON.parse(read("package.json"));
+const { scripts, engines, version } = JSON.parse(read("package.json"));
 
 interface Workflow {
   readonly permissions: Record<string, string>;
@@ -55,6 +55,13 @@ it("a release is published with provenance and no stored token, after every chec
   expect(commands(publish as Job).join("\n")).toMatch(/npm publish --provenance --access public/);
   expect(read(".github/workflows/release.yml")).not.toMatch(/secrets\./);
   expect(scripts.prepublishOnly).toBe("npm run check && npm test");
+});
+
+it("CHANGELOG.md has a place for what comes, and names the version of package.json with its date", () => {
+  const headings = [...read("CHANGELOG.md").matchAll(/^## (.+)$/gm)].map(([, heading]) => heading);
+
+  expect(headings[0]).toBe("[Unreleased]");
+  expect(headings[1]).toMatch(new RegExp(`^\\[${version}\\] - \\d{4}-\\d{2}-\\d{2}$`));
 });
 
 it("issue forms have an id and a label for every question", () => {
