@@ -4,6 +4,12 @@ import type { BotApiOptions } from "./bot-api-options.js";
 import type { BotAccount, NewBot } from "./bot-registry.js";
 import { createHttpServer } from "./http-server.js";
 
+/**
+ * Node's 511 are not enough for a process that polls for a thousand bots at once: Linux then drops connections, and
+ * each comes again after a second.
+ */
+const waitingConnections = 4_096;
+
 export interface BotApiEmulatorOptions extends BotApiOptions {
   /** 0: any free one. @defaultValue 0 */
   readonly port?: number;
@@ -36,7 +42,7 @@ export async function startBotApi(options: BotApiEmulatorOptions = {}): Promise<
   const server = createHttpServer(api);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(options.port ?? 0, "127.0.0.1", resolve);
+    server.listen({ port: options.port ?? 0, host: "127.0.0.1", backlog: waitingConnections }, resolve);
   });
 
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
