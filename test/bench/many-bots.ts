@@ -14,8 +14,8 @@ export interface ManyBotsSample {
   readonly connections: { readonly holder: number; readonly standby: number } | undefined;
   readonly commandsPerSecond: { readonly holder: number; readonly standby: number } | undefined;
   readonly holderMb: number;
-  /** Share of one core, while the bots are idle. */
-  readonly holderCpu: number;
+  /** Share of one core, in percent, while the bots are idle. */
+  readonly cpu: { readonly holder: number; readonly standby: number | undefined };
   /** From SIGKILL to the first poll of the standby for any bot, and from then until it has polled for all. */
   readonly takeover: { readonly firstMs: number; readonly allMs: number } | undefined;
 }
@@ -51,9 +51,14 @@ export async function measureManyBots(
   await standby?.line("all stand by", {}, 0, patienceMs);
   await sleep(2_000);
   const ways = [holderWay, standbyWay] as const;
-  const before = { usage: await usageOf(holder), pieces: ways.map((way) => way?.pieces ?? 0) };
+  const look = async () => ({
+    holder: await usageOf(holder),
+    standby: standby && (await usageOf(standby)),
+    pieces: ways.map((way) => way?.pieces ?? 0),
+  });
+  const before = await look();
   await sleep(seconds * 1_000);
-  const after = { usage: await usageOf(holder), pieces: ways.map((way) => way?.pieces ?? 0) };
+  const after = await look();
   const connections = ways.map((way) => way?.connections ?? 0);
   const [holderRate = 0, standbyRate = 0] = after.pieces.map(
     (pieces, index) => (pieces - (before.pieces[index] ?? 0)) / seconds,
@@ -66,8 +71,12 @@ export async function measureManyBots(
     bots,
     connections: server && { holder: holderConnections, standby: standbyConnections },
     commandsPerSecond: server && { holder: holderRate, standby: standbyRate },
-    holderMb: after.usage.rss / 2 ** 20,
-    holderCpu: (after.usage.cpuMs - before.usage.cpuMs) / (seconds * 1_000),
+    holderMb: after.holder.rss / 2 ** 20,
+    cpu: {
+      holder: (after.holder.cpuMs - before.holder.cpuMs) / (seconds * 10),
+      standby:
+        after.standby && before.standby && (after.standby.cpuMs - before.standby.cpuMs) / (seconds * 10),
+    },
     takeover,
   };
 }

@@ -157,12 +157,12 @@ function ratioTable(throughput: Results["throughput"]): Table {
 function manyBotsTable(manyBots: Results["manyBots"]): Table {
   const both = (pair: { holder: number; standby: number } | undefined, digits: number) =>
     pair ? `${pair.holder.toFixed(digits)} + ${pair.standby.toFixed(digits)}` : "–";
-  const rows = manyBots.map(({ lock, bots, connections, commandsPerSecond, takeover, ...holder }) => [
+  const rows = manyBots.map(({ lock, bots, connections, commandsPerSecond, cpu, holderMb, takeover }) => [
     `${bots} × ${lock === "none" ? "no shared lock" : lock}`,
     both(connections, 0),
     both(commandsPerSecond, 1),
-    `${Math.round(holder.holderMb)} MB`,
-    `${(holder.holderCpu * 100).toFixed(1)} %`,
+    `${Math.round(holderMb)} MB`,
+    `${cpu.holder.toFixed(1)} ${cpu.standby === undefined ? "" : `+ ${cpu.standby.toFixed(1)} `}%`,
     takeover ? milliseconds(takeover.firstMs) : "–",
     takeover ? milliseconds(takeover.allMs) : "–",
   ]);
@@ -172,8 +172,8 @@ function manyBotsTable(manyBots: Results["manyBots"]): Table {
       "bots × lock",
       "connections (holder + standby)",
       "commands/s (holder + standby)",
-      "memory",
-      "CPU",
+      "memory of the holder",
+      "CPU (holder + standby)",
       "SIGKILL to first bot",
       "first to last bot",
     ],
