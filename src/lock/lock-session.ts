@@ -176,12 +176,13 @@ export class LockSession {
     this.#link = undefined;
     this.#schedule.stop();
     if (reason === "closed") return;
-    this.#connector.dropped(link.connection);
     for (const key of lost) this.#histories.lost(key, clock.now(), link.owner);
+    // First of all the polls are cut: somebody else may have the keys already.
+    this.#keysLost(lost, reason);
+    this.#connector.dropped(link.connection);
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
     this.#reportTrouble(cause, `the connection of the ${backend.name} lock ended; opening a new one`);
     this.#connector.connect();
-    this.#keysLost(lost, reason);
   }
 
   #woken(key: string | undefined, isGivenBack: boolean): void {

@@ -26,10 +26,17 @@ interface HeldLease extends Span {
   readonly holder: InstanceHistory;
   readonly token: number;
   readonly end: "lost" | "released" | "killed" | "open";
+  /** It was lost with its connection. */
+  readonly isCut: boolean;
 }
 
 /** A claim of the lock server that no process can have known when it stood still at that moment. */
 const clockErrorMs = 2;
+/**
+ * Postgres frees the keys of a connection that breaks at once; its holder may hear of that later, here as long as two
+ * processes wait for the processor. What it does meanwhile is judged all the same.
+ */
+const newsMs = 50;
 /** A late poll's 409 is held back for up to 3 s, and may be followed by one more. */
 const lateConflictMs = 6_500;
 
@@ -73,12 +80,16 @@ function leasesOf(holder: InstanceHistory): HeldLease[] {
   for (const line of holder.lines) {
     if (line.event === "acquired") open = { from: timeOf(line), token: Number(line.token) };
     if (!open || (line.event !== "lost" && line.event !== "released")) continue;
-    leases.push({ ...open, holder, until: timeOf(line), end: line.event });
+    const isCut = line.event === "lost" && line.reason === "connection";
+    leases.push({ ...open, holder, until: timeOf(line), end: line.event, isCut });
     open = undefined;
   }
   const { killedAt } = holder;
-  if (open && killedAt !== undefined) leases.push({ ...open, holder, until: killedAt, end: "killed" });
-  else if (open) leases.push({ ...open, holder, until: Number.POSITIVE_INFINITY, end: "open" });
+  if (open && killedAt !== undefined) {
+    leases.push({ ...open, holder, until: killedAt, end: "killed", isCut: false });
+  } else if (open) {
+    leases.push({ ...open, holder, until: Number.POSITIVE_INFINITY, end: "open", isCut: false });
+  }
   return leases;
 }
 
@@ -146,7 +157,8 @@ function judgeLeases({ stalls }: RoundHistory, leases: readonly HeldLease[], vio
         );
       }
       // It is told as released when the server has confirmed that, and its last act was judged by itself.
-      if (next.from >= lease.until || lease.end === "released" || lease.holder === next.holder) continue;
+      const trustedUntil = lease.until - (lease.isCut ? newsMs : 0);
+      if (next.from >= trustedUntil || lease.end === "released" || lease.holder === next.holder) continue;
       const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
       if (stoodStill(lease.holder, moment) || stalls.some((stall) => overlap(stall, moment))) continue;
       violations.push(

@@ -116,6 +116,21 @@ describe("the judge of chaos", () => {
     expect(violationsOf(handover({ a: lost, of: { freezes: [{ from: 205, until: 399 }] } }))).toEqual([]);
   });
 
+  it("lets a holder hear a moment later that its connection is broken, but do nothing meanwhile", () => {
+    const a = (lostAt: number, polledAt: number) => [
+      line(100, "acquired", { token: 1 }),
+      line(110, "poll", { offset: 0 }),
+      line(polledAt, "poll", { offset: 2 }),
+      line(lostAt, "lost", { reason: "connection" }),
+    ];
+
+    expect(violationsOf(handover({ a: a(250, 200) }))).toEqual([]);
+    expect(violationsOf(handover({ a: a(270, 200) })).join()).toMatch(/while a trusted its own until 270/);
+    expect(violationsOf(handover({ a: a(250, 240) })).join()).toMatch(
+      /a: poll at 240.0, after b had got the lease/,
+    );
+  });
+
   it("finds a token that does not grow", () => {
     const b = [line(210, "acquired", { token: 1 }), line(215, "poll", { offset: 0 }), line(900, "released")];
     expect(violationsOf(handover({ b })).join()).toMatch(/b got token 1 at 210.0, after a had got 1/);
