@@ -133,7 +133,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/lock-session.ts",
-    find: "if (!link.keeper.trusted()) return true;",
+    find: 'if (isLate) throw new Error("the answer to a claim came too late");',
     replace: "",
     breaks: "a claim that a frozen process sent long ago is granted",
     tests: [lockSession],
@@ -203,8 +203,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/lock-session.ts",
-    find: "this.#connector.connect();\n    this.#keysLost(lost, reason);",
-    replace: "this.#connector.connect();",
+    find: "    this.#keysLost(lost, reason);\n    this.#connector.dropped(link.connection);",
+    replace: "    this.#connector.dropped(link.connection);",
     breaks: "nobody is told that the connection, and all leases with it, are gone",
     tests: [lockSession],
   },
@@ -246,8 +246,8 @@ export const mutants: readonly Mutant[] = [
   // Polling
   {
     file: "src/polling/poller.ts",
-    find: "if (this.#cut.signal.aborted || !this.#options.trusted()) return;",
-    replace: "",
+    find: "const mayStart = !this.#cut.signal.aborted && this.#options.trusted();",
+    replace: "const mayStart = true;",
     breaks: "handlers start without a lease",
     tests: [botSession],
   },
@@ -396,7 +396,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/file/file-connection.ts",
-    find: "(readRecord(path)?.token ?? 0) + 1, since)",
+    find: "(last?.token ?? 0) + 1, since)",
     replace: "0, since)",
     breaks: "tokens go back with the wall clock",
     tests: [fileConformance, lockFiles, fileRecords],
@@ -475,15 +475,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/redis/scripts.ts",
-    find: "elseif proven or ARGV[i + 2] == '1' then",
+    find: "elseif proven or (ARGV[i + 2] == '1' and (young <= 0 or former ~= '')) then",
     replace: "elseif true then",
     breaks: "a key without a release on record is granted to anybody",
     tests: [redisConformance],
   },
   {
     file: "src/lock/redis/scripts.ts",
-    find: "local started = tonumber(ARGV[4])\nrenew(me, tonumber(ARGV[2]))",
-    replace: "local started = tonumber(ARGV[4])",
+    find: "local length = tonumber(ARGV[2])\nrenew(me, length)",
+    replace: "local length = tonumber(ARGV[2])",
     breaks: "a claim starts no lease",
     tests: [redisData],
   },
