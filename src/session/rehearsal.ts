@@ -26,7 +26,7 @@ export async function rehearse(options: ResolvedOptions): Promise<void> {
     },
     revision: undefined,
     lockName: "none",
-    context: { clock: systemClock, random: Math.random, logger: silence, roundTrip: new RoundTrip() },
+    context: { clock: systemClock, random: () => 0, logger: silence, roundTrip: new RoundTrip() },
     hub: new EventHub(silence),
     publish: () => {},
     enter: unlockedCandidate,
