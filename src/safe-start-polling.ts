@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setImmediate as hearNews } from "node:timers/promises";
 import type { Api, Bot, Context } from "grammy";
 import { systemClock } from "./clock.js";
 import { publish } from "./diagnostics.js";
@@ -89,7 +90,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
     options: { ...resolved, instance, startDelayMs },
     revision: facts.revision,
     lockName: lock === false ? "none" : lock.name,
-    context: { clock: systemClock, random: Math.random, logger, roundTrip: new RoundTrip() },
+    context: { clock: systemClock, random: Math.random, logger, roundTrip: new RoundTrip(), hearNews },
     hub,
     publish,
     enter: (events) =>

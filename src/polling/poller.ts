@@ -166,10 +166,13 @@ export class Poller {
 
   /** The runner's update supplier: resolves with the next updates, rejects when polling ends. */
   async #supply(batchSize: number): Promise<Update[]> {
+    const { hearNews } = this.#options.context;
     for (;;) {
+      await hearNews();
       this.#mustBeTrusted();
       try {
         const updates = await this.#poll(batchSize);
+        await hearNews();
         this.#mustBeTrusted();
         this.#noteAnswer();
         this.#conflicts.pollAnswered();

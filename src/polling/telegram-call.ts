@@ -16,6 +16,11 @@ export interface CallContext {
   readonly random: () => number;
   readonly logger: Logger;
   readonly roundTrip: RoundTrip;
+  /**
+   * Resolves when everything has been heard that has arrived by now. A process that was starved finds Telegram's
+   * answer and the end of its lock connection side by side, in any order.
+   */
+  hearNews(): Promise<void>;
 }
 
 /**

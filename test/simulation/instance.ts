@@ -144,7 +144,13 @@ export class Instance {
       options: { ...resolved, instance: this.name, startDelayMs: resolved.startDelayMs ?? 0 },
       revision: undefined,
       lockName: "model",
-      context: { clock: this.clock, random: () => this.#random.next(), logger, roundTrip: new RoundTrip() },
+      context: {
+        clock: this.clock,
+        random: () => this.#random.next(),
+        logger,
+        roundTrip: new RoundTrip(),
+        hearNews: async () => {},
+      },
       hub,
       publish: () => {},
       enter: (events) => {

@@ -110,7 +110,7 @@ export class VirtualWorld {
       options: { ...resolved, instance: name, startDelayMs: resolved.startDelayMs ?? 0 },
       revision: undefined,
       lockName: lock === false ? "none" : lock.name,
-      context: { clock, random: () => 0.5, logger, roundTrip: new RoundTrip() },
+      context: { clock, random: () => 0.5, logger, roundTrip: new RoundTrip(), hearNews: async () => {} },
       hub,
       publish,
       enter: (candidateEvents) =>

@@ -1,4 +1,5 @@
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
+import type { Clock } from "../../../src/clock.js";
 import { silentLogger } from "../../../src/logger.js";
 import { Poller } from "../../../src/polling/poller.js";
 import { RoundTrip } from "../../../src/polling/round-trip.js";
@@ -18,17 +19,31 @@ function startPoller() {
     new Promise<never>((_resolve, reject) => {
       signal.addEventListener("abort", () => clock.setTimer(() => reject(new Error("aborted")), endingMs));
     });
+  const poller = makePoller(clock, { getUpdates });
+  void poller.run();
+  return { poller, time };
+}
+
+interface Surroundings {
+  readonly getUpdates: unknown;
+  readonly handleUpdate?: () => Promise<void>;
+  readonly hearNews?: () => Promise<void>;
+  readonly trusted?: () => boolean;
+}
+
+function makePoller(clock: Clock, surroundings: Surroundings): Poller {
+  const { getUpdates, handleUpdate, hearNews = async () => {}, trusted = () => true } = surroundings;
   const nothing = () => {};
-  const poller = new Poller({
-    bot: { api: { getUpdates } } as unknown as TelegramBot,
-    context: { clock, random: () => 0.5, logger: silentLogger, roundTrip: new RoundTrip() },
+  return new Poller({
+    bot: { api: { getUpdates }, handleUpdate } as unknown as TelegramBot,
+    context: { clock, random: () => 0.5, logger: silentLogger, roundTrip: new RoundTrip(), hearNews },
     ledger: new UpdateLedger(clock),
     webhook: {} as WebhookGuard,
     parameters: { timeoutSeconds: 30, limit: 100, allowedUpdates: undefined },
     concurrency: 1,
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
-    trusted: () => true,
+    trusted,
     events: {
       polled: nothing,
       answered: nothing,
@@ -41,8 +56,6 @@ function startPoller() {
       silent: nothing,
     },
   });
-  void poller.run();
-  return { poller, time };
 }
 
 /** Notes when a promise resolves. */
@@ -75,4 +88,26 @@ it("a cut poll is given two round trips to arrive before the successor's", async
 
   // 250 ms each, as long as none was measured.
   expect(settled.resolvedAt).toBe(500);
+});
+
+it.each([
+  { heard: "before a poll", news: 1, polls: 0 },
+  { heard: "with the answer", news: 2, polls: 1 },
+])("nothing is done any more when the end of the lease is heard $heard", async ({ news, polls }) => {
+  let heard = 0;
+  const getUpdates = vi.fn(async () => [{ update_id: 1 }]);
+  const handleUpdate = vi.fn(async () => {});
+  const hearNews = async () => {
+    heard += 1;
+  };
+
+  await makePoller(new VirtualTime().clock(), {
+    getUpdates,
+    handleUpdate,
+    hearNews,
+    trusted: () => heard < news,
+  }).run();
+
+  expect(getUpdates).toHaveBeenCalledTimes(polls);
+  expect(handleUpdate).not.toHaveBeenCalled();
 });
