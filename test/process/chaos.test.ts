@@ -23,6 +23,6 @@ it("the judge notices when there is no lock at all", async () => {
 
   const { violations } = judge(history, recoveryBoundMs);
 
+  // Whether an update is handled twice too is chance; the judge's own tests have that.
   expect(violations.join("\n")).toMatch(/had got the lease/);
-  expect(violations.join("\n")).toMatch(/was handled by/);
 }, 120_000);
