@@ -62,10 +62,10 @@ describe.concurrent("the programs of the documentation, as printed", () => {
       api.pushMessage(api.bot.id, "hello");
 
       // A lock server that has just started makes the first instance wait for one lease, 10 s.
-      const polled = api
-        .waitForEvent("poll", undefined, { timeoutMs: 40_000 })
+      const acted = api
+        .waitForEvent(block.code.includes("ctx.reply") ? "sent" : "poll", undefined, { timeoutMs: 40_000 })
         .catch(({ message }) => message);
-      await Promise.race([polled, program.exited]);
+      await Promise.race([acted, program.exited]);
       program.process.kill("SIGTERM");
 
       expect(await program.exited, program.output).toBe(0);
