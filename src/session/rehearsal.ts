@@ -1,6 +1,6 @@
 import { systemClock } from "../clock.js";
 import { EventHub } from "../events.js";
-import type { Logger } from "../logger.js";
+import { silentLogger } from "../logger.js";
 import type { ResolvedOptions } from "../options.js";
 import { RoundTrip } from "../polling/round-trip.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
@@ -29,11 +29,11 @@ export async function rehearse(options: ResolvedOptions): Promise<void> {
     context: {
       clock: systemClock,
       random: () => 0,
-      logger: silence,
+      logger: silentLogger,
       roundTrip: new RoundTrip(),
       hearNews: async () => {},
     },
-    hub: new EventHub(silence),
+    hub: new EventHub(silentLogger),
     publish: () => {},
     enter: unlockedCandidate,
     onEnded: () => {},
@@ -43,8 +43,6 @@ export async function rehearse(options: ResolvedOptions): Promise<void> {
   await Promise.race([hasParked.promise, ended]);
   await session.stop();
 }
-
-const silence: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** One update waits for it; its next poll parks. */
 function nobody(onParked: () => void): TelegramBot {
