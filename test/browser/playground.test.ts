@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { links } from "../../examples/playground/links.js";
 import { startChromium } from "../support/chromium.js";
 import { type LaneName, PlaygroundPage, startPlayground } from "../support/playground.js";
@@ -75,12 +75,15 @@ describe("the stories of the playground", () => {
   });
 });
 
+/** The page follows the emulator a moment later, and the plain bots go on to displace each other after the story. */
 async function expectCountersOfEmulator(playing: PlaygroundPage, lane: LaneName): Promise<void> {
-  const shown = await playing.counters(lane);
-  const { pushed, answered, repeatedAnswers, conflicts } = await playing.emulatorCounters(lane);
-  const live409s = Object.values(conflicts).reduce((sum, { live }) => sum + live, 0);
-  expect(shown).toMatchObject({ pushed, answered, twice: repeatedAnswers, conflicts: live409s });
-  expect(shown.lost).toBe(pushed - answered);
+  await vi.waitFor(async () => {
+    const { pushed, answered, repeatedAnswers, conflicts } = await playing.emulatorCounters(lane);
+    const shown = await playing.counters(lane);
+    const live409s = Object.values(conflicts).reduce((sum, { live }) => sum + live, 0);
+    expect(shown).toMatchObject({ pushed, answered, twice: repeatedAnswers, conflicts: live409s });
+    expect(shown.lost).toBe(pushed - answered);
+  }, 10_000);
 }
 
 describe("the buttons of the playground", () => {

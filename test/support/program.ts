@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import type { Readable } from "node:stream";
+import { EventEmitter, once } from "node:events";
 import { root } from "./markdown.js";
 
 export interface ProgramOptions {
@@ -16,6 +15,7 @@ export class Program implements AsyncDisposable {
   readonly process: ChildProcess;
   readonly exited: Promise<number | null>;
   output = "";
+  readonly #printed = new EventEmitter();
 
   constructor(args: readonly string[], { env, cwd = root }: ProgramOptions = {}) {
     this.process = spawn(process.execPath, args, {
@@ -26,6 +26,7 @@ export class Program implements AsyncDisposable {
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
         this.output += text;
+        this.#printed.emit("text");
       });
     }
     this.exited = once(this.process, "close").then(([code]) => code);
@@ -36,9 +37,7 @@ export class Program implements AsyncDisposable {
     const timeUp = AbortSignal.timeout(printDeadlineMs);
     const hasEnded = this.exited.then(() => "ended" as const);
     while (!this.output.includes(text)) {
-      const next = once(this.process.stdout as Readable, "data", { signal: timeUp }).catch(
-        () => "late" as const,
-      );
+      const next = once(this.#printed, "text", { signal: timeUp }).catch(() => "late" as const);
       const what = await Promise.race([next, hasEnded]);
       if (what === "ended" && this.output.includes(text)) return;
       if (typeof what === "string") throw new Error(`${what} without “${text}”:\n${this.output}`);
