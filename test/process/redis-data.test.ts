@@ -203,11 +203,12 @@ describe("what an administrator does", () => {
   it("FLUSHALL is a loss, makes the memory young, and leaves the tokens growing", async () => {
     await using holder = await connectPeer(lock());
     const token = (await holder.claim("key")) ?? 0;
+    const beforeFlush = Date.now();
 
     await server.command("flushall");
 
     await using newcomer = await connectPeer(lock());
-    expect(newcomer.connection.memoryAgeMs).toBeLessThan(100);
+    expect(newcomer.connection.memoryAgeMs).toBeLessThanOrEqual(Date.now() - beforeFlush);
     expect(await newcomer.connection.claim([{ key: "key", mayTakeForgotten: false }])).toEqual([
       { granted: false },
     ]);
@@ -323,7 +324,7 @@ describe("the server's clock", () => {
     const next = await until("the end of the lease", () => standby.claim("key"), leaseMs * 2);
     const tookMs = performance.now() - start;
     expect(tookMs).toBeGreaterThan(leaseMs - 50);
-    expect(tookMs).toBeLessThan(leaseMs + 500);
+    expect(tookMs).toBeLessThan(leaseMs + 1_500);
     expect(next).toBe(token + 1);
   });
 

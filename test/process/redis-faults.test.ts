@@ -153,7 +153,7 @@ describe.each(clientLibraries)("the connections of $name $version", (library) =>
     const [answer] = await rival.connection.claim([{ key: "key", mayTakeForgotten: true }]);
     expect(answer).toMatchObject({ granted: false, holder: { owner: dead.owner } });
     await until("the end of its lease", () => rival.claim("key"), shortLeaseMs * 2);
-    expect(performance.now() - arrived).toBeLessThan(shortLeaseMs + 500);
+    expect(performance.now() - arrived).toBeLessThan(shortLeaseMs + 1_500);
   });
 
   it("a silent connection is destroyed by close, and its lease is renewed no more", async () => {
@@ -173,7 +173,7 @@ describe.each(clientLibraries)("the connections of $name $version", (library) =>
       () => standby.claim("key", { mayTakeForgotten: false }),
       shortLeaseMs * 2,
     );
-    expect(performance.now() - closed).toBeLessThan(shortLeaseMs + 500);
+    expect(performance.now() - closed).toBeLessThan(shortLeaseMs + 1_500);
     expect(cutOff.closures).toEqual([]);
   });
 

@@ -79,13 +79,13 @@ describe.each(["esm", "cjs"])("redisLock({ url }) in the %s build", (format) => 
       granted: true,
       livedOnMs: expect.any(Number),
     });
-    expect((await start(format)).livedOnMs).toBeLessThan(500);
+    expect((await start(format)).livedOnMs).toBeLessThan(1_500);
   });
 
   it("takes redis where ioredis is missing, and leaves nothing that keeps the process alive", async () => {
     install("redis");
     expect(await start(format)).toMatchObject({ library: "redis", granted: true });
-    expect((await start(format)).livedOnMs).toBeLessThan(500);
+    expect((await start(format)).livedOnMs).toBeLessThan(1_500);
   });
 
   it("says what to install where both are missing", async () => {
