@@ -19,7 +19,8 @@ export default defineConfig({
     globalSetup: ["test/support/build-once.ts", "test/runtimes/install.ts"],
     // Process tests mostly wait for other processes: more of them at once than there are cores.
     maxWorkers: 3,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
   },
 });

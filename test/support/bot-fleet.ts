@@ -77,7 +77,7 @@ export interface Line {
 }
 
 const programPath = fileURLToPath(new URL("./bot-process.mjs", import.meta.url));
-const lineDeadlineMs = 15_000;
+const lineDeadlineMs = 30_000;
 
 const release = process.env.BOT_RUNTIME as Parameters<typeof runtimeCommand>[0] | undefined;
 const defaultRuntime: RuntimeCommand = release ? runtimeCommand(release) : [process.execPath];
@@ -296,7 +296,7 @@ export function until(
   api: BotApiEmulator,
   what: string,
   check: () => boolean,
-  deadlineMs = 15_000,
+  deadlineMs = 30_000,
 ): Promise<void> {
   if (check()) return Promise.resolve();
   return new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { RuntimeCommand } from "../runtimes/binaries.js";
 
 const program = fileURLToPath(new URL("./file-lock-process.mjs", import.meta.url));
-const eventDeadlineMs = 10_000;
+const eventDeadlineMs = 30_000;
 
 /** One line of the child. */
 export interface ProcessEvent {

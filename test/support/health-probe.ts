@@ -21,7 +21,7 @@ export async function probe(url: string): Promise<number | "refused"> {
 export async function probeUntil(
   url: string,
   isEnough: (status: number | "refused") => boolean,
-  deadlineMs = 15_000,
+  deadlineMs = 30_000,
 ): Promise<(number | "refused")[]> {
   const seen: (number | "refused")[] = [];
   const end = performance.now() + deadlineMs;

@@ -57,7 +57,7 @@ export async function connectPeer(
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  deadlineMs = 5_000,
+  deadlineMs = 15_000,
 ): Promise<T> {
   const start = performance.now();
   for (;;) {
