@@ -2,74 +2,67 @@
 // process listen on a name and frees it with that process. For one Linux machine, or the containers of one pod.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { addAbortSignal } from "node:stream";
 import type { Claim, ClaimRequest, ConnectContext, LockBackend, LockConnection } from "grammy-safe-polling";
 
 /** No `leaseMs`: a lease lives as long as its process. `pollMs`: how often a standby asks if nothing wakes it. */
 export function socketLock(): LockBackend {
-  return { name: "socket", pollMs: 1_000, connect: async (context) => openConnection(context) };
+  return { name: "socket", pollMs: 1_000, connect: openConnection };
 }
 
 const pathOf = (key: string) => `\0safe-polling:${createHash("sha256").update(key).digest("hex")}`;
-const ignore = () => {};
+const quiet = (socket: Socket) => socket.on("error", () => {}).resume();
 
-function openConnection({ signal, onWake }: ConnectContext): LockConnection {
+async function openConnection({ signal, onWake }: ConnectContext): Promise<LockConnection> {
   signal.throwIfAborted();
-  const held = new Map<string, { readonly server: Server; readonly waiters: Set<Socket> }>();
+  const held = new Map<string, AbortController>();
   const watched = new Map<string, Socket>();
   let isClosed = false;
 
   async function claim({ key }: ClaimRequest): Promise<Claim> {
     if (isClosed) throw new Error("This connection is closed");
-    const waiters = new Set<Socket>();
-    const server = createServer((waiter) => waiters.add(waiter.on("error", ignore).resume()));
+    const lock = new AbortController();
+    const server = createServer((waiter) => addAbortSignal(lock.signal, quiet(waiter)));
     // `exclusive`: in a cluster worker the primary process would own the socket, and outlive the worker.
-    const listening = once(server.listen({ path: pathOf(key), exclusive: true }), "listening");
-    const error = await listening.then(ignore, (error: NodeJS.ErrnoException) => error);
-    if (error) return refuse(key, error);
-    held.set(key, { server, waiters });
-    if (isClosed) free(key);
+    server.listen({ path: pathOf(key), exclusive: true, signal: lock.signal });
+    const error = await once(server, "listening").catch((reason) => reason);
+    if (error.code === "EADDRINUSE") return standBy(key);
+    if (error instanceof Error) throw error;
+    held.set(key, lock);
+    if (isClosed) free([key]);
     // Microseconds since the machine was started: larger than every earlier holder's.
     return { granted: true, token: Number(process.hrtime.bigint() / 1_000n) };
   }
 
-  function refuse(key: string, error: NodeJS.ErrnoException): Claim {
-    if (error.code !== "EADDRINUSE") throw error;
-    // Stays connected to the holder, until that frees the key or dies.
-    const socket = watched.get(key) ?? connect(pathOf(key)).on("error", ignore).resume();
-    if (!watched.has(key)) socket.once("close", () => watched.delete(key) && onWake(key));
-    watched.set(key, socket);
+  /** Stays connected to the holder, until that frees the key or dies. */
+  function standBy(key: string): Claim {
+    const wake = () => watched.delete(key) && onWake(key);
+    if (!watched.has(key)) watched.set(key, quiet(connect(pathOf(key))).once("close", wake));
     return { granted: false, holder: {} };
   }
 
-  function free(key: string): void {
-    const lock = held.get(key);
-    held.delete(key);
-    lock?.server.close();
-    for (const waiter of lock?.waiters ?? []) waiter.destroy();
+  function free(keys: Iterable<string>): void {
+    for (const key of keys) held.get(key)?.abort();
+    for (const key of keys) held.delete(key);
   }
 
   return {
     claim: (requests) => Promise.all(requests.map(claim)),
-    async beat(keys) {
-      const surplus = [...held.keys()].filter((key) => !keys.includes(key));
-      return { lost: keys.filter((key) => !held.has(key)), surplus };
-    },
-    async release(keys) {
-      for (const key of keys) free(key);
-    },
+    beat: async (keys) => ({
+      lost: keys.filter((key) => !held.has(key)),
+      surplus: [...held.keys()].filter((key) => !keys.includes(key)),
+    }),
+    release: async (keys) => free(keys),
     async inspect(key) {
       const socket = connect(pathOf(key));
-      const isHeld = await once(socket, "connect").then(
-        () => true,
-        () => false,
-      );
+      const isHeld = await once(socket, "connect").then(Boolean, () => false);
       socket.destroy();
       return isHeld ? {} : undefined;
     },
     async close() {
       isClosed = true;
-      for (const key of held.keys()) free(key);
+      free([...held.keys()]);
       for (const socket of watched.values()) socket.destroy();
       watched.clear();
     },
