@@ -58,6 +58,7 @@ describe("deploys driven through the health endpoint", () => {
             [200, 503, "refused"],
             [200, "refused"],
             [503, "refused"],
+            ["refused"],
           ]).toContainEqual(seenOfOld);
           const metrics = await (await fetch(`${await healthUrl(next)}/metrics`)).text();
           expect(metrics).toContain(`grammy_safe_polling_handovers_total{key="${fleet.api.bot.id}"} 1`);
