@@ -41,12 +41,16 @@ async function refusal(peer: LockPeer, key: string): Promise<Extract<Claim, { gr
 
 describe("the table", () => {
   it("is made by whoever comes first, however many come at once", async () => {
-    newTable();
+    // The server has three ways to say that somebody was faster; the rarest takes some tables to show.
+    for (let round = 0; round < 40; round += 1) {
+      newTable();
 
-    const opened = await Promise.all(Array.from({ length: 8 }, () => open()));
-    const tokens = await Promise.all(opened.map((peer) => peer.claim("1")));
+      const opened = await Promise.all(Array.from({ length: 8 }, () => open()));
+      const tokens = await Promise.all(opened.map((peer) => peer.claim("1")));
 
-    expect(tokens.filter((token) => token !== undefined)).toHaveLength(1);
+      expect(tokens.filter((token) => token !== undefined)).toHaveLength(1);
+      await Promise.all(opened.map(({ connection }) => connection.close()));
+    }
   });
 
   it.each(['we"ird; DROP TABLE x --', "Upper Case", "таблица", "with'quote\\"])(

@@ -70,8 +70,8 @@ async function createTable(wire: Wire, sql: LeaseSql): Promise<void> {
   try {
     await wire.ask(sql.create);
   } catch (error) {
-    // 23505, 42P07: another instance was creating it at the same moment.
-    if (["23505", "42P07"].includes(sqlState(error))) return;
+    // All three: another instance was creating it at the same moment.
+    if (["23505", "42P07", "42710"].includes(sqlState(error))) return;
     if (sqlState(error) !== "42501") throw error;
     throw configError(
       `The role may not create the table for the leases. Run as the owner of the schema: ${sql.create}; GRANT SELECT, INSERT, UPDATE ON ${sql.table} TO <role>`,
