@@ -33,6 +33,8 @@ export interface Scenario {
   readonly apiRoot: string;
   readonly tokens: readonly string[];
   readonly lock: LockChoice;
+  /** When the machine's monotonic clock began, in milliseconds since 1970. */
+  readonly clockBeganAt: number;
   /** JSON only. */
   readonly options?: SafePollingOptions;
   /** How long a handler takes, and for how long it blocks the event loop, in milliseconds. */
@@ -222,6 +224,7 @@ export class BotFleet implements AsyncDisposable {
       apiRoot: this.api.urlFor(name),
       tokens: [this.token],
       lock: this.lock,
+      clockBeganAt: performance.timeOrigin + performance.now() - Number(process.hrtime.bigint()) / 1e6,
       ...scenario,
       options: { startDelayMs: 0, ...scenario.options },
     };

@@ -22,9 +22,11 @@ function say(event, fields = {}) {
   process.stdout.write(`${JSON.stringify({ event, at, monotonicMs: monotonicNow(), ...fields })}\n`);
 }
 
-/** The machine's clock, the same in all its processes. */
+/** The machine's monotonic clock, the same in all its processes. That of Bun and Deno begins with the process. */
 function monotonicNow() {
-  return Number(process.hrtime.bigint()) / 1e6;
+  const isNode = !("Bun" in globalThis || "Deno" in globalThis);
+  if (isNode) return Number(process.hrtime.bigint()) / 1e6;
+  return performance.timeOrigin + performance.now() - scenario.clockBeganAt;
 }
 
 /** @param {"debug" | "info" | "warn" | "error"} level */
