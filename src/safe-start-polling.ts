@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setImmediate as hearNews } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
 import type { Api, Bot, Context } from "grammy";
 import { systemClock } from "./clock.js";
 import { publish } from "./diagnostics.js";
@@ -21,6 +21,7 @@ import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { processRegistry } from "./platform/process-registry.js";
+import { News } from "./polling/news.js";
 import { RoundTrip } from "./polling/round-trip.js";
 import { asTelegramBot } from "./polling/telegram-bot.js";
 import { BotSession } from "./session/bot-session.js";
@@ -90,7 +91,13 @@ export function safeStartPolling<C extends Context, A extends Api>(
     options: { ...resolved, instance, startDelayMs },
     revision: facts.revision,
     lockName: lock === false ? "none" : lock.name,
-    context: { clock: systemClock, random: Math.random, logger, roundTrip: new RoundTrip(), hearNews },
+    context: {
+      clock: systemClock,
+      random: Math.random,
+      logger,
+      roundTrip: new RoundTrip(),
+      news: new News(systemClock, turn),
+    },
     hub,
     publish,
     enter: (events) =>

@@ -20,6 +20,8 @@ import type { WebhookGuard } from "./webhook-guard.js";
 /** A poll ends by itself after its timeout; one without an answer this much later is network trouble. */
 const pollGraceMs = 10_000;
 const confirmDeadlineMs = 1_000;
+/** The server stretches an offset that comes again within this time; a poll that is older has surely arrived. */
+const repeatMs = 3_000;
 /** A second 401 this long after the first is no slip of a proxy. */
 const unauthorizedRetryMs = 5_000;
 /** The predecessor's last poll may still be on its way when ours arrives: that conflict is none. */
@@ -78,7 +80,9 @@ export class Poller {
   #runner: ReturnType<typeof createRunner> | undefined;
   #pollInFlight: Promise<unknown> = Promise.resolve();
   #pollSentAt: Moment | undefined;
-  #lastSentOffset: number | undefined;
+  #lastSentOffset = 0;
+  /** Telegram knows that everything below is done. */
+  #toldOffset = 0;
   #lastAnswerAt: Moment;
   #answered = false;
   #unauthorizedOnce = false;
@@ -127,6 +131,9 @@ export class Poller {
   /** Cuts the poll and starts no more handlers. Resolves when the cut request has really ended. */
   async cut(): Promise<void> {
     if (!this.#cut.signal.aborted) {
+      const { clock } = this.#options.context;
+      const hasArrived = this.#pollSentAt && elapsedMs(this.#pollSentAt, clock.now()) >= repeatMs;
+      if (hasArrived) this.#toldOffset = this.#lastSentOffset;
       this.#cut.abort();
       this.#runner?.stop()?.catch(() => {}); // `run` reports it
     }
@@ -145,17 +152,20 @@ export class Poller {
   }
 
   /**
-   * Tells Telegram which updates are done, with one short getUpdates. Not when the last poll has told it already:
-   * the server stretches a repeated offset to a 3 s poll (Client.cpp:15713), which would hit the successor's.
+   * Tells Telegram which updates are done, with one short getUpdates. Not when a poll has told it already: the server
+   * stretches a repeated offset to a 3 s poll (Client.cpp:15713), which would hit the successor's. A poll that was cut
+   * before its request was written told nothing, so where that may be, Telegram is asked first.
    */
   async confirm(signal: AbortSignal): Promise<void> {
-    const { bot, context, ledger, trusted } = this.#options;
+    const { context, ledger, trusted } = this.#options;
     const offset = ledger.confirmOffset;
-    if (offset === 0 || offset <= (this.#lastSentOffset ?? 0) || !trusted()) return;
-    const parameters = { offset, timeout: 0, limit: 1 };
+    if (offset <= this.#toldOffset || !trusted()) return;
     try {
-      const call = (callSignal: AbortSignal) => bot.api.getUpdates(parameters, callSignal);
-      await abortable(context.clock, call, confirmDeadlineMs, signal);
+      if (offset <= this.#lastSentOffset) {
+        const [earliest] = await this.#shortPoll(0, signal);
+        if (!earliest || earliest.update_id >= offset || !trusted()) return;
+      }
+      await this.#shortPoll(offset, signal);
     } catch (error) {
       context.logger.warn(
         { offset, error: describeError(error) },
@@ -164,15 +174,23 @@ export class Poller {
     }
   }
 
+  /** Confirms what is below the offset, 0: nothing. Resolves with the earliest unconfirmed update, if there is any. */
+  #shortPoll(offset: number, signal: AbortSignal): Promise<Update[]> {
+    const { bot, context } = this.#options;
+    const call = (callSignal: AbortSignal) =>
+      bot.api.getUpdates({ offset, timeout: 0, limit: 1 }, callSignal);
+    return abortable(context.clock, call, confirmDeadlineMs, signal);
+  }
+
   /** The runner's update supplier: resolves with the next updates, rejects when polling ends. */
   async #supply(batchSize: number): Promise<Update[]> {
-    const { hearNews } = this.#options.context;
+    const { news } = this.#options.context;
     for (;;) {
-      await hearNews();
+      await news.hear();
       this.#mustBeTrusted();
       try {
         const updates = await this.#poll(batchSize);
-        await hearNews();
+        await news.hear();
         this.#mustBeTrusted();
         this.#noteAnswer();
         this.#conflicts.pollAnswered();
@@ -217,6 +235,7 @@ export class Poller {
 
   #noteAnswer(): void {
     this.#answered = true;
+    this.#toldOffset = this.#lastSentOffset;
     this.#unauthorizedOnce = false;
     this.#trouble = 0;
     this.#lastAnswerAt = this.#options.context.clock.now();
@@ -244,6 +263,8 @@ export class Poller {
   async #resolveConflict(kind: ConflictKind, error: unknown): Promise<void> {
     const { bot, context, events, webhook } = this.#options;
     this.#lastAnswerAt = context.clock.now();
+    // It was parked until then.
+    if (kind === "other-poller") this.#toldOffset = this.#lastSentOffset;
     if (kind === "other-poller" && this.#isPredecessors()) {
       if (!(await wait(context.clock, predecessorRetryMs, this.#cut.signal))) throw new CutError();
       return;
@@ -282,8 +303,13 @@ export class Poller {
     this.#mustBeTrusted();
   }
 
-  /** Resolves when the update is done. One that must not be started stays unfinished and is delivered again. */
   #handle(update: Update): Promise<void> {
+    const { news } = this.#options.context;
+    return news.isOld ? news.hear().then(() => this.#start(update)) : this.#start(update);
+  }
+
+  /** Resolves when the update is done. One that must not be started stays unfinished and is delivered again. */
+  #start(update: Update): Promise<void> {
     const { bot, ledger } = this.#options;
     const mayStart = !this.#cut.signal.aborted && this.#options.trusted();
     const entry = mayStart ? ledger.start(update.update_id) : undefined;

@@ -3,6 +3,7 @@ import { type Clock, elapsedMs } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { abortable, CutError, wait } from "../waiting.js";
+import type { News } from "./news.js";
 import type { RoundTrip } from "./round-trip.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
 
@@ -16,11 +17,7 @@ export interface CallContext {
   readonly random: () => number;
   readonly logger: Logger;
   readonly roundTrip: RoundTrip;
-  /**
-   * Resolves when everything has been heard that has arrived by now. A process that was starved finds Telegram's
-   * answer and the end of its lock connection side by side, in any order.
-   */
-  hearNews(): Promise<void>;
+  readonly news: News;
 }
 
 /**

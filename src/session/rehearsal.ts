@@ -2,6 +2,7 @@ import { systemClock } from "../clock.js";
 import { EventHub } from "../events.js";
 import { silentLogger } from "../logger.js";
 import type { ResolvedOptions } from "../options.js";
+import { News } from "../polling/news.js";
 import { RoundTrip } from "../polling/round-trip.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { deferred } from "../waiting.js";
@@ -31,7 +32,7 @@ export async function rehearse(options: ResolvedOptions): Promise<void> {
       random: () => 0,
       logger: silentLogger,
       roundTrip: new RoundTrip(),
-      hearNews: async () => {},
+      news: new News(systemClock, async () => {}),
     },
     hub: new EventHub(silentLogger),
     publish: () => {},
@@ -58,8 +59,9 @@ function nobody(onParked: () => void): TelegramBot {
       getMe: async () => botInfo,
       getWebhookInfo: async () => ({ url: "", has_custom_certificate: false, pending_update_count: 0 }),
       deleteWebhook: async () => true,
-      getUpdates: async ({ offset }, signal) => {
+      getUpdates: async ({ offset, timeout }, signal) => {
         if (!offset) return [{ update_id: 1 }];
+        if (timeout === 0) return [];
         onParked();
         return aborted(signal);
       },

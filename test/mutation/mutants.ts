@@ -274,10 +274,24 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/poller.ts",
-    find: "|| offset <= (this.#lastSentOffset ?? 0) ||",
-    replace: "||",
+    find: "if (!earliest || earliest.update_id >= offset || !trusted()) return;",
+    replace: "if (!trusted()) return;",
     breaks: "a confirm repeats an offset, which makes it a 3 s poll",
     tests: [botSession],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "if (offset <= this.#toldOffset || !trusted()) return;",
+    replace: "if (offset <= this.#lastSentOffset || !trusted()) return;",
+    breaks: "a poll that was cut before it was sent counts as a confirm",
+    tests: [cut],
+  },
+  {
+    file: "src/polling/poller.ts",
+    find: "return news.isOld ? news.hear().then(() => this.#start(update)) : this.#start(update);",
+    replace: "return this.#start(update);",
+    breaks: "a process that stood still starts a handler before it hears that its lease is over",
+    tests: [cut],
   },
   {
     file: "src/polling/poller.ts",

@@ -3,6 +3,7 @@ import { EventHub, type PollingState } from "../../src/events.js";
 import { LockSession } from "../../src/lock/lock-session.js";
 import { type Logger, silentLogger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
+import { News } from "../../src/polling/news.js";
 import { RoundTrip } from "../../src/polling/round-trip.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { BotSession } from "../../src/session/bot-session.js";
@@ -149,7 +150,7 @@ export class Instance {
         random: () => this.#random.next(),
         logger,
         roundTrip: new RoundTrip(),
-        hearNews: async () => {},
+        news: new News(this.clock, async () => {}),
       },
       hub,
       publish: () => {},

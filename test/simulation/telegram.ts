@@ -138,6 +138,8 @@ export class Telegram {
         return void answers.send(instance.host, refuse);
       }
       requests.send(this.host, () => {
+        // What its offset tells is not heard.
+        if (this.api.state(Number.parseInt(this.tokenOf(key), 10)).isWebhookActive) trouble();
         const args = toArguments(body ? JSON.parse(body) : {});
         const call = { token: this.tokenOf(key), method, args, instance: instance.name };
         pending = this.api.call(call, (answer) => {

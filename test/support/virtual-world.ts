@@ -6,6 +6,7 @@ import type { LockBackend } from "../../src/lock/backend.js";
 import { LockSession } from "../../src/lock/lock-session.js";
 import type { Logger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
+import { News } from "../../src/polling/news.js";
 import { RoundTrip } from "../../src/polling/round-trip.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { BotSession } from "../../src/session/bot-session.js";
@@ -110,7 +111,13 @@ export class VirtualWorld {
       options: { ...resolved, instance: name, startDelayMs: resolved.startDelayMs ?? 0 },
       revision: undefined,
       lockName: lock === false ? "none" : lock.name,
-      context: { clock, random: () => 0.5, logger, roundTrip: new RoundTrip(), hearNews: async () => {} },
+      context: {
+        clock,
+        random: () => 0.5,
+        logger,
+        roundTrip: new RoundTrip(),
+        news: new News(clock, async () => {}),
+      },
       hub,
       publish,
       enter: (candidateEvents) =>

@@ -1,6 +1,8 @@
-import { expect, it, vi } from "vitest";
+import type { Update } from "grammy/types";
+import { describe, expect, it, vi } from "vitest";
 import type { Clock } from "../../../src/clock.js";
 import { silentLogger } from "../../../src/logger.js";
+import { News } from "../../../src/polling/news.js";
 import { Poller } from "../../../src/polling/poller.js";
 import { RoundTrip } from "../../../src/polling/round-trip.js";
 import type { TelegramBot } from "../../../src/polling/telegram-bot.js";
@@ -26,17 +28,24 @@ function startPoller() {
 
 interface Surroundings {
   readonly getUpdates: unknown;
-  readonly handleUpdate?: () => Promise<void>;
-  readonly hearNews?: () => Promise<void>;
+  readonly handleUpdate?: (update: Update) => Promise<void>;
+  /** A turn of the event loop. */
+  readonly turn?: () => Promise<void>;
   readonly trusted?: () => boolean;
 }
 
 function makePoller(clock: Clock, surroundings: Surroundings): Poller {
-  const { getUpdates, handleUpdate, hearNews = async () => {}, trusted = () => true } = surroundings;
+  const { getUpdates, handleUpdate, turn = async () => {}, trusted = () => true } = surroundings;
   const nothing = () => {};
   return new Poller({
     bot: { api: { getUpdates }, handleUpdate } as unknown as TelegramBot,
-    context: { clock, random: () => 0.5, logger: silentLogger, roundTrip: new RoundTrip(), hearNews },
+    context: {
+      clock,
+      random: () => 0.5,
+      logger: silentLogger,
+      roundTrip: new RoundTrip(),
+      news: new News(clock, turn),
+    },
     ledger: new UpdateLedger(clock),
     webhook: {} as WebhookGuard,
     parameters: { timeoutSeconds: 30, limit: 100, allowedUpdates: undefined },
@@ -92,22 +101,94 @@ it("a cut poll is given two round trips to arrive before the successor's", async
 
 it.each([
   { heard: "before a poll", news: 1, polls: 0 },
-  { heard: "with the answer", news: 2, polls: 1 },
+  { heard: "with the answer", news: 3, polls: 1 },
 ])("nothing is done any more when the end of the lease is heard $heard", async ({ news, polls }) => {
   let heard = 0;
   const getUpdates = vi.fn(async () => [{ update_id: 1 }]);
   const handleUpdate = vi.fn(async () => {});
-  const hearNews = async () => {
+  const turn = async () => {
     heard += 1;
   };
 
   await makePoller(new VirtualTime().clock(), {
     getUpdates,
     handleUpdate,
-    hearNews,
+    turn,
     trusted: () => heard < news,
   }).run();
 
   expect(getUpdates).toHaveBeenCalledTimes(polls);
   expect(handleUpdate).not.toHaveBeenCalled();
+});
+
+it("a handler that is due when the process has stood still waits for the news", async () => {
+  const time = new VirtualTime();
+  const clock = time.clock();
+  const started: number[] = [];
+  let isTrusted = true;
+  const poller = makePoller(clock, {
+    getUpdates: async () => [{ update_id: 1 }, { update_id: 2 }],
+    handleUpdate: async (update) => {
+      started.push(update.update_id);
+      // While it ran, the process stood still; the end of the lease has arrived, and nobody was told.
+      time.nowMs += 1_000;
+    },
+    turn: async () => {
+      isTrusted = started.length === 0;
+    },
+    trusted: () => isTrusted,
+  });
+
+  await poller.run();
+
+  expect(started).toEqual([1]);
+});
+
+describe("what a poll told that was cut before Telegram answered it", () => {
+  /** A poller that has handled update 1, and whose next poll was cut. Resolves with what the confirmation asked. */
+  async function confirmationAfter({ parkedMs, unconfirmed }: { parkedMs: number; unconfirmed: Update[] }) {
+    const time = new VirtualTime();
+    const asked: object[] = [];
+    const answers = [
+      async () => [{ update_id: 1 }],
+      parkUntilAborted,
+      async () => unconfirmed,
+      async () => [],
+    ];
+    const poller = makePoller(time.clock(), {
+      handleUpdate: async () => {},
+      getUpdates: (parameters: object, signal: AbortSignal) => {
+        asked.push(parameters);
+        return answers[asked.length - 1]?.(parameters, signal);
+      },
+    });
+    void poller.run();
+    await time.advance(parkedMs);
+    await poller.cut();
+    await poller.confirm(new AbortController().signal);
+    return asked.slice(2);
+  }
+  const parkUntilAborted = (_parameters: unknown, signal: AbortSignal) =>
+    new Promise<never>((_resolve, reject) => {
+      signal.addEventListener("abort", () => reject(new Error("aborted")));
+    });
+  const short = { timeout: 0, limit: 1 };
+
+  it("is asked for, and told again where it has not arrived", async () => {
+    expect(await confirmationAfter({ parkedMs: 10, unconfirmed: [{ update_id: 1 }] })).toEqual([
+      { offset: 0, ...short },
+      { offset: 2, ...short },
+    ]);
+  });
+
+  it.each([
+    { what: "nothing waits", unconfirmed: [] },
+    { what: "only later updates wait", unconfirmed: [{ update_id: 2 }] },
+  ])("is not told again where $what: a repeated offset is a 3 s poll", async ({ unconfirmed }) => {
+    expect(await confirmationAfter({ parkedMs: 10, unconfirmed })).toEqual([{ offset: 0, ...short }]);
+  });
+
+  it("is not asked for after 3 s: it has arrived", async () => {
+    expect(await confirmationAfter({ parkedMs: 3_000, unconfirmed: [] })).toEqual([]);
+  });
 });

@@ -37,19 +37,28 @@ describe("a lone instance", () => {
     expect(world.time.pendingTimers).toBe(0);
   });
 
-  it("sends no confirm when its last poll has carried that offset already: the server would make it a 3 s poll", async () => {
-    const a = world.start("a");
-    await world.advance(100);
-    world.push();
-    await world.advance(100);
-    const polls = world.polls("a").length;
+  it.each([
+    { parkedMs: 100, asks: [0] },
+    { parkedMs: 4_000, asks: [] },
+  ])(
+    "repeats no offset that its last poll carried $parkedMs ms ago: the server would make it a 3 s poll",
+    async ({ parkedMs, asks }) => {
+      const a = world.start("a");
+      await world.advance(100);
+      world.push();
+      await world.advance(parkedMs);
+      const polls = world.polls("a").length;
+      const from = world.time.nowMs;
 
-    const stopped = a.session.stop();
-    await world.until(() => a.outcome.done !== undefined);
-    await stopped;
+      const stopped = a.session.stop();
+      await world.until(() => a.outcome.done !== undefined);
+      await stopped;
 
-    expect(world.polls("a").length).toBe(polls);
-  });
+      const asked = world.polls("a").slice(polls);
+      expect(asked.map(({ offset }) => offset)).toEqual(asks);
+      expect(world.time.nowMs - from).toBeLessThan(1_000);
+    },
+  );
 
   it("confirms what is done of a half-handled batch and leaves the rest to its successor", async () => {
     let finish = () => {};

@@ -1,0 +1,39 @@
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
+
+/** No turn of an event loop takes that long, unless its process stands still, is starved, or handlers block it. */
+const turnMs = 20;
+const maxLooks = 3;
+
+/**
+ * What has arrived at this process and nobody was told yet. A process that goes on after it was frozen may find
+ * Telegram's answer and the end of its lock's connection side by side, or be about to start a handler while
+ * another instance holds the lease: it must look at what has arrived before it acts.
+ */
+export class News {
+  readonly #clock: Clock;
+  readonly #turn: () => Promise<unknown>;
+  #heardAt: Moment;
+
+  /** `turn` resolves after a turn of the event loop. */
+  constructor(clock: Clock, turn: () => Promise<unknown>) {
+    this.#clock = clock;
+    this.#turn = turn;
+    this.#heardAt = clock.now();
+  }
+
+  /** The process may have stood still since it last looked. */
+  get isOld(): boolean {
+    return elapsedMs(this.#heardAt, this.#clock.now()) > turnMs;
+  }
+
+  /** Resolves when all that has arrived was told, to a process that did not stand still meanwhile. */
+  async hear(): Promise<void> {
+    for (let looks = 0; looks < maxLooks; looks += 1) {
+      this.#heardAt = this.#clock.now();
+      // The end of a connection is read in one turn and told at its end.
+      await this.#turn();
+      await this.#turn();
+      if (!this.isOld) return;
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { expect, it } from "vitest";
+import { News } from "../../../src/polling/news.js";
+import { VirtualTime } from "../../support/virtual-time.js";
+
+/** News of a process whose turns of the event loop take these times, in milliseconds, and then none. */
+function newsWithTurns(...turnsMs: number[]) {
+  const time = new VirtualTime();
+  let turns = 0;
+  const news = new News(time.clock(), async () => {
+    turns += 1;
+    time.nowMs += turnsMs.shift() ?? 0;
+  });
+  return { news, time, turns: () => turns };
+}
+
+it("is heard in two turns by a process that runs", async () => {
+  const { news, turns } = newsWithTurns(15);
+
+  await news.hear();
+
+  expect(turns()).toBe(2);
+  expect(news.isOld).toBe(false);
+});
+
+it("is looked for again by a process that stood still meanwhile", async () => {
+  const { news, turns } = newsWithTurns(430);
+
+  await news.hear();
+
+  expect(turns()).toBe(4);
+});
+
+it("is not waited for without end by a process that is starved", async () => {
+  const { news, turns } = newsWithTurns(...Array<number>(10).fill(100));
+
+  await news.hear();
+
+  expect(turns()).toBe(6);
+});
+
+it("is old when the process may have stood still since", async () => {
+  const { news, time } = newsWithTurns();
+  await news.hear();
+
+  time.nowMs += 20;
+  expect(news.isOld).toBe(false);
+  time.nowMs += 1;
+  expect(news.isOld).toBe(true);
+});
