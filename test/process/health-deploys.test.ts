@@ -54,12 +54,9 @@ describe("deploys driven through the health endpoint", () => {
         for (let version = 2; version <= deploys + 1; version += 1) {
           const { next, seenOfOld } = await deploy(fleet, `v${version}`, current);
           // Never green again once it stops; a stop may be too short for a probe to see it.
-          expect([
-            [200, 503, "refused"],
-            [200, "refused"],
-            [503, "refused"],
-            ["refused"],
-          ]).toContainEqual(seenOfOld);
+          expect([[200, 503, "refused"], [200, "refused"], [503, "refused"], ["refused"]]).toContainEqual(
+            seenOfOld,
+          );
           const metrics = await (await fetch(`${await healthUrl(next)}/metrics`)).text();
           expect(metrics).toContain(`grammy_safe_polling_handovers_total{key="${fleet.api.bot.id}"} 1`);
           expect(metrics).toContain(`grammy_safe_polling_takeovers_total{key="${fleet.api.bot.id}"} 0`);
