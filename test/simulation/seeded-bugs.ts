@@ -52,7 +52,8 @@ export const seededBugs: readonly SeededBug[] = [
   bug(
     "what is done is confirmed after the lease was lost",
     [session, 'if (term.ended !== "lost") await poller.confirm', "await poller.confirm"],
-    [poller, "?? 0) || !trusted()) return;", "?? 0)) return;"],
+    [poller, "this.#toldOffset || !trusted()) return;", "this.#toldOffset) return;"],
+    [poller, "earliest.update_id >= offset || !trusted()) return;", "earliest.update_id >= offset) return;"],
   ),
   bug("the confirm goes past an update that is unfinished", [
     poller,
