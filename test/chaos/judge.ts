@@ -237,10 +237,12 @@ function couldNotConfirm(instance: InstanceHistory, between: Span): boolean {
   if (killedAt !== undefined && isWithin(killedAt, between)) return true;
   // One that still stands still says so later.
   if (freezes.some((freeze) => isWithin(between.until, freeze))) return true;
+  // One that has just gone on needs a moment to hear of the loss.
+  const news = { from: between.from, until: between.until + newsMs };
   return lines.some(
     (line) =>
-      isWithin(timeOf(line), between) &&
-      (line.event === "lost" || String(line.message).startsWith("could not tell Telegram")),
+      (line.event === "lost" && isWithin(timeOf(line), news)) ||
+      (String(line.message).startsWith("could not tell Telegram") && isWithin(timeOf(line), between)),
   );
 }
 

@@ -182,6 +182,20 @@ describe("the judge of chaos", () => {
 
     const killed = handover({ ...told, of: { killedAt: 205, exit: { code: null, signal: "SIGKILL" } } });
     expect(judge(killed, boundMs)).toMatchObject({ violations: [], figures: { handledAgain: 1 } });
+
+    const thawed = (lostAt: number) => ({
+      ...told,
+      a: [
+        line(100, "acquired", { token: 1 }),
+        line(110, "poll", { offset: 0 }),
+        line(120, "handling", { updateId: 1 }),
+        line(200, "poll", { offset: 2 }),
+        line(lostAt, "lost", { reason: "expired" }),
+      ],
+      of: { freezes: [{ from: 205, until: 225 }] },
+    });
+    expect(violationsOf(handover(thawed(234)))).toEqual([]);
+    expect(violationsOf(handover(thawed(300))).join()).toMatch(/update 1 was handled by a at 120/);
   });
 
   it("finds a conflict that no late poll explains", () => {
