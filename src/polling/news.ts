@@ -1,8 +1,9 @@
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 
-/** No turn of an event loop takes that long, unless its process stands still, is starved, or handlers block it. */
-const turnMs = 20;
-const maxLooks = 3;
+/** Turns of an event loop take less, unless its process stands still, is starved, or handlers block it. */
+const turnsMs = 50;
+/** A process that is busy for longer in every turn (a thousand bots that start) must get on too. */
+const maxLooks = 2;
 
 /**
  * What has arrived at this process and nobody was told yet. A process that goes on after it was frozen may find
@@ -23,7 +24,7 @@ export class News {
 
   /** The process may have stood still since it last looked. */
   get isOld(): boolean {
-    return elapsedMs(this.#heardAt, this.#clock.now()) > turnMs;
+    return elapsedMs(this.#heardAt, this.#clock.now()) > turnsMs;
   }
 
   /** Resolves when all that has arrived was told, to a process that did not stand still meanwhile. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { BotFleet, type Instance, type LockChoice, until } from "../support/bot-fleet.js";
-import { startLockServer } from "../support/lock-servers.js";
+import { type LockServer, startLockServer } from "../support/lock-servers.js";
 import type { TcpProxy } from "../support/tcp-proxy.js";
 
 export const manyBotsLocks = ["none", "file", "postgres", "redis"] as const;
@@ -16,8 +16,16 @@ export interface ManyBotsSample {
   readonly holderMb: number;
   /** Share of one core, in percent, while the bots are idle. */
   readonly cpu: { readonly holder: number; readonly standby: number | undefined };
-  /** From SIGKILL to the first poll of the standby for any bot, and from then until it has polled for all. */
-  readonly takeover: { readonly firstMs: number; readonly allMs: number } | undefined;
+  readonly takeover: ManyBotsTakeover | undefined;
+}
+
+interface ManyBotsTakeover {
+  /** From SIGKILL to the first poll of the standby for any bot. */
+  readonly firstMs: number;
+  /** From then until it has polled for all. */
+  readonly allMs: number;
+  /** From the moment at which the locks were free (the end of the lease, or SIGKILL) until it has polled for all. */
+  readonly freeToAllMs: number;
 }
 
 /** All bots of a busy machine start and are taken over in far less. */
@@ -64,7 +72,7 @@ export async function measureManyBots(
     (pieces, index) => (pieces - (before.pieces[index] ?? 0)) / seconds,
   );
 
-  const takeover = standby && (await measureTakeover(fleet, holder, bots));
+  const takeover = standby && (await measureTakeover(fleet, holder, { bots, server }));
   const [holderConnections = 0, standbyConnections = 0] = connections;
   return {
     lock,
@@ -81,16 +89,23 @@ export async function measureManyBots(
   };
 }
 
-async function measureTakeover(fleet: BotFleet, holder: Instance, bots: number) {
+async function measureTakeover(
+  fleet: BotFleet,
+  holder: Instance,
+  { bots, server }: { readonly bots: number; readonly server: LockServer | undefined },
+): Promise<ManyBotsTakeover> {
   const from = performance.now();
   const polled = everyBot(fleet, "standby", bots);
   const first = fleet.api.waitForEvent("poll", ({ instance }) => instance === "standby", {
     timeoutMs: patienceMs,
   });
   holder.kill("SIGKILL");
-  const firstMs = (await first).at - from;
+  const leaseEnd = await server?.leaseEnd?.();
+  const free = leaseEnd === undefined ? from : leaseEnd - performance.timeOrigin;
+  const firstAt = (await first).at;
   await polled;
-  return { firstMs, allMs: performance.now() - from - firstMs };
+  const allAt = performance.now();
+  return { firstMs: firstAt - from, allMs: allAt - firstAt, freeToAllMs: allAt - free };
 }
 
 /** Resolves when an instance has sent a poll for each of the bots. */

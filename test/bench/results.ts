@@ -165,6 +165,7 @@ function manyBotsTable(manyBots: Results["manyBots"]): Table {
     `${cpu.holder.toFixed(1)} ${cpu.standby === undefined ? "" : `+ ${cpu.standby.toFixed(1)} `}%`,
     takeover ? milliseconds(takeover.firstMs) : "–",
     takeover ? milliseconds(takeover.allMs) : "–",
+    takeover ? milliseconds(takeover.freeToAllMs) : "–",
   ]);
   return {
     title: "Many idle bots in one process, and another that stands by for all",
@@ -176,6 +177,7 @@ function manyBotsTable(manyBots: Results["manyBots"]): Table {
       "CPU (holder + standby)",
       "SIGKILL to first bot",
       "first to last bot",
+      "free to last bot",
     ],
     rows,
   };

@@ -113,7 +113,8 @@ const notes = `## How it is measured
   \`bot.stop()\` does not meet the server's rule that stretches a repeated offset to 3 s.
 - Throughput: 20 000 updates wait; the handler only counts. Ratios are taken round by round.
 - Many bots: connections and commands as a proxy before the lock server sees them, over 10 s in which no update comes.
-  "no shared lock" is the memory lock: what the bots cost without any server.
+  "no shared lock" is the memory lock: what the bots cost without any server. Free: SIGKILL, or with Redis the end of the
+  lease on the server.
 
 ## The numbers that this library wants to reach
 

@@ -16,6 +16,8 @@ export interface LockServer {
   /** SIGKILL. What was on disk is there again after `start`. */
   kill(): Promise<void>;
   start(): Promise<void>;
+  /** When the lease of whoever holds a key ends, in milliseconds since 1970; only where leases outlive their holders. */
+  leaseEnd?(): Promise<number>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -58,6 +60,11 @@ async function redisServer(): Promise<LockServer> {
     thaw: () => server.thaw(),
     kill: () => server.kill(),
     start: () => server.start(),
+    async leaseEnd() {
+      const lock = await server.command("hgetall", "{grammy-safe-polling}:lock");
+      const owner = /^claim:.*\n.*"owner":"([^"]*)"/m.exec(lock)?.[1];
+      return Number(new RegExp(`^lease:${owner}\n(\\d+) `, "m").exec(lock)?.[1]);
+    },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
