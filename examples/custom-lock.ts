@@ -43,8 +43,10 @@ async function openConnection({ signal, onWake }: ConnectContext): Promise<LockC
   }
 
   function free(keys: Iterable<string>): void {
-    for (const key of keys) held.get(key)?.abort();
-    for (const key of keys) held.delete(key);
+    for (const key of keys) {
+      held.get(key)?.abort();
+      held.delete(key);
+    }
   }
 
   return {
@@ -62,7 +64,7 @@ async function openConnection({ signal, onWake }: ConnectContext): Promise<LockC
     },
     async close() {
       isClosed = true;
-      free([...held.keys()]);
+      free(held.keys());
       for (const socket of watched.values()) socket.destroy();
       watched.clear();
     },
