@@ -88,23 +88,43 @@ export async function abortable<T>(
   signal: AbortSignal,
 ): Promise<T> {
   const controller = new AbortController();
+  const abort = () => controller.abort();
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort);
+  try {
+    return await abortableBy(controller, clock, work, deadlineMs);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/**
+ * As `abortable`, under a controller of the caller's that the deadline aborts too. One that was not aborted serves
+ * again: a new one for each of many short calls takes longer than all else around them.
+ */
+export async function abortableBy<T>(
+  controller: AbortController,
+  clock: Clock,
+  work: (signal: AbortSignal) => Promise<T>,
+  deadlineMs: number,
+): Promise<T> {
+  const { signal } = controller;
   const ignored = deferred<never>();
   let grace: Timer | undefined;
-  const abort = () => {
-    controller.abort();
-    grace ??= clock.setTimer(
+  const beginGrace = () => {
+    grace = clock.setTimer(
       () => ignored.reject(new DeadlineError("aborted call", abortGraceMs)),
       abortGraceMs,
     );
   };
-  const timer = clock.setTimer(abort, deadlineMs);
-  if (signal.aborted) abort();
-  signal.addEventListener("abort", abort);
+  const timer = clock.setTimer(() => controller.abort(), deadlineMs);
+  if (signal.aborted) beginGrace();
+  signal.addEventListener("abort", beginGrace);
   try {
-    return await Promise.race([work(controller.signal), ignored.promise]);
+    return await Promise.race([work(signal), ignored.promise]);
   } finally {
     timer.clear();
     grace?.clear();
-    signal.removeEventListener("abort", abort);
+    signal.removeEventListener("abort", beginGrace);
   }
 }

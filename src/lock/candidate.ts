@@ -41,7 +41,7 @@ export interface Candidate {
   /** Starts to wait for the key; also after a loss, once this instance has nothing running under the old lease. */
   want(): void;
   /** Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. */
-  trusted(): boolean;
+  trusted(now?: Moment): boolean;
   /** The last renewal, while it holds a lease that can run out. */
   renewal(): Renewal | undefined;
   /**

@@ -72,15 +72,11 @@ export class LeaseKeeper {
   }
 
   /** Whether our own clock still proves the lease. Ends the connection when it does not. */
-  trusted(): boolean {
+  trusted(now?: Moment): boolean {
     if (this.#ended) return false;
-    if (!this.#options.canExpire || this.#held.size === 0) return true;
-    if (
-      this.#lastGoodSent &&
-      isTrusted(this.#options.timing, this.#lastGoodSent, this.#options.clock.now())
-    ) {
-      return true;
-    }
+    const { canExpire, clock, timing } = this.#options;
+    if (!canExpire || this.#held.size === 0) return true;
+    if (this.#lastGoodSent && isTrusted(timing, this.#lastGoodSent, now ?? clock.now())) return true;
     this.end("expired");
     return false;
   }

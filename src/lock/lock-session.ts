@@ -81,7 +81,7 @@ export class LockSession {
     const entry = this.#candidates.add(key, events);
     return {
       want: () => this.#want(entry),
-      trusted: () => entry.phase === "holding" && (this.#link?.keeper.trusted() ?? false),
+      trusted: (now) => entry.phase === "holding" && (this.#link?.keeper.trusted(now) ?? false),
       renewal: () => this.#renewal(entry),
       giveUp: () => this.#giveUp(entry),
       resign: async (pauseMs = this.#timing.leaseMs) => {

@@ -23,8 +23,8 @@ export class News {
   }
 
   /** The process may have stood still since it last looked. */
-  get isOld(): boolean {
-    return elapsedMs(this.#heardAt, this.#clock.now()) > turnsMs;
+  isOld(now: Moment): boolean {
+    return elapsedMs(this.#heardAt, now) > turnsMs;
   }
 
   /** Resolves when all that has arrived was told, to a process that did not stand still meanwhile. */
@@ -34,7 +34,7 @@ export class News {
       // The end of a connection is read in one turn and told at its end.
       await this.#turn();
       await this.#turn();
-      if (!this.isOld) return;
+      if (!this.isOld(this.#clock.now())) return;
     }
   }
 }

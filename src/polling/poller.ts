@@ -3,7 +3,7 @@ import type { Update } from "grammy/types";
 import { type ConflictBackoff, ConflictSeries } from "../backoff/conflict-series.js";
 import { elapsedMs, type Moment } from "../clock.js";
 import { describeError } from "../redact.js";
-import { abortable, CutError, orCut, wait } from "../waiting.js";
+import { abortable, abortableBy, CutError, orCut, wait } from "../waiting.js";
 import { conflictError } from "./conflict-error.js";
 import { reportHandlerError } from "./handler-errors.js";
 import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
@@ -68,15 +68,19 @@ export interface PollerOptions {
   /** Another instance held the lease just before. */
   readonly followsAnother: boolean;
   /** Whether the lease can still be proved. Asked before every poll and every handler. */
-  trusted(): boolean;
+  trusted(now: Moment): boolean;
 }
 
 /** Polls under one lease: fetches under trust, hands updates to the runner's sink, and books what is done. */
 export class Poller {
   readonly #options: PollerOptions;
   readonly #cut = new AbortController();
+  /** As the signal's own `aborted`, which takes longer to read: it is asked for every update. */
+  #isCut = false;
   readonly #conflicts: ConflictSeries;
   readonly #startedAt: Moment;
+  /** Aborts the poll that is under way; all polls of a lease share it. */
+  #request = new AbortController();
   #runner: ReturnType<typeof createRunner> | undefined;
   #pollInFlight: Promise<unknown> = Promise.resolve();
   #pollSentAt: Moment | undefined;
@@ -109,7 +113,7 @@ export class Poller {
     const { concurrency, ledger } = this.#options;
     // One at a time, over all leases: polling past a handler that has outlived its lease would confirm its update.
     if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});
-    if (this.#cut.signal.aborted) return;
+    if (this.#isCut) return;
     ledger.beginLease();
     const source = createSource({ supply: (batchSize) => this.#supply(batchSize) });
     const handle = (update: Update) => this.#handle(update);
@@ -125,16 +129,17 @@ export class Poller {
     } catch (error) {
       if (!(error instanceof CutError)) throw error;
     }
-    if (!this.#cut.signal.aborted && this.#options.trusted()) throw new Error("the runner ended by itself");
+    if (this.#mayGoOn(this.#now())) throw new Error("the runner ended by itself");
   }
 
   /** Cuts the poll and starts no more handlers. Resolves when the cut request has really ended. */
   async cut(): Promise<void> {
-    if (!this.#cut.signal.aborted) {
-      const { clock } = this.#options.context;
-      const hasArrived = this.#pollSentAt && elapsedMs(this.#pollSentAt, clock.now()) >= repeatMs;
+    if (!this.#isCut) {
+      const hasArrived = this.#pollSentAt && elapsedMs(this.#pollSentAt, this.#now()) >= repeatMs;
       if (hasArrived) this.#toldOffset = this.#lastSentOffset;
+      this.#isCut = true;
       this.#cut.abort();
+      this.#request.abort();
       this.#runner?.stop()?.catch(() => {}); // `run` reports it
     }
     await this.#pollInFlight;
@@ -159,11 +164,11 @@ export class Poller {
   async confirm(signal: AbortSignal): Promise<void> {
     const { context, ledger, trusted } = this.#options;
     const offset = ledger.confirmOffset;
-    if (offset <= this.#toldOffset || !trusted()) return;
+    if (offset <= this.#toldOffset || !trusted(this.#now())) return;
     try {
       if (offset <= this.#lastSentOffset) {
         const [earliest] = await this.#shortPoll(0, signal);
-        if (!earliest || earliest.update_id >= offset || !trusted()) return;
+        if (!earliest || earliest.update_id >= offset || !trusted(this.#now())) return;
       }
       await this.#shortPoll(offset, signal);
     } catch (error) {
@@ -186,11 +191,11 @@ export class Poller {
   async #supply(batchSize: number): Promise<Update[]> {
     const { news } = this.#options.context;
     for (;;) {
-      await news.hear();
+      if (news.isOld(this.#now())) await news.hear();
       this.#mustBeTrusted();
       try {
         const updates = await this.#poll(batchSize);
-        await news.hear();
+        if (news.isOld(this.#now())) await news.hear();
         this.#mustBeTrusted();
         this.#noteAnswer();
         this.#conflicts.pollAnswered();
@@ -217,17 +222,14 @@ export class Poller {
     this.#lastSentOffset = request.offset ?? 0;
     this.#pollSentAt = context.clock.now();
     const deadlineMs = parameters.timeoutSeconds * 1000 + pollGraceMs;
-    const poll = abortable(
-      context.clock,
-      (signal) => bot.api.getUpdates(request, signal),
-      deadlineMs,
-      this.#cut.signal,
-    );
-    this.#pollInFlight = poll
-      .catch(() => {})
-      .finally(() => {
-        if (!this.#cut.signal.aborted) this.#pollSentAt = undefined;
-      });
+    // The deadline of the last poll used it up.
+    if (this.#request.signal.aborted) this.#request = new AbortController();
+    const call = (signal: AbortSignal) => bot.api.getUpdates(request, signal);
+    const poll = abortableBy(this.#request, context.clock, call, deadlineMs);
+    const ended = () => {
+      if (!this.#isCut) this.#pollSentAt = undefined;
+    };
+    this.#pollInFlight = poll.then(ended, ended);
     this.#conflicts.pollSent();
     events.polled();
     return poll;
@@ -274,7 +276,7 @@ export class Poller {
     try {
       await this.#conflicts.conflict(conflictError(bot, error));
     } catch (exhausted) {
-      throw this.#cut.signal.aborted ? new CutError() : exhausted;
+      throw this.#isCut ? new CutError() : exhausted;
     }
   }
 
@@ -303,18 +305,21 @@ export class Poller {
     this.#mustBeTrusted();
   }
 
+  /** Reads the clock once for all that depends on it: this runs for every update. */
   #handle(update: Update): Promise<void> {
-    const { news } = this.#options.context;
-    return news.isOld ? news.hear().then(() => this.#start(update)) : this.#start(update);
+    const { clock, news } = this.#options.context;
+    const now = clock.now();
+    return news.isOld(now)
+      ? news.hear().then(() => this.#start(update, clock.now()))
+      : this.#start(update, now);
   }
 
   /** Resolves when the update is done. One that must not be started stays unfinished and is delivered again. */
-  #start(update: Update): Promise<void> {
-    const { bot, ledger } = this.#options;
-    const mayStart = !this.#cut.signal.aborted && this.#options.trusted();
-    const entry = mayStart ? ledger.start(update.update_id) : undefined;
+  #start(update: Update, now: Moment): Promise<void> {
+    const { bot, events, ledger } = this.#options;
+    const entry = this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;
     if (!entry) return notStarted;
-    this.#options.events.handling(update);
+    events.handling(update);
     return bot.handleUpdate(update).then(
       () => this.#finish(entry),
       (error) => this.#reportError(entry, error),
@@ -340,15 +345,27 @@ export class Poller {
   }
 
   #mustBeTrusted(): void {
-    if (this.#cut.signal.aborted || !this.#options.trusted()) throw new CutError();
+    if (!this.#mayGoOn(this.#now())) throw new CutError();
+  }
+
+  #mayGoOn(now: Moment): boolean {
+    return !this.#isCut && this.#options.trusted(now);
+  }
+
+  #now(): Moment {
+    return this.#options.context.clock.now();
   }
 }
 
-/** One update after the other. The runner's own sequential sink takes two microseconds more for each. */
+/**
+ * One update after the other. The runner's own sequential sink takes two microseconds more for each. The runner keeps
+ * the array until the next one has come, and the garbage collector would copy what is in it.
+ */
 function sequentialSink(handle: (update: Update) => Promise<void>): UpdateSink<Update> {
   return {
     async handle(updates) {
       for (const update of updates) await handle(update);
+      updates.length = 0;
       return Number.POSITIVE_INFINITY;
     },
     size: () => 0,

@@ -47,16 +47,18 @@ export class UpdateLedger {
   }
 
   /** Books what a poll brought. Returns the updates to handle: not those that an earlier lease has begun here. */
-  fetched(updates: readonly Update[]): Update[] {
-    const last = updates.at(-1);
-    if (!last) return [];
+  fetched(updates: Update[]): Update[] {
+    const [first, last] = [updates[0], updates.at(-1)];
+    if (!first || !last) return [];
     this.#nextOffset = last.update_id + 1;
     this.#fetchedAt = this.#clock.now();
     this.#dropSettled();
-    const fresh = updates.filter(({ update_id }) => !this.#find(update_id));
+    const highest = this.#entries.at(-1);
+    // Only after a change of lease may what is booked reach above what came.
+    const isAbove = !highest || highest.id < first.update_id;
+    const fresh = isAbove ? updates : updates.filter(({ update_id }) => !this.#find(update_id));
     for (const { update_id } of fresh) this.#entries.push({ id: update_id, progress: "waiting" });
-    // Nearly always in order already: only after a change of lease may what is booked reach above what came.
-    this.#entries.sort((a, b) => a.id - b.id);
+    if (!isAbove) this.#entries.sort((a, b) => a.id - b.id);
     return fresh;
   }
 
@@ -113,8 +115,13 @@ export class UpdateLedger {
     this.#settled = 0;
   }
 
-  /** By bisection: this runs once for every update. */
+  /** This runs once for every update: where one is handled after the other, it is the lowest unfinished. */
   #find(id: number): LedgerEntry | undefined {
+    const lowest = this.#entries[this.#settled];
+    return lowest?.id === id ? lowest : this.#bisect(id);
+  }
+
+  #bisect(id: number): LedgerEntry | undefined {
     let low = 0;
     let high = this.#entries.length;
     while (low < high) {

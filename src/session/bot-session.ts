@@ -227,7 +227,7 @@ export class BotSession {
       followsAnother: term.grant.followsAnother,
       events: this.#pollerEvents(term),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
-      trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
+      trusted: (now) => term.ended !== "lost" && this.#candidate.trusted(now),
     });
   }
 

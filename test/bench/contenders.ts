@@ -100,8 +100,8 @@ export interface ContenderScenario {
   readonly apiRoot: string;
   readonly token: string;
   readonly handlerMs?: number;
-  /** After so many updates it prints how long they took, and ends. */
-  readonly total?: number;
+  /** It prints how long the measured updates took, after those that warm it up, and ends. */
+  readonly count?: { readonly warmUp: number; readonly measured: number };
   readonly places: LockPlaces;
 }
 

@@ -133,7 +133,7 @@ function throughputTable(throughput: Results["throughput"]): Table {
     String(samples.length),
   ]);
   return {
-    title: "Updates per second, with a handler that only counts",
+    title: "Updates per second of a warm process, with a handler that only counts",
     head: ["way", "updates/s, median", "CPU for all, median", "rounds"],
     rows,
   };

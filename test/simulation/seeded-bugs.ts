@@ -31,7 +31,7 @@ export const seededBugs: readonly SeededBug[] = [
   ]),
   bug("our own clock never ends trust", [
     keeper,
-    "isTrusted(this.#options.timing, this.#lastGoodSent, this.#options.clock.now())",
+    "isTrusted(timing, this.#lastGoodSent, now ?? clock.now())",
     "true",
   ]),
   bug(
@@ -41,8 +41,8 @@ export const seededBugs: readonly SeededBug[] = [
   ),
   bug("trust is not checked before a handler starts", [
     poller,
-    "const mayStart = !this.#cut.signal.aborted && this.#options.trusted();",
-    "const mayStart = !this.#cut.signal.aborted;",
+    "this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;",
+    "!this.#isCut ? ledger.start(update.update_id) : undefined;",
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
@@ -52,8 +52,12 @@ export const seededBugs: readonly SeededBug[] = [
   bug(
     "what is done is confirmed after the lease was lost",
     [session, 'if (term.ended !== "lost") await poller.confirm', "await poller.confirm"],
-    [poller, "this.#toldOffset || !trusted()) return;", "this.#toldOffset) return;"],
-    [poller, "earliest.update_id >= offset || !trusted()) return;", "earliest.update_id >= offset) return;"],
+    [poller, "this.#toldOffset || !trusted(this.#now())) return;", "this.#toldOffset) return;"],
+    [
+      poller,
+      "earliest.update_id >= offset || !trusted(this.#now())) return;",
+      "earliest.update_id >= offset) return;",
+    ],
   ),
   bug("the confirm goes past an update that is unfinished", [
     poller,

@@ -103,19 +103,29 @@ it.each([
   { heard: "before a poll", news: 1, polls: 0 },
   { heard: "with the answer", news: 3, polls: 1 },
 ])("nothing is done any more when the end of the lease is heard $heard", async ({ news, polls }) => {
+  const time = new VirtualTime();
+  // Long enough for the process to have stood still meanwhile.
+  const passes = () => {
+    time.nowMs += 51;
+  };
   let heard = 0;
-  const getUpdates = vi.fn(async () => [{ update_id: 1 }]);
+  const getUpdates = vi.fn(async () => {
+    passes();
+    return [{ update_id: 1 }];
+  });
   const handleUpdate = vi.fn(async () => {});
   const turn = async () => {
     heard += 1;
   };
 
-  await makePoller(new VirtualTime().clock(), {
+  const poller = makePoller(time.clock(), {
     getUpdates,
     handleUpdate,
     turn,
     trusted: () => heard < news,
-  }).run();
+  });
+  passes();
+  await poller.run();
 
   expect(getUpdates).toHaveBeenCalledTimes(polls);
   expect(handleUpdate).not.toHaveBeenCalled();
