@@ -14,7 +14,7 @@ import {
   fatalTelegramError,
   type TelegramFailure,
 } from "./telegram-failure.js";
-import type { LedgerEntry, UpdateLedger } from "./update-ledger.js";
+import type { UpdateLedger } from "./update-ledger.js";
 import type { WebhookGuard } from "./webhook-guard.js";
 
 /** A poll ends by itself after its timeout; one without an answer this much later is network trouble. */
@@ -29,8 +29,6 @@ const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
 /** A holder that Telegram has not answered for this long offers its lease to a standby. */
 export const silenceMs = 60_000;
-
-const notStarted = Promise.resolve();
 
 /** Parameters of getUpdates that the user chooses. */
 export interface PollParameters {
@@ -116,12 +114,13 @@ export class Poller {
     if (this.#isCut) return;
     ledger.beginLease();
     const source = createSource({ supply: (batchSize) => this.#supply(batchSize) });
-    const handle = (update: Update) => this.#handle(update);
     // `#handle` never rejects: the sink's error handler has nothing to do.
     const sink =
       concurrency === 1
-        ? sequentialSink(handle)
-        : createConcurrentSink({ consume: handle }, async () => {}, { concurrency });
+        ? sequentialSink((updates) => this.#handle(updates))
+        : createConcurrentSink({ consume: (update: Update) => this.#handle([update]) }, async () => {}, {
+            concurrency,
+          });
     this.#runner = createRunner(source, sink);
     this.#runner.start();
     try {
@@ -305,42 +304,40 @@ export class Poller {
     this.#mustBeTrusted();
   }
 
-  /** Reads the clock once for all that depends on it: this runs for every update. */
-  #handle(update: Update): Promise<void> {
-    const { clock, news } = this.#options.context;
-    const now = clock.now();
-    return news.isOld(now)
-      ? news.hear().then(() => this.#start(update, clock.now()))
-      : this.#start(update, now);
-  }
-
-  /** Resolves when the update is done. One that must not be started stays unfinished and is delivered again. */
-  #start(update: Update, now: Moment): Promise<void> {
-    const { bot, events, ledger } = this.#options;
-    const entry = this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;
-    if (!entry) return notStarted;
-    events.handling(update);
-    return bot.handleUpdate(update).then(
-      () => this.#finish(entry),
-      (error) => this.#reportError(entry, error),
-    );
-  }
-
-  #finish(entry: LedgerEntry): void {
-    this.#options.ledger.finish(entry);
-    this.#options.events.handled();
+  /**
+   * Handles one after the other; never rejects. An update that must not be started stays unfinished and is delivered
+   * again. What runs for every update is kept short: one loop, one reading of the clock.
+   */
+  async #handle(updates: readonly Update[]): Promise<void> {
+    const { bot, context, events, ledger } = this.#options;
+    const { clock, news } = context;
+    for (const update of updates) {
+      let now = clock.now();
+      if (news.isOld(now)) {
+        await news.hear();
+        now = clock.now();
+      }
+      const entry = this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;
+      if (!entry) continue;
+      events.handling(update);
+      try {
+        await bot.handleUpdate(update);
+      } catch (error) {
+        await this.#reportError(update.update_id, error);
+      }
+      ledger.finish(entry);
+      events.handled();
+    }
   }
 
   /** Never rejects: not even a logger that throws may end polling here. */
-  async #reportError(entry: LedgerEntry, error: unknown): Promise<void> {
+  async #reportError(updateId: number, error: unknown): Promise<void> {
     const { bot, context, events } = this.#options;
     try {
-      const uncaught = await reportHandlerError(bot, context.logger, entry.id, error);
-      if (uncaught) events.handlerError(uncaught, entry.id);
+      const uncaught = await reportHandlerError(bot, context.logger, updateId, error);
+      if (uncaught) events.handlerError(uncaught, updateId);
     } catch {
       // Nothing is left to tell it to.
-    } finally {
-      this.#finish(entry);
     }
   }
 
@@ -358,13 +355,13 @@ export class Poller {
 }
 
 /**
- * One update after the other. The runner's own sequential sink takes two microseconds more for each. The runner keeps
- * the array until the next one has come, and the garbage collector would copy what is in it.
+ * Hands over whole batches. The runner's own sequential sink takes two microseconds more for each update. The runner
+ * keeps the array until the next one has come, and the garbage collector would copy what is in it.
  */
-function sequentialSink(handle: (update: Update) => Promise<void>): UpdateSink<Update> {
+function sequentialSink(handle: (updates: readonly Update[]) => Promise<void>): UpdateSink<Update> {
   return {
     async handle(updates) {
-      for (const update of updates) await handle(update);
+      await handle(updates);
       updates.length = 0;
       return Number.POSITIVE_INFINITY;
     },

@@ -288,8 +288,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/poller.ts",
-    find: "? news.hear().then(() => this.#start(update, clock.now()))",
-    replace: "? this.#start(update, now)",
+    find: "await news.hear();\n        now = clock.now();",
+    replace: "now = clock.now();",
     breaks: "a process that stood still starts a handler before it hears that its lease is over",
     tests: [cut],
   },
