@@ -302,6 +302,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/poller.ts",
+    find: "if (this.#request.signal.aborted) this.#request = new AbortController();",
+    replace: "",
+    breaks: "after a poll that met its deadline every other one is cut at once",
+    tests: [trouble],
+  },
+  {
+    file: "src/polling/poller.ts",
     find: "const predecessorWindowMs = 5_000;",
     replace: "const predecessorWindowMs = 0;",
     breaks: "the predecessor's last poll counts as a rival",
