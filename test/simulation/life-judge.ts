@@ -18,7 +18,6 @@ const longestPauseMs = 20_000;
 export class LifeJudge {
   readonly #options: LifeJudgeOptions;
   #nextLookMs = 0;
-  #nextDeafLookMs = 0;
   readonly counts = { longestRecoveryMs: 0, longestStopMs: 0 };
 
   constructor(options: LifeJudgeOptions) {
@@ -31,18 +30,11 @@ export class LifeJudge {
     if (nowMs < this.#nextLookMs) return;
     this.#nextLookMs = nowMs + 200;
     if (stage.finaleAtMs !== undefined) return this.#checkFinale(stage.finaleAtMs);
-    this.#checkNobodyDeaf(nowMs);
-    if (stage.healedAtMs !== undefined) this.#checkRecovery(stage.healedAtMs);
-  }
-
-  /** Once a second: a health report takes a tenth of a story's time where it is made at every look. */
-  #checkNobodyDeaf(nowMs: number): void {
-    if (nowMs < this.#nextDeafLookMs) return;
-    this.#nextDeafLookMs = nowMs + 1_000;
     for (const instance of this.#options.instances) {
       if (instance.host.state !== "running") continue;
       for (const handle of instance.handles) if (!handle.isDone) this.#checkNotDeaf(instance, handle);
     }
+    if (stage.healedAtMs !== undefined) this.#checkRecovery(stage.healedAtMs);
   }
 
   #checkNotDeaf(instance: Instance, handle: Handle): void {
