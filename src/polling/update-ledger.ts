@@ -48,17 +48,15 @@ export class UpdateLedger {
 
   /** Books what a poll brought. Returns the updates to handle: not those that an earlier lease has begun here. */
   fetched(updates: readonly Update[]): Update[] {
-    const [first, last] = [updates[0], updates.at(-1)];
-    if (!first || !last) return [];
+    const last = updates.at(-1);
+    if (!last) return [];
     this.#nextOffset = last.update_id + 1;
     this.#fetchedAt = this.#clock.now();
     this.#dropSettled();
-    const highest = this.#entries.at(-1);
-    // Only after a change of lease may what is booked reach above what came.
-    const isAbove = !highest || highest.id < first.update_id;
-    const fresh = isAbove ? [...updates] : updates.filter(({ update_id }) => !this.#find(update_id));
+    const fresh = updates.filter(({ update_id }) => !this.#find(update_id));
     for (const { update_id } of fresh) this.#entries.push({ id: update_id, progress: "waiting" });
-    if (!isAbove) this.#entries.sort((a, b) => a.id - b.id);
+    // Nearly always in order already: only after a change of lease may what is booked reach above what came.
+    this.#entries.sort((a, b) => a.id - b.id);
     return fresh;
   }
 
