@@ -77,9 +77,11 @@ const parts: { readonly [Part in PartName]: () => Promise<PartResult[Part]> } = 
   },
   async throughput() {
     await using arena = await Arena.start();
-    const [rounds, updates] = isQuick ? [1, 5_000] : [count ?? 9, 40_000];
+    const [rounds, updatesPerBatch] = isQuick ? [1, 5_000] : [count ?? 9, 50_000];
     return {
-      throughput: await inTurns(throughputWays, rounds, (way) => measureThroughput(arena, way, updates)),
+      throughput: await inTurns(throughputWays, rounds, (way) =>
+        measureThroughput(arena, way, updatesPerBatch),
+      ),
     };
   },
   async "many-bots"() {

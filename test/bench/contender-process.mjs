@@ -13,7 +13,7 @@ import { redisLock } from "grammy-safe-polling/redis";
 
 /** @type {import("./contenders.ts").ContenderScenario} */
 const scenario = JSON.parse(process.argv[2] ?? "{}");
-const { token, apiRoot, handlerMs = 0, count, places } = scenario;
+const { token, apiRoot, handlerMs = 0, updatesPerBatch, places } = scenario;
 const bot = new Bot(token, { client: { apiRoot } });
 /** What is locked. */
 const key = token.split(":")[0] ?? "";
@@ -23,28 +23,28 @@ function say(event, fields = {}) {
   process.stdout.write(`${JSON.stringify({ event, at: Date.now(), ...fields })}\n`);
 }
 
-if (count === undefined) {
+if (updatesPerBatch === undefined) {
   bot.on("message:text", async (ctx) => {
     if (handlerMs > 0) await sleep(handlerMs);
     await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
   });
-} else countUpdates(count);
+} else countUpdates(updatesPerBatch);
 
-/** Nothing but counting: what polling costs. @param {{ warmUp: number; measured: number }} count */
-function countUpdates({ warmUp, measured }) {
+/** Nothing but counting: what polling costs. @param {number} perBatch */
+function countUpdates(perBatch) {
   let handled = 0;
   let from = 0;
   let cpuFrom = process.cpuUsage();
   bot.on("message", async () => {
-    if (handled === warmUp) {
+    if (handled % perBatch === 0) {
       from = performance.now();
       cpuFrom = process.cpuUsage();
     }
     handled += 1;
-    if (handled !== warmUp + measured) return;
+    if (handled % perBatch !== 0) return;
     const { user, system } = process.cpuUsage(cpuFrom);
-    say("counted", { wallMs: performance.now() - from, cpuMs: (user + system) / 1000 });
-    process.exit(0);
+    const cpuMs = (user + system) / 1000;
+    say("counted", { batch: handled / perBatch, wallMs: performance.now() - from, cpuMs });
   });
 }
 

@@ -100,8 +100,8 @@ export interface ContenderScenario {
   readonly apiRoot: string;
   readonly token: string;
   readonly handlerMs?: number;
-  /** It prints how long the measured updates took, after those that warm it up, and ends. */
-  readonly count?: { readonly warmUp: number; readonly measured: number };
+  /** It counts instead of answering, and prints how long every so many updates took. */
+  readonly updatesPerBatch?: number;
   readonly places: LockPlaces;
 }
 

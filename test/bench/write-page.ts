@@ -111,7 +111,8 @@ const notes = `## How it is measured
   Lost: not answered 25 s after the last deploy. Without a lock a busy bot shows few 409s and many double answers.
 - Handover and takeover: from the signal until the successor's first poll is parked. Holders have been idle for 3.5 s, so that
   \`bot.stop()\` does not meet the server's rule that stretches a repeated offset to 3 s.
-- Throughput: 80 000 updates wait; the handler only counts; the second half is measured. Ratios are taken round by round.
+- Throughput: 50 000 updates wait, ten times in a row; the handler only counts. The last five times are measured: figures rise
+  over the first two hundred thousand updates, while V8 compiles. A fresh process: the first time. Ratios are taken round by round.
 - Many bots: connections and commands as a proxy before the lock server sees them, over 10 s in which no update comes.
   "no shared lock" is the memory lock: what the bots cost without any server. Free: SIGKILL, or with Redis the end of the
   lease on the server.
