@@ -77,54 +77,70 @@ export function withDeadline<T>(
 const abortGraceMs = 1_000;
 
 /**
- * Runs `work` with a signal that aborts when `signal` does or after `deadlineMs`. Settles when the work has
- * really ended, which a caller that hands its place to somebody else must wait for; work that ignores its
- * signal is left behind after another second.
+ * A signal for calls that follow one another, aborted by `abort` or by the deadline of a call. One that was not
+ * aborted serves again: a new AbortController for each of many short calls takes longer than all else around them.
  */
-export async function abortable<T>(
+export class Aborter {
+  readonly #clock: Clock;
+  readonly #controller = new AbortController();
+  /** For the call that is under way. */
+  #beginGrace: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get isAborted(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
+  abort(): void {
+    if (this.isAborted) return;
+    this.#controller.abort();
+    this.#beginGrace?.();
+  }
+
+  /**
+   * Runs `work`, and aborts after `deadlineMs`. Settles when the work has really ended, which a caller that hands
+   * its place to somebody else must wait for; work that ignores its signal is left behind after another second.
+   */
+  call<T>(work: (signal: AbortSignal) => Promise<T>, deadlineMs: number): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let grace: Timer | undefined;
+      const deadline = this.#clock.setTimer(() => this.abort(), deadlineMs);
+      const endsWith =
+        <Outcome>(settle: (outcome: Outcome) => void) =>
+        (outcome: Outcome) => {
+          deadline.clear();
+          grace?.clear();
+          this.#beginGrace = undefined;
+          settle(outcome);
+        };
+      const fail = endsWith(reject);
+      this.#beginGrace = () => {
+        const giveUp = () => fail(new DeadlineError("aborted call", abortGraceMs));
+        grace = this.#clock.setTimer(giveUp, abortGraceMs);
+      };
+      if (this.isAborted) this.#beginGrace();
+      try {
+        work(this.#controller.signal).then(endsWith<T>(resolve), fail);
+      } catch (error) {
+        fail(error);
+      }
+    });
+  }
+}
+
+/** Runs `work` as an aborter of its own does, which `signal` aborts too. */
+export function abortable<T>(
   clock: Clock,
   work: (signal: AbortSignal) => Promise<T>,
   deadlineMs: number,
   signal: AbortSignal,
 ): Promise<T> {
-  const controller = new AbortController();
-  const abort = () => controller.abort();
+  const aborter = new Aborter(clock);
+  const abort = () => aborter.abort();
   if (signal.aborted) abort();
   signal.addEventListener("abort", abort);
-  try {
-    return await abortableBy(controller, clock, work, deadlineMs);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
-}
-
-/**
- * As `abortable`, under a controller of the caller's that the deadline aborts too. One that was not aborted serves
- * again: a new one for each of many short calls takes longer than all else around them.
- */
-export async function abortableBy<T>(
-  controller: AbortController,
-  clock: Clock,
-  work: (signal: AbortSignal) => Promise<T>,
-  deadlineMs: number,
-): Promise<T> {
-  const { signal } = controller;
-  const ignored = deferred<never>();
-  let grace: Timer | undefined;
-  const beginGrace = () => {
-    grace = clock.setTimer(
-      () => ignored.reject(new DeadlineError("aborted call", abortGraceMs)),
-      abortGraceMs,
-    );
-  };
-  const timer = clock.setTimer(() => controller.abort(), deadlineMs);
-  if (signal.aborted) beginGrace();
-  signal.addEventListener("abort", beginGrace);
-  try {
-    return await Promise.race([work(signal), ignored.promise]);
-  } finally {
-    timer.clear();
-    grace?.clear();
-    signal.removeEventListener("abort", beginGrace);
-  }
+  return aborter.call(work, deadlineMs).finally(() => signal.removeEventListener("abort", abort));
 }

@@ -3,7 +3,7 @@ import type { Update } from "grammy/types";
 import { type ConflictBackoff, ConflictSeries } from "../backoff/conflict-series.js";
 import { elapsedMs, type Moment } from "../clock.js";
 import { describeError } from "../redact.js";
-import { abortable, abortableBy, CutError, orCut, wait } from "../waiting.js";
+import { Aborter, abortable, CutError, orCut, wait } from "../waiting.js";
 import { conflictError } from "./conflict-error.js";
 import { reportHandlerError } from "./handler-errors.js";
 import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
@@ -78,7 +78,7 @@ export class Poller {
   readonly #conflicts: ConflictSeries;
   readonly #startedAt: Moment;
   /** Aborts the poll that is under way; all polls of a lease share it. */
-  #request = new AbortController();
+  #request: Aborter;
   #runner: ReturnType<typeof createRunner> | undefined;
   #pollInFlight: Promise<unknown> = Promise.resolve();
   #pollSentAt: Moment | undefined;
@@ -94,6 +94,7 @@ export class Poller {
   constructor(options: PollerOptions) {
     this.#options = options;
     const { clock, random } = options.context;
+    this.#request = new Aborter(clock);
     this.#startedAt = clock.now();
     this.#lastAnswerAt = this.#startedAt;
     this.#mayForgiveConflict = options.followsAnother;
@@ -151,7 +152,7 @@ export class Poller {
   async settle(signal: AbortSignal): Promise<void> {
     if (!this.#pollSentAt) return;
     const { clock, roundTrip } = this.#options.context;
-    const leftMs = 2 * roundTrip.ms - elapsedMs(this.#pollSentAt, clock.now());
+    const leftMs = 2 * roundTrip.ms - elapsedMs(this.#pollSentAt, this.#now());
     if (leftMs > 0) await wait(clock, Math.min(1_000, leftMs), signal);
   }
 
@@ -219,12 +220,11 @@ export class Poller {
       ...(this.#answered || !parameters.allowedUpdates ? {} : { allowed_updates: parameters.allowedUpdates }),
     };
     this.#lastSentOffset = request.offset ?? 0;
-    this.#pollSentAt = context.clock.now();
+    this.#pollSentAt = this.#now();
     const deadlineMs = parameters.timeoutSeconds * 1000 + pollGraceMs;
     // The deadline of the last poll used it up.
-    if (this.#request.signal.aborted) this.#request = new AbortController();
-    const call = (signal: AbortSignal) => bot.api.getUpdates(request, signal);
-    const poll = abortableBy(this.#request, context.clock, call, deadlineMs);
+    if (this.#request.isAborted) this.#request = new Aborter(context.clock);
+    const poll = this.#request.call((signal) => bot.api.getUpdates(request, signal), deadlineMs);
     const ended = () => {
       if (!this.#isCut) this.#pollSentAt = undefined;
     };
@@ -239,7 +239,7 @@ export class Poller {
     this.#toldOffset = this.#lastSentOffset;
     this.#unauthorizedOnce = false;
     this.#trouble = 0;
-    this.#lastAnswerAt = this.#options.context.clock.now();
+    this.#lastAnswerAt = this.#now();
   }
 
   /** Resolves when the next poll is due; rejects when there must be none. */
@@ -250,7 +250,7 @@ export class Poller {
     if (failure.kind === "refused") throw fatalTelegramError(failure.kind, "getUpdates", error);
     if (failure.kind === "unauthorized") return this.#doubtUnauthorized(error);
     if (failure.kind === "silence") this.#noteSilence();
-    else this.#lastAnswerAt = this.#options.context.clock.now();
+    else this.#lastAnswerAt = this.#now();
     await waitOutTrouble(
       this.#options.context,
       "getUpdates",
@@ -263,7 +263,7 @@ export class Poller {
 
   async #resolveConflict(kind: ConflictKind, error: unknown): Promise<void> {
     const { bot, context, events, webhook } = this.#options;
-    this.#lastAnswerAt = context.clock.now();
+    this.#lastAnswerAt = this.#now();
     // It was parked until then.
     if (kind === "other-poller") this.#toldOffset = this.#lastSentOffset;
     if (kind === "other-poller" && this.#isPredecessors()) {
@@ -282,8 +282,7 @@ export class Poller {
   /** The first conflict of a lease that has just changed hands is the predecessor's doing. */
   #isPredecessors(): boolean {
     const isForgiven =
-      this.#mayForgiveConflict &&
-      elapsedMs(this.#startedAt, this.#options.context.clock.now()) < predecessorWindowMs;
+      this.#mayForgiveConflict && elapsedMs(this.#startedAt, this.#now()) < predecessorWindowMs;
     this.#mayForgiveConflict = false;
     return isForgiven;
   }
@@ -297,7 +296,7 @@ export class Poller {
   }
 
   #noteSilence(): void {
-    const now = this.#options.context.clock.now();
+    const now = this.#now();
     if (elapsedMs(this.#lastAnswerAt, now) < silenceMs) return;
     this.#lastAnswerAt = now;
     this.#options.events.silent();

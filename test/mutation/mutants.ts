@@ -302,7 +302,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/poller.ts",
-    find: "if (this.#request.signal.aborted) this.#request = new AbortController();",
+    find: "if (this.#request.isAborted) this.#request = new Aborter(context.clock);",
     replace: "",
     breaks: "after a poll that met its deadline every other one is cut at once",
     tests: [trouble],
