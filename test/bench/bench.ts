@@ -5,7 +5,7 @@
 import { parseArgs } from "node:util";
 import { Arena, contenders } from "./contenders.js";
 import { measureDeploys } from "./deploys.js";
-import { measureHandovers } from "./handover.js";
+import { measureHandover } from "./handover.js";
 import { describeMachine } from "./machine.js";
 import { manyBotsLocks, measureManyBots } from "./many-bots.js";
 import { type PartName, type PartResult, partNames, printPart, type Samples } from "./results.js";
@@ -62,17 +62,10 @@ const parts: { readonly [Part in PartName]: () => Promise<PartResult[Part]> } = 
   },
   async handover() {
     await using arena = await Arena.start();
-    const waiting = contenders.filter(({ standsBy }) => standsBy);
-    const names = waiting.map(({ name }) => name);
-    // Few processes at once: every release wakes every standby of the server, here on the same two cores.
-    const perRound = isQuick ? 1 : 2;
-    const rounds = isQuick ? 1 : Math.ceil((count ?? 8) / perRound);
+    const names = contenders.filter(({ standsBy }) => standsBy).map(({ name }) => name);
+    const rounds = isQuick ? 1 : (count ?? 8);
     return {
-      handover: await inTurns(names, rounds, (name) => {
-        const contender = waiting.find((one) => one.name === name);
-        if (!contender) throw new Error(name);
-        return measureHandovers(arena, contender, perRound);
-      }),
+      handover: await inTurns(names, rounds, (name) => measureHandover(arena, name)),
     };
   },
   async throughput() {

@@ -11,8 +11,6 @@ export interface Contender {
   readonly isOurs: boolean;
   /** Waits until another instance has ended, instead of polling beside it. */
   readonly standsBy: boolean;
-  /** A dead holder is noticed when its lease has run out, and not before. */
-  readonly hasLease: boolean;
   /** What it is, for the page. */
   readonly about: string;
 }
@@ -22,35 +20,30 @@ export const contenders = [
     name: "bot.start()",
     isOurs: false,
     standsBy: false,
-    hasLease: false,
     about: "grammY's built-in polling, stopped by `bot.stop()` as its documentation says",
   },
   {
     name: "run(bot)",
     isOurs: false,
     standsBy: false,
-    hasLease: false,
     about: "`@grammyjs/runner`, stopped by `handle.stop()`",
   },
   {
     name: "retry every 3 s",
     isOurs: false,
     standsBy: false,
-    hasLease: false,
     about: "`bot.start()` again 3 s after each 409, for ever",
   },
   {
     name: "retry after 5/10/15/20 s",
     isOurs: false,
     standsBy: false,
-    hasLease: false,
     about: "`bot.start()` again after each 409, five attempts in all",
   },
   {
     name: "redis-semaphore",
     isOurs: false,
     standsBy: true,
-    hasLease: true,
     about:
       "its `Mutex` around `bot.start()`, defaults (10 s lease, asks every 10 ms), `acquireTimeout` without end",
   },
@@ -58,7 +51,6 @@ export const contenders = [
     name: "proper-lockfile",
     isOurs: false,
     standsBy: true,
-    hasLease: true,
     about:
       "its `lock()` around `bot.start()`, defaults (stale after 10 s), retries every 100 ms to 1 s without end",
   },
@@ -66,28 +58,24 @@ export const contenders = [
     name: "pg_advisory_lock",
     isOurs: false,
     standsBy: true,
-    hasLease: false,
     about: "a blocking `SELECT pg_advisory_lock()` on a `pg` client, by hand, around `bot.start()`",
   },
   {
     name: "ours, file",
     isOurs: true,
     standsBy: true,
-    hasLease: false,
     about: "`safeStartPolling()` with the file lock",
   },
   {
     name: "ours, Postgres",
     isOurs: true,
     standsBy: true,
-    hasLease: false,
     about: "`safeStartPolling()` with the Postgres lock",
   },
   {
     name: "ours, Redis",
     isOurs: true,
     standsBy: true,
-    hasLease: true,
     about: "`safeStartPolling()` with the Redis lock (10 s lease)",
   },
 ] as const;

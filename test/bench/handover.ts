@@ -3,11 +3,11 @@ import { BotFleet, type Instance } from "../support/bot-fleet.js";
 import type { Arena, Contender } from "./contenders.js";
 
 /** How long nobody polls, in milliseconds: from the signal to the successor's first parked poll. */
-export interface HandoverSamples {
+export interface HandoverSample {
   /** SIGTERM of an idle holder. */
-  readonly handover: readonly number[];
+  readonly handover: number;
   /** SIGKILL of a holder. */
-  readonly takeover: readonly number[];
+  readonly takeover: number;
 }
 
 /** Longer than the 3 s in which `bot.stop()` meets the server's rule for repeated offsets: the better case for it. */
@@ -19,37 +19,30 @@ interface Pair {
   readonly successor: Instance;
 }
 
-/** Pairs of a holder and a standby, each of a bot of its own; half of the holders are stopped, half killed. */
-export async function measureHandovers(
-  arena: Arena,
-  { name: way, hasLease }: Contender,
-  count: number,
-): Promise<HandoverSamples> {
+/**
+ * Two bots with a holder and a standby each: the holder of one is stopped, that of the other killed. No more of
+ * them: every process that is woken runs on the same few cores as those that are measured.
+ */
+export async function measureHandover(arena: Arena, way: Contender["name"]): Promise<HandoverSample> {
   await using fleet = await BotFleet.start();
-  const pairs = await startPairs(arena, fleet, way, 2 * count);
+  const [stopped, killed] = await Promise.all([
+    startPair(arena, fleet, way, "stopped"),
+    startPair(arena, fleet, way, "killed"),
+  ]);
   await sleep(idleMs);
-  const handover: number[] = [];
-  for (const pair of pairs.slice(0, count)) handover.push(await measure(fleet, pair, "SIGTERM"));
-  const killed = pairs.slice(count);
-  const kill = (pair: Pair) => measure(fleet, pair, "SIGKILL");
-  if (hasLease) return { handover, takeover: await Promise.all(killed.map(kill)) };
-  const takeover: number[] = [];
-  for (const pair of killed) takeover.push(await kill(pair));
-  return { handover, takeover };
+  return {
+    handover: await measure(fleet, stopped, "SIGTERM"),
+    takeover: await measure(fleet, killed, "SIGKILL"),
+  };
 }
 
-async function startPairs(
-  arena: Arena,
-  fleet: BotFleet,
-  way: Contender["name"],
-  count: number,
-): Promise<Pair[]> {
-  const tokens = Array.from({ length: count }, () => fleet.api.addBot().token);
-  const holders = tokens.map((token, index) => arena.run(fleet, `holder ${index}`, { way, token }));
-  await Promise.all(holders.map((holder) => parked(fleet, holder)));
-  const successors = tokens.map((token, index) => arena.run(fleet, `successor ${index}`, { way, token }));
-  await Promise.all(successors.map((successor) => successor.line("ready", {}, 0, patienceMs)));
-  return holders.map((holder, index) => ({ holder, successor: successors[index] as Instance }));
+async function startPair(arena: Arena, fleet: BotFleet, way: Contender["name"], fate: string): Promise<Pair> {
+  const { token } = fleet.api.addBot();
+  const holder = arena.run(fleet, `${fate} holder`, { way, token });
+  await parked(fleet, holder);
+  const successor = arena.run(fleet, `successor of the ${fate}`, { way, token });
+  await successor.line("ready", {}, 0, patienceMs);
+  return { holder, successor };
 }
 
 async function measure(
@@ -61,7 +54,7 @@ async function measure(
   const from = performance.now();
   holder.kill(signal);
   const { at } = await isParked;
-  // A process that ends takes processor time: the next pair is not to wait for it.
+  // A process that ends takes processor time: the other bot is not to wait for it.
   await holder.exited;
   return at - from;
 }

@@ -1,6 +1,6 @@
 import { contenders } from "./contenders.js";
 import type { DeploysSample } from "./deploys.js";
-import type { HandoverSamples } from "./handover.js";
+import type { HandoverSample } from "./handover.js";
 import type { ManyBotsSample } from "./many-bots.js";
 import { percentile } from "./statistics.js";
 import { type ThroughputSample, throughputRivals } from "./throughput.js";
@@ -14,7 +14,7 @@ export type Samples<Sample> = Readonly<Record<string, readonly Sample[]>>;
 /** What the parts of the bench measured. */
 export interface Results {
   readonly deploys: Samples<DeploysSample>;
-  readonly handover: Samples<HandoverSamples>;
+  readonly handover: Samples<HandoverSample>;
   readonly throughput: Samples<ThroughputSample>;
   readonly manyBots: readonly ManyBotsSample[];
 }
@@ -73,11 +73,6 @@ export function sumDeploys(samples: readonly DeploysSample[]): DeploysSample {
   };
 }
 
-/** All samples of one kind, of all rounds. */
-export function timesOf(samples: readonly HandoverSamples[], kind: keyof HandoverSamples): number[] {
-  return samples.flatMap((sample) => sample[kind]);
-}
-
 export function medianOf(values: readonly number[]): number {
   return percentile(values, 0.5);
 }
@@ -113,10 +108,10 @@ function handoverTable(handover: Results["handover"]): Table {
   const rows = Object.entries(handover).map(([name, samples]) => [
     name,
     ...(["handover", "takeover"] as const).flatMap((kind) => {
-      const times = timesOf(samples, kind);
+      const times = samples.map((sample) => sample[kind]);
       return [milliseconds(medianOf(times)), milliseconds(percentile(times, 0.99))];
     }),
-    String(timesOf(samples, "handover").length),
+    String(samples.length),
   ]);
   return {
     title: "Nobody polls: handover after SIGTERM of an idle holder, takeover after SIGKILL",

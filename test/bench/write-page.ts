@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Bar, drawChart, type Panel } from "./chart.js";
 import { contenders } from "./contenders.js";
-import { isOurs, medianOf, type Results, sumDeploys, type Table, tablesOf, timesOf } from "./results.js";
+import { isOurs, medianOf, type Results, sumDeploys, type Table, tablesOf } from "./results.js";
 
 const inDocs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
 
@@ -62,7 +62,7 @@ function panelsOf({ deploys, handover, throughput }: Partial<Results>): Panel[] 
       ["handover", "Handover after SIGTERM, median (logarithmic)"],
       ["takeover", "Takeover after SIGKILL, median (logarithmic)"],
     ] as const) {
-      const of = (all: Results["handover"][string]) => medianOf(timesOf(all, kind));
+      const of = (all: Results["handover"][string]) => medianOf(all.map((sample) => sample[kind]));
       panels.push({ title, isLog: true, bars: bars(handover, of, inMilliseconds) });
     }
   }
@@ -109,7 +109,7 @@ const notes = `## How it is measured
 - Rolling deploys: a message every 100 ms, a handler of 20 ms. The new version starts; 1 s after it is ready the old one
   gets SIGTERM, and SIGKILL 10 s later if it still lives. A process that ends with an error is started again after 1 s.
   Lost: not answered 25 s after the last deploy. Without a lock a busy bot shows few 409s and many double answers.
-- Handover and takeover: from the signal until the successor's first poll is parked. Holders have been idle for 3.5 s, so that
+- Handover and takeover: two bots, each with a holder and a standby; from the signal until the successor's first poll is parked. Holders have been idle for 3.5 s, so that
   \`bot.stop()\` does not meet the server's rule that stretches a repeated offset to 3 s.
 - Throughput: 50 000 updates wait, ten times in a row; the handler only counts. The last five times are measured: figures rise
   over the first two hundred thousand updates, while V8 compiles. A fresh process: the first time. Ratios are taken round by round.
