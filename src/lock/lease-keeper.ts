@@ -91,7 +91,8 @@ export class LeaseKeeper {
   /** A claim was granted. */
   hold(key: string): void {
     this.#held.add(key);
-    this.#armTrustTimer();
+    // Many keys may come with one answer: the timer of the first is theirs too.
+    if (!this.#trustTimer) this.#armTrustTimer();
     this.#armBeat();
   }
 

@@ -107,7 +107,7 @@ export class BotSession {
 
   /** Idempotent; never rejects. */
   async stop(): Promise<void> {
-    this.#ending.abort();
+    this.#abort();
     await this.done.catch(() => {});
   }
 
@@ -302,6 +302,10 @@ export class BotSession {
   #fail(error: unknown): void {
     if (error instanceof CutError) return;
     this.#failure ??= { error };
+    this.#abort();
+  }
+
+  #abort(): void {
     this.#ending.abort();
     this.#term?.cut.abort();
   }
@@ -336,9 +340,7 @@ export class BotSession {
     if (this.#ending.signal.aborted) return;
     const since = new Date(context.clock.now().wallMs);
     const lease: Lease = { key: options.key, token: grant.token, since };
-    const cut = new AbortController();
-    this.#ending.signal.addEventListener("abort", () => cut.abort(), { once: true, signal: cut.signal });
-    const term: Term = { lease, grant, cut, ended: undefined };
+    const term: Term = { lease, grant, cut: new AbortController(), ended: undefined };
     this.#term = term;
     this.#leases += 1;
     this.#log("info", { token: grant.token, by: grant.succession }, "holds the lease");
