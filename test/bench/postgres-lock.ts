@@ -1,6 +1,6 @@
 // npx tsx test/bench/postgres-lock.ts [--count 50]
 // The Postgres lock alone, on a real server: takeover after SIGKILL beside a blocking pg_advisory_lock that the
-// same process held, handover by NOTIFY, a thousand keys, and what a standby asks.
+// same process held, handover by NOTIFY, the token's way to disk, a thousand keys, and what a standby asks.
 import { Socket } from "node:net";
 import { parseArgs } from "node:util";
 import pg from "pg";
@@ -66,6 +66,24 @@ async function handover(): Promise<void> {
   );
 }
 
+/** A grant waits until its token is on the server's disk. */
+async function tokens(): Promise<void> {
+  const client = new pg.Client(options);
+  await client.connect();
+  const samples = { local: [] as number[], off: [] as number[] };
+  for (let round = 1; round <= count * 10; round += 1) {
+    for (const waits of ["local", "off"] as const) {
+      await client.query(`SET synchronous_commit = ${waits}`);
+      const from = performance.now();
+      await client.query("SELECT pg_current_xact_id(), pg_logical_emit_message(true, 'gsp', '')");
+      samples[waits].push(performance.now() - from);
+    }
+  }
+  await client.end();
+  console.log(`a token, written to disk:        ${summary(samples.local)}`);
+  console.log(`a token that is not waited for:  ${summary(samples.off)}`);
+}
+
 async function thousandKeys(): Promise<void> {
   for (const mode of ["session", "lease"] as const) {
     await using holder = await connectPeer(postgresLock({ ...options, mode }));
@@ -106,6 +124,7 @@ async function standbyQueries(mode: "session" | "lease", bots: number): Promise<
 
 await takeover();
 await handover();
+await tokens();
 await thousandKeys();
 for (const mode of ["session", "lease"] as const) {
   for (const bots of [1, 1_000]) await standbyQueries(mode, bots);
