@@ -305,6 +305,7 @@ export class BotSession {
     this.#abort();
   }
 
+  /** Ends the handle, and with it the term that is under way. */
   #abort(): void {
     this.#ending.abort();
     this.#term?.cut.abort();

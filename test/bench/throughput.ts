@@ -2,7 +2,7 @@ import { BotFleet, type Line } from "../support/bot-fleet.js";
 import type { Arena, ContenderName } from "./contenders.js";
 
 export interface ThroughputSample {
-  /** The first updates of a fresh process: V8 still compiles, and what it compiles is most of the time. */
+  /** The first batch of a fresh process, while V8 still compiles. */
   readonly freshPerSecond: number;
   readonly updatesPerSecond: number;
   /** Of the bot's process, an update: other work on the machine disturbs it less than the time on the wall. */
@@ -26,7 +26,7 @@ export const throughputWays = [
   "ours, run(bot)-like",
 ] as const satisfies readonly ContenderName[];
 
-/** Figures still rise over the first two hundred thousand updates. */
+/** While V8 compiles, figures rise over the first two hundred thousand updates. */
 const warmUpBatches = 5;
 const measuredBatches = 5;
 const patienceMs = 120_000;

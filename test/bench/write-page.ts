@@ -109,8 +109,9 @@ const notes = `## How it is measured
 - Rolling deploys: a message every 100 ms, a handler of 20 ms. The new version starts; 1 s after it is ready the old one
   gets SIGTERM, and SIGKILL 10 s later if it still lives. A process that ends with an error is started again after 1 s.
   Lost: not answered 25 s after the last deploy. Without a lock a busy bot shows few 409s and many double answers.
-- Handover and takeover: two bots, each with a holder and a standby; from the signal until the successor's first poll is parked. Holders have been idle for 3.5 s, so that
-  \`bot.stop()\` does not meet the server's rule that stretches a repeated offset to 3 s.
+- Handover and takeover: two bots, each with a holder and a standby; from the signal until the successor's first poll is
+  parked. Holders have been idle for 3.5 s, so that \`bot.stop()\` does not meet the server's rule that stretches a repeated
+  offset to 3 s.
 - Throughput: 50 000 updates wait, ten times in a row; the handler only counts. The last five times are measured: figures rise
   over the first two hundred thousand updates, while V8 compiles. A fresh process: the first time. Ratios are taken round by round.
 - Many bots: connections and commands as a proxy before the lock server sees them, over 10 s in which no update comes.
