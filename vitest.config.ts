@@ -1,26 +1,47 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
-      { find: /^grammy-safe-polling\/health$/, replacement: source("health/index.ts") },
-      { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
-      { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
-      { find: /^grammy-safe-polling\/render$/, replacement: source("render/index.ts") },
-    ],
-  },
   test: {
-    include: ["test/**/*.test.ts"],
     // Process tests start the built package, some on other runtimes: both are made ready once, before everything.
     globalSetup: ["test/support/build-once.ts", "test/runtimes/install.ts"],
     // Process tests mostly wait for other processes: more of them at once than there are cores.
     maxWorkers: 3,
-    // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // The 10 000 stories use every core: they are told first, and nothing beside them.
+    projects: [
+      project("simulation", 0, { include: ["test/simulation/simulation.test.ts"] }),
+      project("tests", 1, {
+        include: ["test/**/*.test.ts"],
+        exclude: ["test/simulation/simulation.test.ts"],
+      }),
+    ],
   },
 });
+
+function project(
+  name: string,
+  groupOrder: number,
+  files: { readonly include: string[]; readonly exclude?: string[] },
+): TestProjectInlineConfiguration {
+  return {
+    resolve: {
+      alias: [
+        { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
+        { find: /^grammy-safe-polling\/health$/, replacement: source("health/index.ts") },
+        { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
+        { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
+        { find: /^grammy-safe-polling\/render$/, replacement: source("render/index.ts") },
+      ],
+    },
+    test: {
+      name,
+      ...files,
+      sequence: { groupOrder },
+      // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
+      testTimeout: 60_000,
+      hookTimeout: 120_000,
+    },
+  };
+}
