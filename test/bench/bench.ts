@@ -9,7 +9,7 @@ import { measureHandover } from "./handover.js";
 import { describeMachine } from "./machine.js";
 import { manyBotsLocks, measureManyBots } from "./many-bots.js";
 import { type PartName, type PartResult, partNames, printPart, type Samples } from "./results.js";
-import { measureThroughput, throughputWays } from "./throughput.js";
+import { measureThroughput, type ThroughputSample, throughputWays } from "./throughput.js";
 import { writePage } from "./write-page.js";
 
 const { values, positionals } = parseArgs({
@@ -20,8 +20,8 @@ const { values, positionals } = parseArgs({
     only: { type: "string", multiple: true },
   },
 });
-const asked = positionals.length > 0 ? positionals : partNames;
-const unknown = asked.filter((name) => !partNames.includes(name as PartName));
+const askedParts = positionals.length > 0 ? positionals : partNames;
+const unknown = askedParts.filter((name) => !partNames.includes(name as PartName));
 const count = values.count === undefined ? undefined : Number(values.count);
 if (unknown.length > 0 || (count !== undefined && !(Number.isInteger(count) && count > 0))) {
   console.error(
@@ -38,14 +38,18 @@ async function inTurns<Name extends string, Sample>(
   measure: (name: Name) => Promise<Sample>,
 ): Promise<Samples<Sample>> {
   const samples: Record<string, Sample[]> = {};
-  const chosen = names.filter((name) => !only || only.includes(name));
+  const asked = chosen(names);
   for (let round = 1; round <= rounds; round += 1) {
-    for (const name of round % 2 === 1 ? chosen : chosen.toReversed()) {
+    for (const name of round % 2 === 1 ? asked : asked.toReversed()) {
       progress(`round ${round}/${rounds}: ${name}`);
       samples[name] = [...(samples[name] ?? []), await measure(name)];
     }
   }
-  return Object.fromEntries(chosen.map((name) => [name, samples[name] ?? []]));
+  return Object.fromEntries(asked.map((name) => [name, samples[name] ?? []]));
+}
+
+function chosen<Name extends string>(names: readonly Name[]): Name[] {
+  return names.filter((name) => !only || only.includes(name));
 }
 
 function progress(text: string): void {
@@ -70,19 +74,22 @@ const parts: { readonly [Part in PartName]: () => Promise<PartResult[Part]> } = 
   },
   async throughput() {
     await using arena = await Arena.start();
-    const [rounds, updatesPerBatch] = isQuick ? [1, 5_000] : [count ?? 9, 50_000];
-    return {
-      throughput: await inTurns(throughputWays, rounds, (way) =>
-        measureThroughput(arena, way, updatesPerBatch),
-      ),
-    };
+    const [rounds, updatesPerBatch] = isQuick ? [1, 5_000] : [count ?? 5, 50_000];
+    const ways = chosen(throughputWays);
+    const throughput = new Map<string, ThroughputSample[]>(ways.map((way) => [way, []]));
+    for (let round = 1; round <= rounds; round += 1) {
+      progress(`round ${round}/${rounds}`);
+      const samples = await measureThroughput(arena, ways, updatesPerBatch);
+      for (const [way, all] of throughput) all.push(...(samples[way] ?? []));
+    }
+    return { throughput: Object.fromEntries(throughput) };
   },
   async "many-bots"() {
     const sizes = isQuick ? [1, 100] : [1, 100, 1_000];
     const seconds = isQuick ? 3 : 10;
     const many = [];
     for (const bots of sizes) {
-      for (const lock of manyBotsLocks.filter((name) => !only || only.includes(name))) {
+      for (const lock of chosen(manyBotsLocks)) {
         progress(`${bots} bots, ${lock}`);
         many.push(await measureManyBots(lock, bots, seconds));
       }
@@ -93,7 +100,7 @@ const parts: { readonly [Part in PartName]: () => Promise<PartResult[Part]> } = 
 
 const machine = describeMachine();
 console.log(machine);
-for (const name of asked as PartName[]) {
+for (const name of askedParts as PartName[]) {
   const from = performance.now();
   console.log(`${name} …`);
   const result = await parts[name]();

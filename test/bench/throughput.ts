@@ -1,9 +1,10 @@
-import { BotFleet, type Line } from "../support/bot-fleet.js";
+import { BotFleet } from "../support/bot-fleet.js";
 import type { Arena, ContenderName } from "./contenders.js";
 
+/** One batch of updates. */
 export interface ThroughputSample {
-  /** The first batch of a fresh process, while V8 still compiles. */
-  readonly freshPerSecond: number;
+  /** `fresh`: the first batch of a process, while V8 still compiles. */
+  readonly stage: "fresh" | "warm";
   readonly updatesPerSecond: number;
   /** Of the bot's process, an update: other work on the machine disturbs it less than the time on the wall. */
   readonly cpuMicroseconds: number;
@@ -28,29 +29,35 @@ export const throughputWays = [
 
 /** While V8 compiles, figures rise over the first two hundred thousand updates. */
 const warmUpBatches = 5;
-const measuredBatches = 5;
+const measuredBatches = 10;
 const patienceMs = 120_000;
 
-/** A full queue, again and again, and a handler that only counts. */
+/**
+ * A full queue, again and again, and a handler that only counts. The processes of all ways run at once and handle
+ * their batches in turns: what slows the machine for some seconds slows each of them.
+ */
 export async function measureThroughput(
   arena: Arena,
-  way: ContenderName,
+  ways: readonly ContenderName[],
   updatesPerBatch: number,
-): Promise<ThroughputSample> {
+): Promise<Record<string, ThroughputSample[]>> {
   await using fleet = await BotFleet.start({ kind: "none" }, { journal: false });
-  const instance = arena.run(fleet, way, { way, updatesPerBatch });
-  const batches: Line[] = [];
-  while (batches.length < warmUpBatches + measuredBatches) {
-    for (let index = 0; index < updatesPerBatch; index += 1) fleet.push("hello");
-    batches.push(await instance.line("counted", { batch: batches.length + 1 }, 0, patienceMs));
+  const runners = ways.map((way) => {
+    const bot = fleet.api.addBot();
+    return { way, bot, instance: arena.run(fleet, way, { way, token: bot.token, updatesPerBatch }) };
+  });
+  const samples: Record<string, ThroughputSample[]> = Object.fromEntries(ways.map((way) => [way, []]));
+  for (let batch = 1; batch <= warmUpBatches + measuredBatches; batch += 1) {
+    for (const { way, bot, instance } of batch % 2 === 1 ? runners : runners.toReversed()) {
+      for (let index = 0; index < updatesPerBatch; index += 1) fleet.api.pushMessage(bot.id, "hello");
+      const { wallMs, cpuMs } = await instance.line("counted", { batch }, 0, patienceMs);
+      if (batch > 1 && batch <= warmUpBatches) continue;
+      samples[way]?.push({
+        stage: batch === 1 ? "fresh" : "warm",
+        updatesPerSecond: updatesPerBatch / (Number(wallMs) / 1_000),
+        cpuMicroseconds: (Number(cpuMs) * 1_000) / updatesPerBatch,
+      });
+    }
   }
-  const measured = batches.slice(warmUpBatches);
-  const sum = (field: "wallMs" | "cpuMs") =>
-    measured.reduce((total, batch) => total + Number(batch[field]), 0);
-  const updates = updatesPerBatch * measuredBatches;
-  return {
-    freshPerSecond: updatesPerBatch / (Number(batches[0]?.wallMs) / 1_000),
-    updatesPerSecond: updates / (sum("wallMs") / 1_000),
-    cpuMicroseconds: (sum("cpuMs") * 1_000) / updates,
-  };
+  return samples;
 }
