@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { redisLock } from "../../src/lock/redis.js";
+import type { RuntimeCommand } from "../runtimes/binaries.js";
 import type { BotFleet, Instance } from "../support/bot-fleet.js";
 import { connectPeer } from "../support/lock-peer.js";
 import { type LockServer, startLockServer } from "../support/lock-servers.js";
@@ -125,6 +126,7 @@ export class Arena implements AsyncDisposable {
     fleet: BotFleet,
     name: string,
     given: Omit<ContenderScenario, "apiRoot" | "token" | "places"> & { token?: string },
+    runtime?: RuntimeCommand,
   ): Instance {
     const scenario: ContenderScenario = {
       token: fleet.token,
@@ -132,7 +134,7 @@ export class Arena implements AsyncDisposable {
       apiRoot: fleet.api.urlFor(name),
       places: { ...this.#places, directory: fleet.stateDirectory },
     };
-    return fleet.run(name, program, scenario);
+    return fleet.run(name, program, scenario, runtime);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -112,7 +112,10 @@ const notes = `## How it is measured
   offset to 3 s.
 - Throughput: 50 000 updates wait, fifteen times in a row; the handler only counts. The last ten times are measured: figures
   rise over the first two hundred thousand updates, while V8 compiles. A fresh process: the first time. The processes of all
-  ways run at once and handle their batches in turns, one at a time; ratios are taken batch by batch.
+  ways run at once and handle their batches in turns, always in the same order; ratios are taken batch by batch.
+  Node.js gets \`--min-semi-space-size=16\`: the size that V8's nursery reaches in a process that runs for a while. Where it
+  grows by luck, V8's guesses about the lifetime of what grammY makes for each update make any way of polling faster or
+  slower by a sixth.
 - Many bots: connections and commands as a proxy before the lock server sees them, over 10 s in which no update comes.
   "no shared lock" is the memory lock: what the bots cost without any server. Free: SIGKILL, or with Redis the end of the
   lease on the server.
