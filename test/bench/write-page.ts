@@ -81,7 +81,7 @@ function pageOf(machines: Kept["machines"], results: Partial<Results>): string {
   return `# Benchmarks
 
 Written by \`npm run bench\` from [its samples](benchmarks.json); do not edit.
-All ways run in one run on one machine, in turns whose order alternates, against the Bot API emulator of this repository.
+All ways run in one run on one machine, in turns, against the Bot API emulator of this repository.
 Telegram's network is not in these figures.
 
 ${measured.join("\n")}
