@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { isSafePollingError } from "../../src/errors.js";
 import { type PostgresLockOptions, postgresLock } from "../../src/lock/postgres.js";
-import { connectPeer, until } from "../support/lock-peer.js";
+import { connectPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
 import {
   freePort,
   type PostgresServer,
@@ -26,6 +26,7 @@ afterAll(async () => {
   await standby?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
 });
+afterEach(() => untilNothingIsHeld(server));
 
 const config = (changes: PostgresLockOptions = {}): PostgresLockOptions => ({
   host: "127.0.0.1",

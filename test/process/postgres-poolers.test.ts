@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type PostgresLockOptions, postgresLock } from "../../src/lock/postgres.js";
-import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
+import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
 import { startPgBouncer } from "../support/pgbouncer.js";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
 
@@ -12,7 +12,10 @@ beforeAll(async () => {
   server = await startPostgres();
 }, 120_000);
 afterAll(() => server?.[Symbol.asyncDispose]());
-afterEach(() => Promise.all(peers.splice(0).map((peer) => peer.connection.close())));
+afterEach(async () => {
+  await Promise.all(peers.splice(0).map((peer) => peer.connection.close()));
+  await untilNothingIsHeld(server);
+});
 
 async function open(connectionString: string, options: PostgresLockOptions = {}): Promise<LockPeer> {
   const peer = await connectPeer(postgresLock({ connectionString, leaseMs: 120_000, ...options }));

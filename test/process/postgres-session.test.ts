@@ -2,7 +2,7 @@ import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { keyNumber } from "../../src/lock/postgres/sql.js";
 import { type PostgresLockOptions, postgresLock } from "../../src/lock/postgres.js";
-import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
+import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
 import { type PostgresServer, role, startPostgres } from "../support/postgres-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
@@ -20,6 +20,7 @@ afterEach(async () => {
   server.thaw();
   await Promise.all(peers.splice(0).map((peer) => peer.connection.close()));
   await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
+  await untilNothingIsHeld(server);
 });
 
 async function open(options: PostgresLockOptions = {}, context = {}): Promise<LockPeer> {

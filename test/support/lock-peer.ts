@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { ClaimRequest, ConnectContext, LockBackend, LockConnection } from "../../src/lock/backend.js";
+import type { PostgresServer } from "./postgres-server.js";
 
 /** One raw connection to a lock server, and what its context was told. */
 export interface LockPeer extends AsyncDisposable {
@@ -66,4 +67,10 @@ export async function until<T>(
     if (performance.now() - start > deadlineMs) throw new Error(`${deadlineMs} ms without ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
+}
+
+/** The server hears a moment later that a session's socket was closed: until then its keys are held. */
+export async function untilNothingIsHeld(server: PostgresServer): Promise<void> {
+  const held = "SELECT FROM pg_locks WHERE locktype = 'advisory'";
+  await until("the end of all sessions", async () => (await server.query(held)).length === 0);
 }
