@@ -155,6 +155,21 @@ export function chattyWake(backend: LockBackend): LockBackend {
   };
 }
 
+/** Right: passes on what a server announces to everybody, the releases of others included. */
+export function wakesForOthers(backend: LockBackend): LockBackend {
+  return {
+    ...backend,
+    connect: (context) =>
+      backend.connect({
+        ...context,
+        onWake(key) {
+          for (let other = 0; other < 30; other += 1) context.onWake(`another's ${other}`);
+          context.onWake(key);
+        },
+      }),
+  };
+}
+
 /** Waits for the holder instead of saying no. */
 export function waitingClaim(backend: LockBackend): LockBackend {
   return broken(backend, (right) => {

@@ -57,7 +57,10 @@ export const releaseChecks: Checks = {
     await a.release(...keys);
     await b.grantAfterWake(last);
 
-    assert(b.wakes.length <= 20, `${b.wakes.length} wake-ups for one release`);
+    // What other checks release on the same server may be announced here too.
+    const ours = new Set<string | undefined>([undefined, ...keys]);
+    const count = b.wakes.filter((key) => ours.has(key)).length;
+    assert(count <= 20, `${count} wake-ups for one release`);
   },
 
   "a connection that was closed does not release what its successor holds": async (bench) => {
