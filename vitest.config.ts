@@ -20,6 +20,7 @@ export default defineConfig({
   },
 });
 
+/** Settings of its own, not `extends`: that would run the global set-up once more for each project. */
 function project(
   name: string,
   groupOrder: number,

@@ -87,7 +87,7 @@ function ratiosOf(
   throughput: Samples<ThroughputSample>,
   { way, against }: { way: string; against: string },
   stage: ThroughputSample["stage"],
-  field: "updatesPerSecond" | "cpuMicroseconds",
+  field: Exclude<keyof ThroughputSample, "stage">,
 ): number[] {
   const theirs = valuesOf(throughput[against], stage, field);
   return valuesOf(throughput[way], stage, field).map((value, batch) => {
@@ -99,7 +99,7 @@ function ratiosOf(
 function valuesOf(
   samples: readonly ThroughputSample[] = [],
   stage: ThroughputSample["stage"],
-  field: "updatesPerSecond" | "cpuMicroseconds",
+  field: Exclude<keyof ThroughputSample, "stage">,
 ): number[] {
   return samples.filter((sample) => sample.stage === stage).map((sample) => sample[field]);
 }

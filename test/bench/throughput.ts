@@ -35,7 +35,8 @@ const patienceMs = 120_000;
 /**
  * V8's nursery at its full size from the start, as in a process that has run for a while. Only then does V8 decide
  * that some of what grammY makes for each update lives long ("pretenuring"), which costs every way of polling a sixth
- * of its speed; where the nursery grows or not by luck, that luck is most of what is measured.
+ * of its speed (compare `--no-allocation-site-pretenuring`). Where the nursery grows or not by luck, that luck is most
+ * of what is measured.
  */
 const runtime: RuntimeCommand = [process.execPath, "--min-semi-space-size=16"];
 

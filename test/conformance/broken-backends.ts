@@ -136,38 +136,35 @@ export function ownerlessRelease(backend: LockBackend): LockBackend {
   }));
 }
 
+/** Around the right backend, another way to pass its wake-ups on. */
+function waking(
+  backend: LockBackend,
+  onWake: (context: ConnectContext, key: string | undefined) => void,
+): LockBackend {
+  return {
+    ...backend,
+    connect: (context) => backend.connect({ ...context, onWake: (key) => onWake(context, key) }),
+  };
+}
+
 /** Never wakes anybody. */
 export function lostWake(backend: LockBackend): LockBackend {
-  return { ...backend, connect: (context) => backend.connect({ ...context, onWake() {} }) };
+  return waking(backend, () => {});
 }
 
 /** Wakes for every key of a batch by itself. */
 export function chattyWake(backend: LockBackend): LockBackend {
-  return {
-    ...backend,
-    connect: (context) =>
-      backend.connect({
-        ...context,
-        onWake() {
-          for (const key of context.wantedKeys()) context.onWake(key);
-        },
-      }),
-  };
+  return waking(backend, (context) => {
+    for (const key of context.wantedKeys()) context.onWake(key);
+  });
 }
 
 /** Right: passes on what a server announces to everybody, the releases of others included. */
 export function wakesForOthers(backend: LockBackend): LockBackend {
-  return {
-    ...backend,
-    connect: (context) =>
-      backend.connect({
-        ...context,
-        onWake(key) {
-          for (let other = 0; other < 30; other += 1) context.onWake(`another's ${other}`);
-          context.onWake(key);
-        },
-      }),
-  };
+  return waking(backend, (context, key) => {
+    for (let other = 0; other < 30; other += 1) context.onWake(`another's ${other}`);
+    context.onWake(key);
+  });
 }
 
 /** Waits for the holder instead of saying no. */

@@ -72,5 +72,5 @@ export async function until<T>(
 /** The server hears a moment later that a session's socket was closed: until then its keys are held. */
 export async function untilNothingIsHeld(server: PostgresServer): Promise<void> {
   const held = "SELECT FROM pg_locks WHERE locktype = 'advisory'";
-  await until("the end of all sessions", async () => (await server.query(held)).length === 0);
+  await until("the end of every lock", async () => (await server.query(held)).length === 0);
 }
