@@ -13,7 +13,7 @@ import { redisLock } from "grammy-safe-polling/redis";
 
 /** @type {import("./contenders.ts").ContenderScenario} */
 const scenario = JSON.parse(process.argv[2] ?? "{}");
-const { token, apiRoot, handlerMs = 0, updatesPerBatch, places } = scenario;
+const { token, apiRoot, handlerMs = 0, updatesPerBatch, onlyCounts = false, places } = scenario;
 const bot = new Bot(token, { client: { apiRoot } });
 /** What is locked. */
 const key = token.split(":")[0] ?? "";
@@ -24,27 +24,35 @@ function say(event, fields = {}) {
 }
 
 if (updatesPerBatch === undefined) {
-  bot.on("message:text", async (ctx) => {
+  bot.on("message", async (ctx) => {
     if (handlerMs > 0) await sleep(handlerMs);
-    await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
+    await answer(ctx);
   });
-} else countUpdates(updatesPerBatch);
+} else timeBatches(updatesPerBatch);
 
-/** Nothing but counting: what polling costs. @param {number} perBatch */
-function countUpdates(perBatch) {
-  let handled = 0;
+/** @param {import("grammy").Filter<import("grammy").Context, "message">} ctx */
+async function answer(ctx) {
+  await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
+}
+
+/** From the first handler of a batch to the end of its last one. @param {number} perBatch */
+function timeBatches(perBatch) {
+  let begun = 0;
+  let ended = 0;
   let from = 0;
   let cpuFrom = process.cpuUsage();
-  bot.on("message", async () => {
-    if (handled % perBatch === 0) {
+  bot.on("message", async (ctx) => {
+    if (begun % perBatch === 0) {
       from = performance.now();
       cpuFrom = process.cpuUsage();
     }
-    handled += 1;
-    if (handled % perBatch !== 0) return;
+    begun += 1;
+    if (!onlyCounts) await answer(ctx);
+    ended += 1;
+    if (ended % perBatch !== 0) return;
     const { user, system } = process.cpuUsage(cpuFrom);
     const cpuMs = (user + system) / 1000;
-    say("counted", { batch: handled / perBatch, wallMs: performance.now() - from, cpuMs });
+    say("counted", { batch: ended / perBatch, wallMs: performance.now() - from, cpuMs });
   });
 }
 

@@ -89,8 +89,10 @@ export interface ContenderScenario {
   readonly apiRoot: string;
   readonly token: string;
   readonly handlerMs?: number;
-  /** It counts instead of answering, and prints how long every so many updates took. */
+  /** It prints how long every so many updates took. */
   readonly updatesPerBatch?: number;
+  /** It counts instead of answering. */
+  readonly onlyCounts?: boolean;
   readonly places: LockPlaces;
 }
 

@@ -15,14 +15,17 @@ export type Samples<Sample> = Readonly<Record<string, readonly Sample[]>>;
 export interface Results {
   readonly deploys: Samples<DeploysSample>;
   readonly handover: Samples<HandoverSample>;
+  /** With a handler that only counts. */
   readonly throughput: Samples<ThroughputSample>;
+  /** With one that answers each message. */
+  readonly answering: Samples<ThroughputSample>;
   readonly manyBots: readonly ManyBotsSample[];
 }
 
 export interface PartResult {
   readonly deploys: Pick<Results, "deploys">;
   readonly handover: Pick<Results, "handover">;
-  readonly throughput: Pick<Results, "throughput">;
+  readonly throughput: Pick<Results, "throughput" | "answering">;
   readonly "many-bots": Pick<Results, "manyBots">;
 }
 
@@ -35,11 +38,12 @@ export interface Table {
 
 /** The tables of what was measured. */
 export function tablesOf(results: Partial<Results>): Table[] {
-  const { deploys, handover, throughput, manyBots } = results;
+  const { deploys, handover, throughput, answering, manyBots } = results;
   return [
     ...(deploys ? [deploysTable(deploys)] : []),
     ...(handover ? [handoverTable(handover)] : []),
-    ...(throughput ? [throughputTable(throughput), ratioTable(throughput)] : []),
+    ...(throughput ? throughputTables(throughput, "a handler that only counts") : []),
+    ...(answering ? throughputTables(answering, "a handler that answers each message") : []),
     ...(manyBots ? [manyBotsTable(manyBots)] : []),
   ];
 }
@@ -134,7 +138,11 @@ function handoverTable(handover: Results["handover"]): Table {
   };
 }
 
-function throughputTable(throughput: Results["throughput"]): Table {
+function throughputTables(samples: Samples<ThroughputSample>, handler: string): Table[] {
+  return [throughputTable(samples, handler), ratioTable(samples, handler)];
+}
+
+function throughputTable(throughput: Samples<ThroughputSample>, handler: string): Table {
   const rows = Object.entries(throughput).map(([name, samples]) => [
     name,
     speedOf(samples).toString(),
@@ -143,13 +151,13 @@ function throughputTable(throughput: Results["throughput"]): Table {
     String(valuesOf(samples, "warm", "updatesPerSecond").length),
   ]);
   return {
-    title: "Updates per second, with a handler that only counts",
+    title: `Updates per second, with ${handler}`,
     head: ["way", "updates/s, median", "CPU an update, median", "updates/s of a fresh process", "batches"],
     rows,
   };
 }
 
-function ratioTable(throughput: Results["throughput"]): Table {
+function ratioTable(throughput: Samples<ThroughputSample>, handler: string): Table {
   const rows = throughputRivals
     .filter(({ way, against }) => throughput[way] && throughput[against])
     .map((rivals) => [
@@ -159,7 +167,7 @@ function ratioTable(throughput: Results["throughput"]): Table {
       medianOf(ratiosOf(throughput, rivals, "fresh", "updatesPerSecond")).toFixed(3),
     ]);
   return {
-    title: "Throughput side by side, median of the batches' ratios (more than 1: ours is faster)",
+    title: `Throughput side by side, with ${handler}: median of the batches' ratios (more than 1: ours is faster)`,
     head: ["ratio", "by time", "by CPU", "fresh process, by time"],
     rows,
   };

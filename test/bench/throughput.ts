@@ -41,20 +41,21 @@ const patienceMs = 120_000;
 const runtime: RuntimeCommand = [process.execPath, "--min-semi-space-size=16"];
 
 /**
- * A full queue, again and again, and a handler that only counts. The processes of all ways run at once and handle
- * their batches in turns: what slows the machine for some seconds slows each of them. The order stays the same: where
- * it is turned round each time, the first and the last come twice in a row and find the processor's caches filled,
- * which made them faster by a few percent.
+ * A full queue, again and again, and a handler that only counts, or one that answers each message. The processes of
+ * all ways run at once and handle their batches in turns: what slows the machine for some seconds slows each of them.
+ * The order stays the same: where it is turned round each time, the first and the last come twice in a row and find
+ * the processor's caches filled, which made them faster by a few percent.
  */
 export async function measureThroughput(
   arena: Arena,
   ways: readonly ContenderName[],
-  updatesPerBatch: number,
+  handler: { readonly updatesPerBatch: number; readonly onlyCounts: boolean },
 ): Promise<Record<string, ThroughputSample[]>> {
+  const { updatesPerBatch } = handler;
   await using fleet = await BotFleet.start({ kind: "none" }, { journal: false });
   const runners = ways.map((way) => {
     const bot = fleet.api.addBot();
-    return { way, bot, instance: arena.run(fleet, way, { way, token: bot.token, updatesPerBatch }, runtime) };
+    return { way, bot, instance: arena.run(fleet, way, { way, token: bot.token, ...handler }, runtime) };
   });
   await Promise.all(runners.map(({ instance }) => instance.line("ready", {}, 0, patienceMs)));
   const samples: Record<string, ThroughputSample[]> = Object.fromEntries(ways.map((way) => [way, []]));
