@@ -17,6 +17,7 @@ export interface Mutant {
 
 const lockSession: TestRun = ["test/unit/lock/lock-session.test.ts"];
 const botSession: TestRun = ["test/unit/session/bot-session.test.ts"];
+const aborter: TestRun = ["test/unit/aborter.test.ts"];
 const pureRules: TestRun = ["test/unit/pure-rules.test.ts"];
 const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
 const cut: TestRun = ["test/unit/polling/cut.test.ts"];
@@ -86,6 +87,13 @@ export const mutants: readonly Mutant[] = [
     breaks: "trust is a timer: a process that wakes up late trusts for a moment",
     tests: [lockSession],
   },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "if (!this.#trustTimer) this.#armTrustTimer();",
+    replace: "",
+    breaks: "a lease whose first beat gets no answer is over only when somebody asks for it",
+    tests: [lockSession],
+  },
   // Leases
   {
     file: "src/lock/lease-keeper.ts",
@@ -121,6 +129,14 @@ export const mutants: readonly Mutant[] = [
     replace: "",
     breaks: "releases of one tick are one message each",
     tests: [lockSession],
+  },
+  // Waits
+  {
+    file: "src/waiting.ts",
+    find: '.finally(() => signal.removeEventListener("abort", abort))',
+    replace: "",
+    breaks: "every call to Telegram leaves a listener on the signal of its lease",
+    tests: [aborter],
   },
   // Claims
   {

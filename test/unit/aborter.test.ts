@@ -1,5 +1,6 @@
+import { getEventListeners } from "node:events";
 import { expect, it } from "vitest";
-import { Aborter, abortable } from "../../src/waiting.js";
+import { Aborter, abortable, orCut, wait } from "../../src/waiting.js";
 import { VirtualTime } from "../support/virtual-time.js";
 
 /** Work that ends when it is aborted. */
@@ -81,4 +82,26 @@ it("passes a signal on", async () => {
   await expect(call).rejects.toThrow("told to stop");
   await expect(abortable(time.clock(), obedient, 100, AbortSignal.abort())).rejects.toThrow("told to stop");
   expect(time.pendingTimers).toBe(0);
+});
+
+it.each([
+  {
+    what: "a call",
+    work: (time: VirtualTime, signal: AbortSignal) => abortable(time.clock(), async () => 1, 100, signal),
+  },
+  { what: "a wait", work: (time: VirtualTime, signal: AbortSignal) => wait(time.clock(), 50, signal) },
+  {
+    what: "work that can be cut",
+    work: (_: VirtualTime, signal: AbortSignal) => orCut(Promise.resolve(1), signal),
+  },
+])("$what that has ended leaves no listener on its signal", async ({ work }) => {
+  const time = new VirtualTime();
+  const { signal } = new AbortController();
+  const ended = work(time, signal);
+  expect(getEventListeners(signal, "abort")).toHaveLength(1);
+
+  await time.advance(50);
+  await ended;
+
+  expect(getEventListeners(signal, "abort")).toHaveLength(0);
 });
