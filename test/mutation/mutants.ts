@@ -91,7 +91,14 @@ export const mutants: readonly Mutant[] = [
     file: "src/lock/lease-keeper.ts",
     find: "if (!this.#trustTimer) this.#armTrustTimer();",
     replace: "",
-    breaks: "a lease whose first beat gets no answer is over only when somebody asks for it",
+    breaks: "a lease whose first beat gets no answer goes on until a later beat",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lock/lease-keeper.ts",
+    find: "if (this.trusted()) this.#armTrustTimer();",
+    replace: "",
+    breaks: "the end of trust is noticed with the next beat; a poll is parked until then",
     tests: [lockSession],
   },
   // Leases

@@ -237,6 +237,22 @@ describe("trust", () => {
     expect(server.holderOf("bot")).toBe("a:1");
   });
 
+  it.each([
+    { after: "the grant, when no beat was ever good", cutAtMs: 1, endsAtMs: 7_000 },
+    { after: "the last good beat", cutAtMs: 2_501, endsAtMs: 9_500 },
+  ])("ends in that moment, though nobody asks, counted from $after", async ({ cutAtMs, endsAtMs }) => {
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(cutAtMs);
+    server.requestsArrive = false;
+
+    await time.advance(endsAtMs - 1 - time.nowMs);
+    expect(a.events).not.toContain("lost expired");
+    await time.advance(2);
+
+    expect(a.events).toContain("lost expired");
+  });
+
   it("is no timer: a process that wakes up late knows before any timer has run", async () => {
     const a = startProcess("a").enter();
     a.want();
