@@ -24,7 +24,7 @@ function say(event, fields = {}) {
 }
 
 if (updatesPerBatch === undefined) {
-  bot.on("message", async (ctx) => {
+  bot.on("message:text", async (ctx) => {
     if (handlerMs > 0) await sleep(handlerMs);
     await answer(ctx);
   });

@@ -115,8 +115,9 @@ const notes = `## How it is measured
   offset to 3 s.
 - Throughput: 50 000 updates wait, fifteen times in a row, for a handler that only counts: what polling itself costs. Again
   with 3 000 for one that answers each message by \`ctx.reply()\`, which is what bots do. The last ten times are measured:
-  figures rise over the first two hundred thousand updates, while V8 compiles. A fresh process: the first time. The processes
-  of all ways run at once and handle their batches in turns, always in the same order; ratios are taken batch by batch.
+  figures of the first handler rise over two hundred thousand updates, while V8 compiles. A fresh process: the first time.
+  The processes of all ways run at once and handle their batches in turns, always in the same order; ratios are taken batch
+  by batch.
   Node.js gets \`--min-semi-space-size=16\`: the size that V8's nursery reaches in a process that runs for a while. Where it
   grows by luck, V8's guesses about the lifetime of what grammY makes for each update make any way of polling faster or
   slower by a sixth.

@@ -17,7 +17,7 @@ export interface Mutant {
 
 const lockSession: TestRun = ["test/unit/lock/lock-session.test.ts"];
 const botSession: TestRun = ["test/unit/session/bot-session.test.ts"];
-const aborter: TestRun = ["test/unit/aborter.test.ts"];
+const waiting: TestRun = ["test/unit/waiting.test.ts"];
 const pureRules: TestRun = ["test/unit/pure-rules.test.ts"];
 const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
 const cut: TestRun = ["test/unit/polling/cut.test.ts"];
@@ -143,7 +143,7 @@ export const mutants: readonly Mutant[] = [
     find: '.finally(() => signal.removeEventListener("abort", abort))',
     replace: "",
     breaks: "every call to Telegram leaves a listener on the signal of its lease",
-    tests: [aborter],
+    tests: [waiting],
   },
   // Claims
   {
