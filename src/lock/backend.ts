@@ -26,6 +26,11 @@ export interface LockBackend {
    */
   readonly recordsReleases?: boolean;
   /**
+   * How long the connection of an instance that has given its last key back stays open, in milliseconds: the end of
+   * a connection and of a process takes processor time just while the successor claims. Default: not at all.
+   */
+  readonly lingerMs?: number;
+  /**
    * Why this lock probably does not reach the other instances of the bot, where it can tell; undefined where it
    * does. Makes polling start later, so that a predecessor can finish.
    */

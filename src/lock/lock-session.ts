@@ -3,7 +3,7 @@ import { publish } from "../diagnostics.js";
 import { isSafePollingError, type SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
-import { withDeadline } from "../waiting.js";
+import { wait, withDeadline } from "../waiting.js";
 import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "./backend.js";
 import type { Candidate, CandidateEvents, Renewal } from "./candidate.js";
 import { type CandidateEntry, CandidateSet } from "./candidate-set.js";
@@ -51,6 +51,7 @@ export class LockSession {
   readonly #connector: Connector;
   readonly #schedule: ClaimSchedule;
   #link: Link | undefined;
+  #gaveBackAt: Moment | undefined;
   #everConnected = false;
   #everAnswered = false;
   #inTrouble = false;
@@ -113,19 +114,31 @@ export class LockSession {
     entry.pause = undefined;
     const link = this.#link;
     if (!link) return;
-    if (phase === "holding") await link.keeper.release([entry.key]);
     // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
-    else if (link.claiming?.keys.has(entry.key)) await link.claiming.done;
+    if (phase !== "holding" && link.claiming?.keys.has(entry.key)) await link.claiming.done;
+    if (phase === "holding") {
+      await link.keeper.release([entry.key]);
+      this.#gaveBackAt = this.#options.clock.now();
+    }
     if (this.#candidates.waiting(entry.key).length > 0) this.#claimDue();
   }
 
   async #leave(entry: CandidateEntry): Promise<void> {
     await this.#giveUp(entry);
     this.#candidates.delete(entry);
+    if (this.#candidates.isEmpty) await this.#linger();
     if (!this.#candidates.isEmpty) return;
     const connection = this.#link?.connection;
     this.#link?.keeper.end("closed");
     await this.#connector.disconnect(connection);
+  }
+
+  /** The successor comes first: the connection ends, and with it perhaps the process, when that has claimed. */
+  async #linger(): Promise<void> {
+    const { backend, clock } = this.#options;
+    if (!backend.lingerMs || !this.#gaveBackAt) return;
+    const leftMs = backend.lingerMs - elapsedMs(this.#gaveBackAt, clock.now());
+    if (leftMs > 0) await wait(clock, leftMs, new AbortController().signal);
   }
 
   #connected(connection: LockConnection, owner: string): void {
@@ -180,6 +193,7 @@ export class LockSession {
     // First of all the polls are cut: somebody else may have the keys already.
     this.#keysLost(lost, reason);
     this.#connector.dropped(link.connection);
+    if (this.#candidates.isEmpty) return;
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
     this.#reportTrouble(cause, `the connection of the ${backend.name} lock ended; opening a new one`);
     this.#connector.connect();

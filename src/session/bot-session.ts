@@ -100,8 +100,9 @@ export class BotSession {
       const term = await orCut(this.#granted.promise, signal).catch(() => undefined);
       if (term) await this.#serve(term, prepared);
     }
-    await this.#candidate.leave();
+    await this.#candidate.giveUp();
     this.#endTerm();
+    await this.#candidate.leave();
     this.#finish();
   }
 

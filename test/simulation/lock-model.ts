@@ -14,6 +14,7 @@ export interface LockModel {
   readonly name: string;
   readonly pollMs: number;
   readonly recordsReleases: boolean;
+  readonly lingerMs?: number;
   /** A connection begins; tells the age of the server's memory. */
   opened(owner: string): number;
   /** Whether the server still counts the connection as open. */

@@ -43,12 +43,13 @@ export class LockServer {
 
   /** The backend object of one instance. */
   backendFor(instance: Instance): LockBackend {
-    const { name, pollMs, recordsReleases } = this.model;
+    const { name, pollMs, recordsReleases, lingerMs = 0 } = this.model;
     return {
       name,
       leaseMs: this.options.leaseMs,
       pollMs,
       recordsReleases,
+      lingerMs,
       connect: (context) => new Connection(this, instance, context).open(),
     };
   }

@@ -15,6 +15,7 @@ export class SessionLocks implements LockModel {
   readonly name = "session locks";
   readonly pollMs = 1_000;
   readonly recordsReleases = false;
+  readonly lingerMs = 50;
   readonly #clock: ServerClock;
   readonly #leaseMs: number;
   readonly #sessions = new Map<string, Session>();

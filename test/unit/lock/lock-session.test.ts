@@ -638,3 +638,81 @@ describe("trouble", () => {
     expect(server.connections.size).toBe(0);
   });
 });
+
+describe("the connection of an instance that has given its last key back", () => {
+  const lingerMs = 25;
+  const startLingering = (name: string) => startProcess(name, { ...server.backend(), lingerMs });
+  const connects = () => server.calls.filter((call) => call.endsWith("connect"));
+
+  it("stays open while the successor claims, and is closed after `lingerMs`", async () => {
+    const a = startLingering("a").enter();
+    a.want();
+    await time.advance(1);
+    const b = startProcess("b").enter();
+    b.want();
+    await time.advance(500);
+    let hasLeft = false;
+
+    const leaving = a.leave().then(() => {
+      hasLeft = true;
+    });
+    await time.advance(lingerMs - 1);
+    expect(b.events.at(-1)).toBe("granted 2 after another");
+    expect([...server.connections].map(({ owner }) => owner)).toEqual(["a:1", "b:1"]);
+    expect(hasLeft).toBe(false);
+    await time.advance(1);
+    await leaving;
+
+    expect([...server.connections].map(({ owner }) => owner)).toEqual(["b:1"]);
+  });
+
+  it("is closed at once where nothing was given back, or long ago", async () => {
+    startProcess("a").enter().want();
+    await time.advance(1);
+    const standby = startLingering("b").enter();
+    standby.want();
+    const former = startLingering("c").enter("another bot");
+    former.want();
+    await time.advance(1);
+    await former.giveUp();
+    await time.advance(lingerMs);
+
+    await Promise.all([standby.leave(), former.leave()]);
+
+    expect([...server.connections].map(({ owner }) => owner)).toEqual(["a:1"]);
+  });
+
+  it("serves a handle that comes meanwhile", async () => {
+    const process = startLingering("a");
+    const first = process.enter("k1");
+    first.want();
+    await time.advance(1);
+
+    const leaving = first.leave();
+    await time.advance(1);
+    const second = process.enter("k2");
+    second.want();
+    await time.advance(lingerMs);
+    await leaving;
+
+    expect(second.events).toEqual(["granted 1"]);
+    expect(second.trusted()).toBe(true);
+    expect(connects()).toHaveLength(1);
+  });
+
+  it("is not opened again where it breaks", async () => {
+    const a = startLingering("a").enter();
+    a.want();
+    await time.advance(1);
+
+    const leaving = a.leave();
+    await time.advance(1);
+    server.dropConnections();
+    await time.advance(lingerMs);
+    await leaving;
+
+    expect(a.events).toEqual(["granted 1"]);
+    expect(connects()).toHaveLength(1);
+    expect(time.pendingTimers).toBe(0);
+  });
+});
