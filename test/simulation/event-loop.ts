@@ -19,6 +19,8 @@ export class Host {
   readonly name: string;
   state: "running" | "frozen" | "dead" = "running";
   backlog: Entry[] = [];
+  /** How many reasons there are for it to stand still. */
+  freezes = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -58,12 +60,18 @@ export class EventLoop {
   }
 
   freeze(host: Host): void {
-    if (host.state === "running") host.state = "frozen";
+    if (host.state === "dead") return;
+    host.state = "frozen";
+    host.freezes += 1;
   }
 
-  /** What a frozen host has missed happens now, in the order that `sort` gives it. */
+  /**
+   * Takes back one `freeze`; a host that was frozen for several reasons goes on with the last of them. What it has
+   * missed happens then, in the order that `sort` gives it.
+   */
   resume(host: Host, sort: (backlog: readonly Task[]) => readonly Task[] = (backlog) => backlog): void {
-    if (host.state !== "frozen") return;
+    host.freezes -= 1;
+    if (host.state !== "frozen" || host.freezes > 0) return;
     host.state = "running";
     const missed = sort(host.backlog) as readonly Entry[];
     host.backlog = [];

@@ -9,16 +9,22 @@ export class InstanceClock implements Clock {
   readonly #random: Random;
   /** Timers that still run. */
   readonly timers = new Set<Timer>();
-  /** When a clock was last stepped or stood still. */
-  disturbedAtMs = Number.NEGATIVE_INFINITY;
+  #disturbedAtMs = Number.NEGATIVE_INFINITY;
   #wallOffsetMs: number;
   #sleptMs = 0;
+  #sleeps = 0;
+  #fellAsleepAtMs = 0;
 
   constructor(loop: EventLoop, host: Host, random: Random) {
     this.#loop = loop;
     this.#host = host;
     this.#random = random;
     this.#wallOffsetMs = 1_700_000_000_000 + random.between(-60_000, 60_000);
+  }
+
+  /** Whether a clock was stepped or stood still a short time ago. */
+  wasDisturbed(withinMs: number): boolean {
+    return this.#loop.nowMs - this.#disturbedAtMs <= withinMs;
   }
 
   now(): Moment {
@@ -52,12 +58,19 @@ export class InstanceClock implements Clock {
 
   stepWall(byMs: number): void {
     this.#wallOffsetMs += byMs;
-    this.disturbedAtMs = this.#loop.nowMs;
+    this.#disturbedAtMs = this.#loop.nowMs;
   }
 
-  /** The machine slept: its monotonic clock stood still. */
-  slept(ms: number): void {
-    this.#sleptMs += ms;
-    this.disturbedAtMs = this.#loop.nowMs;
+  /** The machine sleeps: its monotonic clock stands still until every sleep has ended. */
+  fallAsleep(): void {
+    if (this.#sleeps === 0) this.#fellAsleepAtMs = this.#loop.nowMs;
+    this.#sleeps += 1;
+  }
+
+  wakeUp(): void {
+    this.#sleeps -= 1;
+    if (this.#sleeps > 0) return;
+    this.#sleptMs += this.#loop.nowMs - this.#fellAsleepAtMs;
+    this.#disturbedAtMs = this.#loop.nowMs;
   }
 }

@@ -55,6 +55,8 @@ export interface Handle {
   lastPollAt: number;
   /** Since when it stands by without telling why. */
   unexplainedSince: number | undefined;
+  /** When it was last told to resign. */
+  resignedAt: number | undefined;
 }
 
 /** A process that runs the library, as `safeStartPolling` would start it, for one bot or more. */
@@ -96,6 +98,10 @@ export class Instance {
 
   isPolling(key: string): boolean {
     return (this.#handle(key)?.polls ?? 0) > 0;
+  }
+
+  isDraining(key: string): boolean {
+    return this.#handle(key)?.state === "draining";
   }
 
   drainingSince(key: string): number {
@@ -176,6 +182,7 @@ export class Instance {
       polls: 0,
       lastPollAt: now,
       unexplainedSince: undefined,
+      resignedAt: undefined,
     };
     hub.on("state", ({ state }) => {
       handle.state = state;

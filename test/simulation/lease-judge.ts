@@ -85,6 +85,8 @@ export class LeaseJudge {
     for (const key of keys) {
       if (standing.keys.delete(key)) this.#options.updates.releasing(instance, key);
     }
+    // What is granted to a connection that holds nothing is a new lease, whatever became of its last one.
+    if (standing.keys.size === 0) standing.isOver = false;
   }
 
   closed(instance: Instance, owner: string): void {
@@ -147,8 +149,7 @@ export class LeaseJudge {
     const since = standing.lastGoodSent;
     const overMs = since ? elapsedMs(since, instance.clock.now()) - 0.7 * leaseMs : 0;
     // Not while its clocks were tampered with, nor before a process that was frozen has read what has come in.
-    const isDisturbed = loop.nowMs - instance.clock.disturbedAtMs <= leaseMs;
-    if (overMs <= 2 || isDisturbed || loop.nowMs - instance.resumedAtMs <= 2) return;
+    if (overMs <= 2 || instance.clock.wasDisturbed(leaseMs) || loop.nowMs - instance.resumedAtMs <= 2) return;
     for (const key of standing.keys) {
       if (!instance.isPolling(key)) continue;
       accuse("an untrusted poll is cut at once", `${instance.name} still polls ${key} ${overMs} ms after`);

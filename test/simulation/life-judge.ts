@@ -27,14 +27,15 @@ export class LifeJudge {
   check(): void {
     const { world, stage } = this.#options;
     const { nowMs } = world.loop;
+    if (stage.finaleAtMs !== undefined) return this.#checkFinale(stage.finaleAtMs);
+    // After every step: one look now and then might always meet the moment between two polls.
+    if (stage.healedAtMs !== undefined) this.#checkRecovery(stage.healedAtMs);
     if (nowMs < this.#nextLookMs) return;
     this.#nextLookMs = nowMs + 200;
-    if (stage.finaleAtMs !== undefined) return this.#checkFinale(stage.finaleAtMs);
     for (const instance of this.#options.instances) {
       if (instance.host.state !== "running") continue;
       for (const handle of instance.handles) if (!handle.isDone) this.#checkNotDeaf(instance, handle);
     }
-    if (stage.healedAtMs !== undefined) this.#checkRecovery(stage.healedAtMs);
   }
 
   #checkNotDeaf(instance: Instance, handle: Handle): void {
@@ -57,14 +58,21 @@ export class LifeJudge {
     }
   }
 
-  /** How long it has stood by without a holder or a trouble to name: a lease and little more, if the server forgot. */
+  /**
+   * How long it has stood by without a holder, a trouble or a lease of its own to name, and not because it has
+   * resigned, which lets it leave the key alone for a lease. A lease and little more, if the server forgot.
+   */
   #unexplainedMs(instance: Instance, handle: Handle): number {
-    const { holder, degraded } =
-      handle.state === "standby" ? handle.session.health().lock : { holder: {}, degraded: "" };
-    if (holder || degraded) handle.unexplainedSince = undefined;
-    else handle.unexplainedSince ??= this.#options.world.loop.nowMs;
-    const since = Math.max(handle.unexplainedSince ?? Number.POSITIVE_INFINITY, instance.resumedAtMs);
-    return this.#options.world.loop.nowMs - since;
+    const { plot, world } = this.#options;
+    const { nowMs } = world.loop;
+    const { holder, degraded } = handle.session.health().lock;
+    if (handle.state !== "standby" || holder || degraded || handle.session.lease) {
+      handle.unexplainedSince = undefined;
+      return 0;
+    }
+    handle.unexplainedSince ??= nowMs;
+    const pausedUntil = (handle.resignedAt ?? Number.NEGATIVE_INFINITY) + plot.leaseMs;
+    return nowMs - Math.max(handle.unexplainedSince, instance.resumedAtMs, pausedUntil);
   }
 
   /** Soon after the last fault somebody polls, everything was handled, and the others know why they wait. */

@@ -46,6 +46,7 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
   const updates: UpdateJudge = new UpdateJudge({
     concurrency,
     drainTimeoutMs,
+    leaseMs,
     nowMs: () => loop.nowMs,
     trusts: (instance, key) => leases.trusts(instance, key),
     accuse,

@@ -177,7 +177,11 @@ export class Stage {
       case "resign": {
         const key = random.pick(keys);
         const handle = instance.handles.find((candidate) => candidate.key === key);
-        loop.after(0, instance.host, () => void handle?.session.resign());
+        if (!handle) return undefined;
+        loop.after(0, instance.host, () => {
+          handle.resignedAt = loop.nowMs;
+          void handle.session.resign();
+        });
         return undefined;
       }
       case "kill":
@@ -186,11 +190,11 @@ export class Stage {
       case "freeze":
         return this.#freeze(instance);
       case "sleep": {
-        const from = loop.nowMs;
-        const wake = this.#freeze(instance);
+        const resume = this.#freeze(instance);
+        instance.clock.fallAsleep();
         return () => {
-          instance.clock.slept(loop.nowMs - from);
-          wake();
+          instance.clock.wakeUp();
+          resume();
         };
       }
       case "step wall clock": {
@@ -291,11 +295,12 @@ export class Stage {
     const { loop, story } = world;
     loop.freeze(instance.host);
     return () => {
-      story.tell(instance.name, "goes on");
-      instance.resumedAtMs = loop.nowMs;
       // What a process finds when it wakes up: its timers first, or what came in.
       const isReversed = random.chance(0.5);
       loop.resume(instance.host, (backlog) => (isReversed ? [...backlog].reverse() : backlog));
+      if (instance.host.state !== "running") return;
+      story.tell(instance.name, "goes on");
+      instance.resumedAtMs = loop.nowMs;
     };
   }
 

@@ -11,6 +11,7 @@ interface Start {
 
 export interface UpdateJudgeOptions {
   readonly concurrency: number;
+  readonly leaseMs: number;
   readonly drainTimeoutMs: number;
   readonly nowMs: () => number;
   readonly trusts: (instance: Instance, key: string) => boolean;
@@ -38,8 +39,10 @@ export class UpdateJudge {
     const earlier = this.#of(key).get(id) ?? [];
     for (const { instance: other, isExcused } of earlier) {
       const how = other === instance ? "a second time" : `after ${other.name}, which had no trouble`;
-      // One that is frozen, or that the server has forgotten, does not know yet that it has lost its lease.
-      const isUnaware = other.host.state === "frozen" || this.#options.trusts(other, key);
+      // One that is frozen or just was, or that the server has forgotten, does not know yet that it has lost its lease.
+      const { leaseMs, trusts } = this.#options;
+      const isUnaware =
+        other.host.state === "frozen" || other.clock.wasDisturbed(leaseMs) || trusts(other, key);
       if (other === instance || (!isExcused && !isUnaware)) {
         this.#options.accuse(
           "no update is handled twice without a reason",
@@ -54,6 +57,8 @@ export class UpdateJudge {
     return () => {
       if (!start.hasEnded) this.counts.handled += 1;
       start.hasEnded = true;
+      // Its handle has gone on without it, to tell Telegram what was done by then.
+      if (instance.isDraining(key) && this.#isDrainOver(instance, key)) start.isExcused = true;
     };
   }
 
@@ -120,13 +125,17 @@ export class UpdateJudge {
 
   #checkDrained(instance: Instance, key: string, what: string): void {
     if (!this.isHandling(instance, key)) return;
-    const { nowMs, drainTimeoutMs, accuse } = this.#options;
-    const drainedMs = nowMs() - instance.drainingSince(key);
-    if (drainedMs >= drainTimeoutMs - 2) return;
-    accuse(
+    if (this.#isDrainOver(instance, key)) return;
+    const drainedMs = this.#options.nowMs() - instance.drainingSince(key);
+    this.#options.accuse(
       "handlers are drained first",
       `${instance.name} ${what} ${key} after ${drainedMs} ms, handlers still run`,
     );
+  }
+
+  #isDrainOver(instance: Instance, key: string): boolean {
+    const { drainTimeoutMs, nowMs } = this.#options;
+    return nowMs() - instance.drainingSince(key) >= drainTimeoutMs - 2;
   }
 
   #of(key: string): Map<number, Start[]> {
