@@ -1,5 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg, release, totalmem, type } from "node:os";
+import { join } from "node:path";
+import { findBinaries } from "../support/postgres-server.js";
 
 /** What the figures were measured on, on one line. */
 export function describeMachine(): string {
@@ -10,6 +12,7 @@ export function describeMachine(): string {
     `${Math.round(totalmem() / 2 ** 30)} GB`,
     `${type()} ${release()}`,
     `Node.js ${process.versions.node}`,
+    versionOf(join(findBinaries(), "postgres"), /\) (\S+)/, "PostgreSQL"),
     versionOf("redis-server", /v=(\S+)/, "Redis"),
     `load ${loadavg()[0]?.toFixed(1)} before the run`,
   ];

@@ -185,7 +185,7 @@ async function admin(port: number, database: string, sql: string): Promise<Recor
   }
 }
 
-function findBinaries(): string {
+export function findBinaries(): string {
   const asked = process.env.GSP_TEST_POSTGRES;
   if (asked?.includes("/")) return asked;
   const system = asked === "embedded" ? undefined : systemBinaries();
