@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { redisLock } from "../../src/lock/redis.js";
@@ -120,6 +121,8 @@ export class Arena implements AsyncDisposable {
     // What a younger lock in Redis says to be free is not believed at once: that wait is no handover's.
     await using _birth = await connectPeer(redisLock({ url: redis.url }));
     await sleep(11_000);
+    // A commit in Postgres waits while the disk still writes what a build or the set-up of the servers has left.
+    execFileSync("sync");
     return new Arena(postgres, redis);
   }
 
