@@ -193,6 +193,7 @@ export class LockSession {
     // First of all the polls are cut: somebody else may have the keys already.
     this.#keysLost(lost, reason);
     this.#connector.dropped(link.connection);
+    // It lingered: nobody is left who needs another one.
     if (this.#candidates.isEmpty) return;
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
     this.#reportTrouble(cause, `the connection of the ${backend.name} lock ended; opening a new one`);
