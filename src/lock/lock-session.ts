@@ -114,11 +114,12 @@ export class LockSession {
     entry.pause = undefined;
     const link = this.#link;
     if (!link) return;
-    // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
-    if (phase !== "holding" && link.claiming?.keys.has(entry.key)) await link.claiming.done;
     if (phase === "holding") {
       await link.keeper.release([entry.key]);
       this.#gaveBackAt = this.#options.clock.now();
+    } else if (link.claiming?.keys.has(entry.key)) {
+      // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
+      await link.claiming.done;
     }
     if (this.#candidates.waiting(entry.key).length > 0) this.#claimDue();
   }
