@@ -6,7 +6,7 @@ import { connectSession } from "./postgres/session-lock.js";
 
 export type { PostgresLockOptions } from "./postgres/options.js";
 
-/** A successor polls sooner than that after a release: `npm run bench -- handover`. */
+/** Unless a disk is slow, a successor polls sooner than that after a release: `npm run bench -- handover`. */
 const lingerMs = 50;
 
 /**

@@ -65,8 +65,7 @@ export class LifeJudge {
   #unexplainedMs(instance: Instance, handle: Handle): number {
     const { plot, world } = this.#options;
     const { nowMs } = world.loop;
-    const { holder, degraded } = handle.session.health().lock;
-    if (handle.state !== "standby" || holder || degraded || handle.session.lease) {
+    if (handle.state !== "standby" || isExplained(handle)) {
       handle.unexplainedSince = undefined;
       return 0;
     }
@@ -145,4 +144,9 @@ export class LifeJudge {
     const handlersMs = Math.max(...plot.habits.durationsMs) * (plot.updatesMs.length + 2);
     return 2 * plot.leaseMs + pollMs + 30_000 + outageMs + handlersMs;
   }
+}
+
+function isExplained({ session }: Handle): boolean {
+  const { lease, lock } = session.health();
+  return Boolean(lease || lock.holder || lock.degraded);
 }
