@@ -12,16 +12,7 @@ const common: Options = {
 export default defineConfig([
   {
     ...common,
-    entry: {
-      index: "src/index.ts",
-      file: "src/lock/file.ts",
-      postgres: "src/lock/postgres.ts",
-      redis: "src/lock/redis.ts",
-      memory: "src/lock/memory.ts",
-      health: "src/health/index.ts",
-      render: "src/render/index.ts",
-      testing: "src/testing/index.ts",
-    },
+    entry: ["src/entry/*.ts"],
     format: ["esm", "cjs"],
     // One shared chunk per format: the entries of one format see the same SafePollingError.
     splitting: true,

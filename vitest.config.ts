@@ -29,11 +29,8 @@ function project(
   return {
     resolve: {
       alias: [
-        { find: /^grammy-safe-polling$/, replacement: source("index.ts") },
-        { find: /^grammy-safe-polling\/health$/, replacement: source("health/index.ts") },
-        { find: /^grammy-safe-polling\/testing$/, replacement: source("testing/index.ts") },
-        { find: /^grammy-safe-polling\/(file|memory|postgres|redis)$/, replacement: source("lock/$1.ts") },
-        { find: /^grammy-safe-polling\/render$/, replacement: source("render/index.ts") },
+        { find: /^grammy-safe-polling$/, replacement: source("entry/index.ts") },
+        { find: /^grammy-safe-polling\/(\w+)$/, replacement: source("entry/$1.ts") },
       ],
     },
     test: {

@@ -2,8 +2,8 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
+import { mainHelp } from "./doctor/arguments.js";
 import { doctor } from "./doctor/command.js";
-import { mainHelp } from "./doctor/help.js";
 
 const { argv, env, stdin, stdout, stderr } = process;
 

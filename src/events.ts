@@ -1,5 +1,5 @@
+import type { LossReason } from "./lease/lease-keeper.js";
 import type { Holder } from "./lock/backend.js";
-import type { LossReason } from "./lock/lease-keeper.js";
 import type { Logger } from "./logger.js";
 import type { ConflictKind } from "./polling/telegram-failure.js";
 import { describeError } from "./redact.js";

@@ -1,9 +1,9 @@
-import type { ConflictBackoff } from "./backoff/conflict-series.js";
 import { SafePollingError } from "./errors.js";
 import type { Lease } from "./events.js";
 import type { LockBackend } from "./lock/backend.js";
 import type { Logger } from "./logger.js";
 import { checkLogger, checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import type { ConflictBackoff } from "./polling/conflict-series.js";
 import type { PollParameters } from "./polling/poller.js";
 import type { TelegramBot } from "./polling/telegram-bot.js";
 import type { WebhookPolicy } from "./polling/webhook-guard.js";

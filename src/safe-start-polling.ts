@@ -4,65 +4,31 @@ import type { Api, Bot, Context } from "grammy";
 import { systemClock } from "./clock.js";
 import { publish } from "./diagnostics.js";
 import { SafePollingError } from "./errors.js";
-import {
-  EventHub,
-  type Lease,
-  type PollingState,
-  type SafePollingEvents,
-  type SafePollingListener,
-} from "./events.js";
-import type { HealthReport } from "./health/report.js";
+import { EventHub } from "./events.js";
+import { LockSession } from "./lease/lock-session.js";
 import type { LockBackend } from "./lock/backend.js";
 import { defaultLock } from "./lock/default-lock.js";
-import { LockSession } from "./lock/lock-session.js";
 import type { Logger } from "./logger.js";
 import { type ResolvedOptions, resolveOptions, type SafePollingOptions } from "./options.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
-import { processRegistry } from "./platform/process-registry.js";
+import { shared } from "./platform/process-registry.js";
 import { News } from "./polling/news.js";
-import { RoundTrip } from "./polling/round-trip.js";
 import { asTelegramBot } from "./polling/telegram-bot.js";
+import { RoundTrip } from "./polling/telegram-call.js";
 import { BotSession } from "./session/bot-session.js";
+import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
 import { rehearse } from "./session/rehearsal.js";
 import { unlockedCandidate } from "./session/unlocked.js";
 
 /** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
 const unsharedStartDelayMs = 10_000;
 
-/** A bot that is being polled, from `safeStartPolling` until `done` settles. */
-export interface SafePolling {
-  readonly state: PollingState;
-  /** The lease, while this instance holds it. */
-  readonly lease: Lease | undefined;
-  /**
-   * Resolves after a stop; rejects with what ended polling for good. A rejection that nobody observes crashes
-   * the process, on purpose: a bot must not be deaf in silence.
-   */
-  readonly done: Promise<void>;
-  /**
-   * Resolves when the first poll of the first lease is under way. Rejects with what ended polling, or with
-   * ERR_STOPPED when it was stopped before; that rejection counts as observed for `done`.
-   */
-  started(): Promise<Lease>;
-  /** Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. */
-  stop(): Promise<void>;
-  /**
-   * Gives the lease up and stands by again; takes it back no sooner than another instance has held it or
-   * `leaseMs` has passed. Resolves when it is given back, at once when there is none.
-   */
-  resign(): Promise<void>;
-  /** A snapshot of what this handle is doing. */
-  health(): HealthReport;
-  /** Adds a listener; returns what removes it. */
-  on<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): () => void;
-  /** Like `on`, for one event only. */
-  once<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): () => void;
-  off<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void;
-  /** `stop()`, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
+/** Bots that are being polled. */
+const polledBots = shared("polled-bots", () => new WeakSet<object>());
+/** All bots of a process on one backend object share its connection. */
+const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, LockSession>());
 
 /**
  * Takes the place of `bot.start()`: polls Telegram only while this instance holds the bot's lock, and stands by
@@ -76,9 +42,8 @@ export function safeStartPolling<C extends Context, A extends Api>(
 ): SafePolling {
   const telegramBot = asTelegramBot(bot);
   const resolved = resolveOptions(telegramBot, options);
-  const registry = processRegistry();
-  if (registry.bots.has(bot) || telegramBot.isRunning()) throw alreadyRunning(registry.bots.has(bot));
-  registry.bots.add(bot);
+  if (polledBots.has(bot) || telegramBot.isRunning()) throw alreadyRunning(polledBots.has(bot));
+  polledBots.add(bot);
 
   const { logger } = resolved;
   const facts = platformFacts();
@@ -107,7 +72,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
     onEnded({ exhausted }) {
       unregister();
       resolved.signal?.removeEventListener("abort", stop);
-      registry.bots.delete(bot);
+      polledBots.delete(bot);
       if (exhausted && resolved.onExhausted === "exit") {
         logger.warn(
           { key: resolved.key },
@@ -129,7 +94,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
     if (lock !== false) rehearseOnce(resolved);
   });
   const handle = makeHandle(session, hub);
-  registry.internals.set(handle, {
+  handleInternals.set(handle, {
     bot: telegramBot,
     logger,
     isLockShared: lock !== false && lock.unsharedReason?.() === undefined,
@@ -139,43 +104,9 @@ export function safeStartPolling<C extends Context, A extends Api>(
   return handle;
 }
 
-function makeHandle(session: BotSession, hub: EventHub): SafePolling {
-  const on: SafePolling["on"] = (event, listener) => {
-    hub.on(event, listener);
-    return () => hub.off(event, listener);
-  };
-  return {
-    get state() {
-      return session.state;
-    },
-    get lease() {
-      return session.lease;
-    },
-    get done() {
-      return session.done;
-    },
-    started: () => session.started(),
-    stop: () => session.stop(),
-    resign: () => session.resign(),
-    health: () => session.health(),
-    on,
-    once(event, listener) {
-      const remove = on(event, (payload) => {
-        remove();
-        listener(payload);
-      });
-      return remove;
-    },
-    off: (event, listener) => hub.off(event, listener),
-    [Symbol.asyncDispose]: () => session.stop(),
-  };
-}
-
 /** One file lock for every handle of the process that names no lock. */
 function sharedDefaultLock(): LockBackend {
-  const registry = processRegistry();
-  registry.defaultLock ??= defaultLock();
-  return registry.defaultLock;
+  return shared("default-lock", defaultLock);
 }
 
 /** One session per process and backend object: all bots on it share its connection. */
@@ -185,7 +116,6 @@ function lockSession(
   revision: string | undefined,
   logger: Logger,
 ): LockSession {
-  const { lockSessions } = processRegistry();
   const existing = lockSessions.get(backend);
   if (existing) return existing;
   const session = new LockSession({
@@ -202,9 +132,9 @@ function lockSession(
 }
 
 function rehearseOnce(options: ResolvedOptions): void {
-  const registry = processRegistry();
-  if (registry.hasRehearsed) return;
-  registry.hasRehearsed = true;
+  const once = shared("rehearsal", () => ({ isDone: false }));
+  if (once.isDone) return;
+  once.isDone = true;
   void rehearse(options);
 }
 

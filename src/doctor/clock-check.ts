@@ -1,5 +1,4 @@
-import type { Finding } from "./finding.js";
-import { duration } from "./wording.js";
+import { duration, type Finding } from "./finding.js";
 
 /** More than the network and a Date header in whole seconds explain, in milliseconds. */
 const toleranceMs = 5_000;

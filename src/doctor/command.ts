@@ -1,9 +1,8 @@
 import { isSafePollingError } from "../errors.js";
 import { describeError } from "../redact.js";
-import { type DoctorArguments, parseArguments } from "./arguments.js";
+import { type DoctorArguments, doctorHelp, parseArguments } from "./arguments.js";
 import { type Examination, examine, type Target } from "./examination.js";
 import { exitCodes } from "./finding.js";
-import { doctorHelp } from "./help.js";
 import { chooseLock } from "./lock-choice.js";
 import { type Repair, repairsFor } from "./repairs.js";
 import { jsonReport, type RepairOutcome, textReport } from "./report.js";

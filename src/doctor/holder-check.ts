@@ -1,10 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Holder } from "../lock/backend.js";
 import { describeError } from "../redact.js";
-import { command, type Finding } from "./finding.js";
-import type { OpenLock } from "./lock-connection.js";
-import { whereToLook } from "./lock-findings.js";
-import { duration, holderName } from "./wording.js";
+import { command, duration, type Finding, holderName } from "./finding.js";
+import { type OpenLock, whereToLook } from "./lock-connection.js";
 
 /** The longest that is allowed: for a holder that does not tell its own. */
 const maxLeaseMs = 120_000;

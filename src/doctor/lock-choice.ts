@@ -1,8 +1,8 @@
 import { SafePollingError } from "../errors.js";
 import type { LockBackend } from "../lock/backend.js";
-import { fileLock } from "../lock/file.js";
-import { postgresLock } from "../lock/postgres.js";
-import { redisLock } from "../lock/redis.js";
+import { fileLock } from "../lock/file/file-lock.js";
+import { postgresLock } from "../lock/postgres/postgres-lock.js";
+import { redisLock } from "../lock/redis/redis-lock.js";
 
 /** The lock that the doctor looks at. */
 export interface LockChoice {

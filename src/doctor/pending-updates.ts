@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BotApi } from "./bot-api.js";
-import type { Finding } from "./finding.js";
+import { count, duration, type Finding, holderName } from "./finding.js";
 import type { LockState } from "./holder-check.js";
 import type { WebhookInfo } from "./telegram-checks.js";
-import { count, duration, holderName } from "./wording.js";
 
 const lookEveryMs = 1_000;
 

@@ -2,10 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Holder } from "../lock/backend.js";
 import { botApi } from "./bot-api.js";
 import type { Examination, Target } from "./examination.js";
+import { duration, holderName } from "./finding.js";
 import { isSilent, leaseOf, lookAtHolder } from "./holder-check.js";
 import { type OpenLock, openLock } from "./lock-connection.js";
 import { describeAnswer } from "./telegram-checks.js";
-import { duration, holderName } from "./wording.js";
 
 const lookEveryMs = 500;
 /** A lease ends this much late at the most, in milliseconds. */

@@ -1,9 +1,8 @@
 import type { Holder } from "../lock/backend.js";
 import { platformOfLabel } from "../platform/instance.js";
 import type { Examination, Target } from "./examination.js";
-import { exitCodes, type Finding, type Verdict } from "./finding.js";
+import { count, exitCodes, type Finding, type Verdict } from "./finding.js";
 import type { Repair, RepairResult } from "./repairs.js";
-import { count } from "./wording.js";
 
 /** A repair that was offered, and what became of it. */
 export interface RepairOutcome extends RepairResult {

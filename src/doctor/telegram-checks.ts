@@ -1,6 +1,5 @@
 import type { Answer, BotApi } from "./bot-api.js";
-import { command, type Finding } from "./finding.js";
-import { duration } from "./wording.js";
+import { command, duration, type Finding } from "./finding.js";
 
 /** What Telegram knows of the bot. */
 export interface TelegramLook {

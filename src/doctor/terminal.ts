@@ -1,4 +1,4 @@
-import { hideSecrets } from "./secrets.js";
+import { redactText } from "../redact.js";
 
 /** Where the doctor's words go, and its questions. */
 export interface Terminal {
@@ -22,4 +22,36 @@ export function discreet({ print, complain, ask }: Terminal, secrets: readonly s
       print(JSON.stringify(content, hidden, 2));
     },
   };
+}
+
+/** A password such as `postgres` stands in our own sentences, where to hide it would tell it. */
+const plainWord = /^[a-z]{0,8}$/i;
+
+/**
+ * Takes what is secret out of a text before it is printed: the last line of defence behind messages that have
+ * none in them. `values` are tokens, passwords and connection strings.
+ */
+export function hideSecrets(text: string, values: readonly string[]): string {
+  const secrets = values
+    .flatMap((value) => [value, ...partsOf(value)])
+    .filter((value) => !plainWord.test(value))
+    .sort((a, b) => b.length - a.length);
+  return redactText(secrets.reduce((shown, secret) => shown.replaceAll(secret, "<secret>"), text));
+}
+
+/** The password of a URL, as it stands there and as it is meant; the secret half of a token. */
+function partsOf(value: string): string[] {
+  if (URL.canParse(value) && value.includes("://")) {
+    const { password } = new URL(value);
+    return [password, decoded(password)];
+  }
+  return [value.split(":")[1] ?? ""];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

@@ -1,7 +1,7 @@
-import type { SafePolling } from "../safe-start-polling.js";
+import type { SafePolling } from "../session/handle.js";
+import type { HealthReport } from "../session/report.js";
 import { type Handles, isList } from "./handles.js";
 import type { MetricsRegister } from "./metrics.js";
-import type { HealthReport } from "./report.js";
 import { leadershipProblem, livenessProblem, readinessProblem, type Verdict } from "./verdict.js";
 
 /** An HTTP response of no particular framework. */

@@ -1,5 +1,5 @@
 import { invalidOption } from "../option-checks.js";
-import type { SafePolling } from "../safe-start-polling.js";
+import type { SafePolling } from "../session/handle.js";
 
 /** One handle of `safeStartPolling`, or several of one process. */
 export type Handles = SafePolling | readonly SafePolling[];

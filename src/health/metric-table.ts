@@ -1,4 +1,4 @@
-import type { HealthReport } from "./report.js";
+import type { HealthReport } from "../session/report.js";
 
 /** One metric that is read from health reports when it is scraped. */
 export interface ReportedMetric {

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { channelName } from "../diagnostics.js";
 import { SafePollingError } from "../errors.js";
 import { checkOptions, invalidOption } from "../option-checks.js";
-import type { SafePolling } from "../safe-start-polling.js";
+import type { SafePolling } from "../session/handle.js";
 import { checkHandles, type Handles, listOf } from "./handles.js";
 import {
   type MeasuredMetric,

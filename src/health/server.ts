@@ -1,8 +1,8 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { checkNumber, invalidOption } from "../option-checks.js";
-import { portOfPlatform } from "../platform/port.js";
-import type { SafePolling } from "../safe-start-polling.js";
+import { portOfPlatform } from "../platform/instance.js";
+import type { SafePolling } from "../session/handle.js";
 import { checkHealthOptions, createHandler, type HealthOptions } from "./handler.js";
 import { checkHandles, type Handles, listOf } from "./handles.js";
 import { registerMetrics } from "./metrics.js";

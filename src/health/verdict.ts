@@ -1,4 +1,4 @@
-import type { HealthReport } from "./report.js";
+import type { HealthReport } from "../session/report.js";
 
 /** Why a probe must fail; undefined: it must not. */
 export type Verdict = string | undefined;

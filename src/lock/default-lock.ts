@@ -1,5 +1,4 @@
-import { separateDiskReason } from "../platform/shared-disk.js";
-import { stateDirectoryIfAny } from "../platform/state-directory.js";
+import { separateDiskReason, stateDirectoryIfAny } from "../platform/shared-disk.js";
 import type { LockBackend } from "./backend.js";
 
 /**
@@ -16,7 +15,7 @@ export function defaultLock(): LockBackend {
     recordsReleases: false,
     unsharedReason: () => (location === undefined ? undefined : separateDiskReason(location)),
     async connect(context) {
-      fileLock ??= import("./file.js").then((file) => file.fileLock());
+      fileLock ??= import("./file/file-lock.js").then((file) => file.fileLock());
       return (await fileLock).connect(context);
     },
   };

@@ -1,17 +1,26 @@
 import { constants } from "node:os";
-import { processRegistry, type RunningHandle, stopAllHandles } from "./process-registry.js";
+import { shared } from "./process-registry.js";
 
 /** The same or another signal this long after the first is a second one; platforms and shells double signals. */
 const secondSignalMs = 1_000;
 /** How long user code after `await polling.done` may keep the process alive before it is ended, in milliseconds. */
 const leftoverMs = 1_000;
 
+/** A running handle, as the rest of its process sees it. */
+export interface RunningHandle {
+  readonly signals: readonly NodeJS.Signals[];
+  /** Resolves when the handle has stopped; never rejects. */
+  stop(): Promise<void>;
+}
+
+const handles = shared("handles", () => new Set<RunningHandle>());
+const signalListeners = shared("signal-listeners", () => new Map<NodeJS.Signals, NodeJS.SignalsListener>());
+
 /**
  * Stops the handle on its signals. One listener per signal and process serves all handles: on a signal all stop,
  * every `done` resolves, the listener goes, and the process ends by itself. Returns what takes it out again.
  */
 export function stopOnSignals(handle: RunningHandle): () => void {
-  const { handles, signalListeners } = processRegistry();
   handles.add(handle);
   for (const signal of handle.signals) {
     if (signalListeners.has(signal)) continue;
@@ -53,6 +62,11 @@ function onSignal(signal: NodeJS.Signals): void {
   });
 }
 
+/** Stops every handle of this process. Never rejects. */
+async function stopAllHandles(): Promise<void> {
+  while (handles.size > 0) await Promise.all([...handles].map((handle) => handle.stop()));
+}
+
 /** Ends the process with code 0, after every handle has stopped and the code that waited for them has run. */
 export async function exitGracefully(): Promise<void> {
   await stopAllHandles();
@@ -68,7 +82,6 @@ function whenStillAlive(end: () => void): void {
 }
 
 function removeUnusedListeners(): void {
-  const { handles, signalListeners } = processRegistry();
   for (const [signal, listener] of signalListeners) {
     if ([...handles].some((handle) => handle.signals.includes(signal))) continue;
     process.removeListener(signal, listener);

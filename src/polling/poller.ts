@@ -1,16 +1,16 @@
 import { createConcurrentSink, createRunner, createSource, type UpdateSink } from "@grammyjs/runner";
 import type { Update } from "grammy/types";
-import { type ConflictBackoff, ConflictSeries } from "../backoff/conflict-series.js";
 import { elapsedMs, type Moment } from "../clock.js";
 import { describeError } from "../redact.js";
 import { Aborter, abortable, CutError, orCut, wait } from "../waiting.js";
-import { conflictError } from "./conflict-error.js";
+import { type ConflictBackoff, ConflictSeries } from "./conflict-series.js";
 import { reportHandlerError } from "./handler-errors.js";
 import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
 import { type CallContext, waitOutTrouble } from "./telegram-call.js";
 import {
   type ConflictKind,
   classifyFailure,
+  conflictError,
   fatalTelegramError,
   type TelegramFailure,
 } from "./telegram-failure.js";

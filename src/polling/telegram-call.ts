@@ -1,10 +1,9 @@
-import { type ExponentialBackoff, exponentialDelayMs } from "../backoff/exponential.js";
+import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { abortable, CutError, wait } from "../waiting.js";
 import type { News } from "./news.js";
-import type { RoundTrip } from "./round-trip.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
 
 /** How long Telegram may take for a call that does not park, in milliseconds. */
@@ -64,4 +63,24 @@ export async function waitOutTrouble(
     "Telegram did not answer as it should; trying again",
   );
   if (!(await wait(clock, delayMs, signal))) throw new CutError();
+}
+
+/** Assumed while nothing was measured, and the largest value believed, in milliseconds. */
+const unknownMs = 250;
+const capMs = 500;
+
+/**
+ * The round trip to Telegram, by the last call that does not park. A poll that was cut less than two round
+ * trips after it was sent may reach the server after the successor's and would displace it.
+ */
+export class RoundTrip {
+  #lastMs: number | undefined;
+
+  measured(ms: number): void {
+    this.#lastMs = Math.min(capMs, Math.max(1, ms));
+  }
+
+  get ms(): number {
+    return this.#lastMs ?? unknownMs;
+  }
 }

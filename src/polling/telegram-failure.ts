@@ -1,5 +1,6 @@
 import { SafePollingError } from "../errors.js";
 import { describeError } from "../redact.js";
+import type { TelegramBot } from "./telegram-bot.js";
 
 /**
  * The kinds of HTTP 409 that getUpdates meets: another getUpdates took the slot; a webhook is active; a
@@ -70,4 +71,16 @@ export function fatalTelegramError(
         `Telegram refused ${method} and would again (${answer}). Fix what the answer names, then start the bot again.`,
         { cause },
       );
+}
+
+/** Somebody polls this bot without holding our lock. */
+export function conflictError(bot: TelegramBot, cause: unknown): SafePollingError {
+  const culprit = bot.isRunning()
+    ? "This process also called bot.start(): remove that call, safeStartPolling() takes its place."
+    : "Find and stop it: an older deployment, a copy on a laptop, another service with the same token, or an instance that uses a different lock.";
+  return new SafePollingError(
+    "ERR_CONFLICT",
+    `Someone else polls this bot without holding this lock (Telegram answers 409 to getUpdates). ${culprit} If it cannot be found, revoke the token with @BotFather.`,
+    { cause },
+  );
 }

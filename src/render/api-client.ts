@@ -1,8 +1,36 @@
-import { exponentialDelayMs } from "../backoff/exponential.js";
+import { exponentialDelayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import { abortable, CutError, wait } from "../waiting.js";
-import { failureOf, RenderApiError } from "./api-error.js";
-import { rateLimitWaitMs } from "./rate-limit.js";
+/** What a failed call to Render's API means for whoever made it. */
+export type RenderFailure =
+  /** 401: the key is wrong, and every other call will fail too. */
+  | "unauthorized"
+  /** 429, also after the waits that Render asked for. */
+  | "rate-limited"
+  /** 403, 404, 410 and other 4xx: this one thing cannot be had. */
+  | "refused"
+  /** 5xx, network, deadline, or an answer that is not what it should be. */
+  | "trouble";
+
+/**
+ * A failed call to Render's API. Its message names the call and the status, never a body: answers hold the
+ * secrets of other services, and a proxy's page may repeat our headers.
+ */
+export class RenderApiError extends Error {
+  readonly failure: RenderFailure;
+
+  constructor(failure: RenderFailure, call: string, what: string) {
+    super(`${call}: ${what}`);
+    this.name = "RenderApiError";
+    this.failure = failure;
+  }
+}
+
+function failureOf(status: number): RenderFailure {
+  if (status === 401) return "unauthorized";
+  if (status === 429) return "rate-limited";
+  return status >= 400 && status < 500 ? "refused" : "trouble";
+}
 
 /** How long Render may take for one answer, in milliseconds. */
 const callDeadlineMs = 10_000;
@@ -127,4 +155,24 @@ function reasonOf(error: unknown): string {
   if (name === "SyntaxError") return "the answer is no JSON";
   if (name === "AbortError" || name === "DeadlineError") return `no answer within ${callDeadlineMs} ms`;
   return typeof cause?.code === "string" ? `no answer (${cause.code})` : "no answer";
+}
+
+/** Longest wait that an answer may ask for, in milliseconds: Render's windows for reading are clock minutes. */
+const longestWaitMs = 90_000;
+/** Waited when a 429 does not say how long, in milliseconds. */
+const defaultWaitMs = 10_000;
+/** `Ratelimit-Reset` is documented as epoch seconds and was only ever seen as seconds left: this tells them apart. */
+const smallestEpoch = 1_000_000_000;
+
+/** How long to wait after a 429, in milliseconds: a whole second more than its headers say. */
+export function rateLimitWaitMs(headers: Pick<Headers, "get">, wallMs: number): number {
+  const seconds = positive(headers.get("retry-after")) ?? positive(headers.get("ratelimit-reset"));
+  if (seconds === undefined) return defaultWaitMs;
+  const left = seconds > smallestEpoch ? seconds - wallMs / 1000 : seconds;
+  return Math.min(longestWaitMs, Math.max(0, left) * 1000 + 1000);
+}
+
+function positive(header: string | null): number | undefined {
+  const value = Number(header ?? Number.NaN);
+  return Number.isFinite(value) && value >= 0 ? value : undefined;
 }

@@ -1,8 +1,12 @@
-import type { RenderApiClient } from "./api-client.js";
-import { RenderApiError } from "./api-error.js";
-import { type EnvironmentGroup, readEnvironment, readEnvironmentGroups, tokenUseOf } from "./environment.js";
+import { type RenderApiClient, RenderApiError } from "./api-client.js";
+import {
+  type EnvironmentGroup,
+  readEnvironment,
+  readEnvironmentGroups,
+  type TokenUse,
+  tokenUseOf,
+} from "./environment.js";
 import type { RenderService } from "./services.js";
-import type { TokenUse } from "./token-use.js";
 
 /** Another service that has a token of our bot. */
 export interface Duplicate {

@@ -1,13 +1,18 @@
 import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { abortable, CutError } from "../waiting.js";
-import type { RenderApiClient } from "./api-client.js";
-import { RenderApiError } from "./api-error.js";
+import { type RenderApiClient, RenderApiError } from "./api-client.js";
 import { type ConflictLines, readConflictLines } from "./conflict-logs.js";
 import { type Duplicate, findDuplicates } from "./duplicates.js";
-import { type Instance, readDeploys, readInstances } from "./instances.js";
 import { type Overlap, overlapOf } from "./overlap.js";
-import { listServices, type RenderService, readService } from "./services.js";
+import {
+  type Instance,
+  listServices,
+  type RenderService,
+  readDeploys,
+  readInstances,
+  readService,
+} from "./services.js";
 
 /** How long Telegram may take to say whether a webhook is set, in milliseconds. */
 const webhookDeadlineMs = 10_000;

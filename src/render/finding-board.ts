@@ -1,8 +1,7 @@
 import type { EventHub } from "../events.js";
-import type { HealthFinding } from "../health/report.js";
 import type { Logger } from "../logger.js";
-import type { RenderMonitorEvents } from "./events.js";
-import { identityOf, type RenderFinding } from "./findings.js";
+import type { HealthFinding } from "../session/report.js";
+import { identityOf, type RenderFinding, type RenderMonitorEvents } from "./findings.js";
 
 interface Entry {
   readonly finding: RenderFinding;

@@ -1,17 +1,14 @@
-import { exponentialDelayMs } from "../backoff/exponential.js";
+import { exponentialDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { EventHub } from "../events.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
-import type { SafePolling } from "../safe-start-polling.js";
-import type { HandleInternals } from "../session/handle-internals.js";
+import type { HandleInternals, SafePolling } from "../session/handle.js";
 import { type Deferred, deferred, wait } from "../waiting.js";
-import { RenderApiClient } from "./api-client.js";
-import { RenderApiError } from "./api-error.js";
-import type { RenderMonitorEvents } from "./events.js";
+import { RenderApiClient, RenderApiError } from "./api-client.js";
 import { gatherFacts, type RenderFacts } from "./facts.js";
 import { FindingBoard } from "./finding-board.js";
-import { apiTrouble, findingsOf } from "./findings.js";
+import { apiTrouble, findingsOf, type RenderMonitorEvents } from "./findings.js";
 import { hasPassed, type RenderRepair, type Standing } from "./repair-rules.js";
 import { Repairer, type RepairRecord } from "./repairer.js";
 

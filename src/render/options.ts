@@ -1,7 +1,7 @@
 import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { checkLogger, checkOptions, invalidOption, nearest } from "../option-checks.js";
-import type { RenderEnvironment } from "../platform/render.js";
+import type { RenderEnvironment } from "../platform/instance.js";
 import { type RenderRepair, renderRepairs } from "./repair-rules.js";
 
 /** Options of `startRenderMonitor`. All are optional on Render. */

@@ -1,5 +1,4 @@
-import type { Deploy, Instance } from "./instances.js";
-import type { RenderService } from "./services.js";
+import type { Deploy, Instance, RenderService } from "./services.js";
 
 /** Render sends SIGTERM to the old instance this long after the new one is up (render.com/docs/deploys). */
 const handoverMs = 60_000;

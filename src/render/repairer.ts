@@ -1,9 +1,12 @@
-import type { Moment } from "../clock.js";
+import type { Clock, Moment } from "../clock.js";
 import type { EventHub } from "../events.js";
 import type { Logger } from "../logger.js";
+import type { TelegramBot } from "../polling/telegram-bot.js";
 import { describeError } from "../redact.js";
-import type { RenderMonitorEvents, RenderRepairEvent } from "./events.js";
+import { abortable } from "../waiting.js";
+import type { RenderApiClient } from "./api-client.js";
 import type { RenderFacts } from "./facts.js";
+import type { RenderMonitorEvents, RenderRepairEvent } from "./findings.js";
 import {
   decideRepair,
   type Refusal,
@@ -11,7 +14,7 @@ import {
   type RepairPlan,
   type Standing,
 } from "./repair-rules.js";
-import { carryOut, describePlan, type RepairTools } from "./repairs.js";
+import type { RenderService } from "./services.js";
 
 /** When a repair was last begun, by any monitor of the process. */
 export interface RepairRecord {
@@ -77,4 +80,56 @@ export class Repairer {
 function eventOf(plan: RepairPlan): RenderRepairEvent {
   const service = "service" in plan ? { id: plan.service.id, name: plan.service.name } : undefined;
   return { repair: plan.repair, service, description: describePlan(plan) };
+}
+
+/** How long Telegram may take to delete the webhook, in milliseconds. */
+const webhookDeadlineMs = 10_000;
+
+interface RepairTools {
+  readonly client: RenderApiClient;
+  readonly bot: TelegramBot;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** What the repair is going to do, for its announcement. */
+function describePlan(plan: RepairPlan): string {
+  switch (plan.repair) {
+    case "scale":
+      return `scale ${plan.service.name} to one instance${plan.service.autoscaling ? ", with autoscaling switched off" : ""}`;
+    case "suspend-duplicate":
+      return `suspend the service ${plan.service.name} (${plan.service.id}), which polls the same bot`;
+    case "delete-webhook":
+      return "delete the webhook; pending updates are kept";
+  }
+}
+
+/** Does it, once. Rejects when it is not known to be done. */
+async function carryOut(plan: RepairPlan, tools: RepairTools): Promise<void> {
+  switch (plan.repair) {
+    case "scale":
+      return scaleToOne(tools.client, plan.service);
+    case "suspend-duplicate":
+      return tools.client.send("POST", `${pathOf(plan.service)}/suspend`);
+    case "delete-webhook":
+      await abortable(
+        tools.clock,
+        (callSignal) => tools.bot.api.deleteWebhook(undefined, callSignal),
+        webhookDeadlineMs,
+        tools.signal,
+      );
+  }
+}
+
+/** Render ignores a scaling while autoscaling is on; its settings are kept for whoever switches it on again. */
+async function scaleToOne(client: RenderApiClient, service: RenderService): Promise<void> {
+  if (service.autoscaling) {
+    const config = { ...service.autoscaling.config, enabled: false };
+    await client.send("PUT", `${pathOf(service)}/autoscaling`, config);
+  }
+  await client.send("POST", `${pathOf(service)}/scale`, { numInstances: 1 });
+}
+
+function pathOf({ id }: RenderService): string {
+  return `/services/${encodeURIComponent(id)}`;
 }

@@ -1,6 +1,5 @@
-import type { RenderApiClient } from "./api-client.js";
-import { RenderApiError } from "./api-error.js";
-import { type Fields, fields, number, text, time } from "./fields.js";
+import { type RenderApiClient, RenderApiError } from "./api-client.js";
+import { type Fields, fields, list, number, text, time } from "./fields.js";
 
 /** How long Render waits between SIGTERM and SIGKILL where a service does not say, in milliseconds. */
 const defaultShutdownDelayMs = 30_000;
@@ -83,4 +82,43 @@ function toAutoscaling(config: Fields): Autoscaling | undefined {
 
 function hostOf(url: string | undefined): string | undefined {
   return url !== undefined && URL.canParse(url) ? new URL(url).host : undefined;
+}
+
+export interface Deploy {
+  readonly id: string;
+  readonly status: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number | undefined;
+  readonly finishedAt: number | undefined;
+}
+
+export interface Instance {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number | undefined;
+}
+
+/** The last deploys of a service. Render names no order, so this has none. */
+export async function readDeploys(client: RenderApiClient, serviceId: string): Promise<readonly Deploy[]> {
+  const answer = await client.get(`/services/${encodeURIComponent(serviceId)}/deploys`, { limit: 20 });
+  return list(answer).flatMap((entry) => {
+    const deploy = fields(fields(entry).deploy);
+    const id = text(deploy.id);
+    if (id === undefined) return [];
+    const { status, createdAt, finishedAt } = deploy;
+    return [{ id, status: text(status), createdAt: time(createdAt), finishedAt: time(finishedAt) }];
+  });
+}
+
+/** The instances that run now: during a deploy the old ones and the new. */
+export async function readInstances(
+  client: RenderApiClient,
+  serviceId: string,
+): Promise<readonly Instance[]> {
+  const answer = await client.get(`/services/${encodeURIComponent(serviceId)}/instances`);
+  return list(answer).flatMap((entry) => {
+    const { id, createdAt } = fields(entry);
+    const known = text(id);
+    return known === undefined ? [] : [{ id: known, createdAt: time(createdAt) }];
+  });
 }

@@ -1,12 +1,12 @@
 import { systemClock } from "../clock.js";
 import { SafePollingError } from "../errors.js";
-import { processRegistry } from "../platform/process-registry.js";
-import { renderEnvironment } from "../platform/render.js";
-import type { SafePolling } from "../safe-start-polling.js";
-import type { RenderMonitorEvents } from "./events.js";
-import type { RenderFinding } from "./findings.js";
+import { renderEnvironment } from "../platform/instance.js";
+import { shared } from "../platform/process-registry.js";
+import { handleInternals, type SafePolling } from "../session/handle.js";
+import type { RenderFinding, RenderMonitorEvents } from "./findings.js";
 import { Monitor } from "./monitor.js";
 import { type RenderMonitorOptions, resolveMonitorOptions } from "./options.js";
+import type { RepairRecord } from "./repairer.js";
 
 /** A running monitor. It ends with its handle, and keeps no process alive that has stopped polling. */
 export interface RenderMonitor {
@@ -31,8 +31,7 @@ export interface RenderMonitor {
  * @throws SafePollingError ERR_INVALID_OPTION for a bad option, or for a handle that is none.
  */
 export function startRenderMonitor(polling: SafePolling, options: RenderMonitorOptions = {}): RenderMonitor {
-  const registry = processRegistry();
-  const internals = registry.internals.get(polling);
+  const internals = handleInternals.get(polling);
   if (!internals) {
     throw new SafePollingError(
       "ERR_INVALID_OPTION",
@@ -56,7 +55,7 @@ export function startRenderMonitor(polling: SafePolling, options: RenderMonitorO
     serviceId,
     apiKey,
     isPreview: environment.isPreview,
-    repairRecord: registry,
+    repairRecord: shared("render-repairs", (): RepairRecord => ({ lastRepairAt: undefined })),
     clock: systemClock,
     random: Math.random,
   });

@@ -2,10 +2,9 @@ import { elapsedMs } from "../clock.js";
 import type { Publish } from "../diagnostics.js";
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
-import type { HealthFinding, HealthReport } from "../health/report.js";
+import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
+import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
-import type { Candidate, CandidateEvents, Grant } from "../lock/candidate.js";
-import type { LossReason } from "../lock/lease-keeper.js";
 import type { ResolvedOptions } from "../options.js";
 import { Poller, type PollerEvents, silenceMs } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
@@ -14,8 +13,9 @@ import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError, redact } from "../redact.js";
 import { CutError, type Deferred, deferred, orCut, wait } from "../waiting.js";
-import { HandlePromises } from "./done-promise.js";
+import { HandlePromises } from "./handle-promises.js";
 import { HandleRecord } from "./handle-record.js";
+import type { HealthFinding, HealthReport } from "./report.js";
 
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;

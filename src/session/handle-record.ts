@@ -2,15 +2,13 @@ import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import type { HandleLabels, Publish, SafePollingMessages } from "../diagnostics.js";
 import type { EventHub, Lease, PollingState, SafePollingEvents } from "../events.js";
-import type { HealthReport } from "../health/report.js";
-import { Stopwatch } from "../health/stopwatch.js";
+import type { Succession } from "../lease/key-history.js";
+import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
-import type { Succession } from "../lock/key-history.js";
-import type { LossReason } from "../lock/lease-keeper.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
-import { updateDateMs } from "../polling/update-date.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
+import type { HealthReport } from "./report.js";
 
 export interface HandleRecordOptions extends HandleLabels {
   readonly clock: Clock;
@@ -185,4 +183,44 @@ export class HandleRecord {
 
 function dateOf({ wallMs }: Moment): Date {
   return new Date(wallMs);
+}
+
+/** Counts monotonic time, only while it runs: a step of the wall clock or a sleeping machine must not look like silence. */
+class Stopwatch {
+  #countedMs = 0;
+  #runningSinceMs: number | undefined;
+
+  start({ monotonicMs }: Moment): void {
+    this.#runningSinceMs ??= monotonicMs;
+  }
+
+  stop(now: Moment): void {
+    this.#countedMs = this.elapsedMs(now);
+    this.#runningSinceMs = undefined;
+  }
+
+  /** Back to zero; it goes on if it runs. */
+  reset({ monotonicMs }: Moment): void {
+    this.#countedMs = 0;
+    if (this.#runningSinceMs !== undefined) this.#runningSinceMs = monotonicMs;
+  }
+
+  elapsedMs({ monotonicMs }: Moment): number {
+    const runningMs = this.#runningSinceMs === undefined ? 0 : monotonicMs - this.#runningSinceMs;
+    return this.#countedMs + runningMs;
+  }
+}
+
+/**
+ * When what an update tells of happened, in milliseconds since 1970, by Telegram's clock and to the second.
+ * Undefined where the update does not say: a callback query carries only the date of the message with its button.
+ */
+export function updateDateMs(update: Update): number | undefined {
+  for (const content of Object.values(update)) {
+    if (typeof content !== "object" || content === null) continue;
+    const { date, edit_date: editDate } = content as { date?: unknown; edit_date?: unknown };
+    const seconds = editDate ?? date;
+    if (typeof seconds === "number") return seconds * 1000;
+  }
+  return undefined;
 }

@@ -1,5 +1,5 @@
 import { wallNow } from "../clock.js";
-import type { Candidate, CandidateEvents } from "../lock/candidate.js";
+import type { Candidate, CandidateEvents } from "../lease/candidate.js";
 
 /** What `lock: false` uses: granted at once, and to everyone. */
 export function unlockedCandidate(events: CandidateEvents): Candidate {

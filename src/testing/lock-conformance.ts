@@ -1,23 +1,16 @@
 import { batchChecks } from "./lock-conformance/batches.js";
 import { beatChecks, lostAnswerChecks, takenAwayChecks } from "./lock-conformance/beats.js";
-import { Bench } from "./lock-conformance/bench.js";
+import {
+  Bench,
+  type Checks,
+  type LockConformanceOptions,
+  type LockFixture,
+} from "./lock-conformance/bench.js";
 import { closeWakeChecks, connectionChecks, cutChecks } from "./lock-conformance/connections.js";
-import { contentionChecks } from "./lock-conformance/contention.js";
-import { exclusionChecks } from "./lock-conformance/exclusion.js";
-import { forgettingChecks } from "./lock-conformance/forgetting.js";
-import { holderChecks } from "./lock-conformance/holders.js";
-import { leaseChecks, outlivingLeaseChecks } from "./lock-conformance/leases.js";
-import type { Checks, LockConformanceOptions, LockFixture } from "./lock-conformance/options.js";
+import { contentionChecks, exclusionChecks, tokenChecks } from "./lock-conformance/exclusion.js";
+import { holderChecks, selfDescriptionCheck } from "./lock-conformance/holders.js";
+import { forgettingChecks, leaseChecks, outlivingLeaseChecks } from "./lock-conformance/leases.js";
 import { releaseChecks } from "./lock-conformance/releases.js";
-import { selfDescriptionCheck } from "./lock-conformance/self-description.js";
-import { tokenChecks } from "./lock-conformance/tokens.js";
-
-export type {
-  LockCapabilities,
-  LockConformanceOptions,
-  LockFixture,
-  LockHooks,
-} from "./lock-conformance/options.js";
 
 /**
  * Registers the checks that every lock backend must pass, each as one test of the caller's runner. They speak to

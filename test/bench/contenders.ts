@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { redisLock } from "../../src/lock/redis.js";
+import { redisLock } from "../../src/lock/redis/redis-lock.js";
 import type { RuntimeCommand } from "../runtimes/binaries.js";
 import type { BotFleet, Instance } from "../support/bot-fleet.js";
 import { connectPeer } from "../support/lock-peer.js";

@@ -1,6 +1,6 @@
 import { systemClock } from "../../src/clock.js";
+import { LockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
-import { LockSession } from "../../src/lock/lock-session.js";
 import { silentLogger } from "../../src/logger.js";
 import type { LockPeer } from "../support/lock-peer.js";
 import { summary } from "./statistics.js";

@@ -4,7 +4,7 @@
 import { Socket } from "node:net";
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { postgresLock } from "../../src/lock/postgres.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { startHolder } from "../support/lock-holder-process.js";
 import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
 import { startPostgres } from "../support/postgres-server.js";

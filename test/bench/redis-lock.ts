@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { redisLock } from "../../src/lock/redis.js";
+import { redisLock } from "../../src/lock/redis/redis-lock.js";
 import { connectPeer, until } from "../support/lock-peer.js";
 import { clientLibraries } from "../support/redis-clients.js";
 import { startRedis } from "../support/redis-server.js";

@@ -1,11 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { memoryLock } from "../../src/lock/memory.js";
-import {
-  type LockCapabilities,
-  type LockHooks,
-  lockConformance,
-} from "../../src/testing/lock-conformance.js";
+import type { LockCapabilities, LockHooks } from "../../src/testing/lock-conformance/bench.js";
+import { lockConformance } from "../../src/testing/lock-conformance.js";
 import * as broken from "./broken-backends.js";
 import { LeaseServer } from "./lease-model.js";
 

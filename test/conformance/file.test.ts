@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "vitest";
+import { fileLock } from "../../src/lock/file/file-lock.js";
 import { fileNameOf } from "../../src/lock/file/lock-file.js";
-import { fileLock } from "../../src/lock/file.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
 import { memoryDisk } from "../support/file-lock-bench.js";
 import { withLostAnswers } from "./broken-backends.js";

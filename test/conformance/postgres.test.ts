@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import type { LockBackend } from "../../src/lock/backend.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber } from "../../src/lock/postgres/sql.js";
-import { postgresLock } from "../../src/lock/postgres.js";
-import { type LockFixture, lockConformance } from "../../src/testing/lock-conformance.js";
+import type { LockFixture } from "../../src/testing/lock-conformance/bench.js";
+import { lockConformance } from "../../src/testing/lock-conformance.js";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 

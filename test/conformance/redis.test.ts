@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import type { LockBackend } from "../../src/lock/backend.js";
-import { redisLock } from "../../src/lock/redis.js";
-import { type LockFixture, lockConformance } from "../../src/testing/lock-conformance.js";
+import { redisLock } from "../../src/lock/redis/redis-lock.js";
+import type { LockFixture } from "../../src/testing/lock-conformance/bench.js";
+import { lockConformance } from "../../src/testing/lock-conformance.js";
 import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
 import { type RedisServer, startRedis } from "../support/redis-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";

@@ -33,33 +33,73 @@ const imports: Import[] = files.flatMap((from) => {
 });
 
 const within = (file: string, room: string) => file.startsWith(`${room}/`);
-/** Which backend a file of `lock/` belongs to: `file.ts` and `file/…` are the file lock's. */
+/** Which backend a file of `lock/` belongs to: each has a folder, or one file. */
 const backends = ["file", "postgres", "redis", "memory"];
 const backendOf = (file: string) =>
   backends.find((name) => file === `lock/${name}.ts` || within(file, `lock/${name}`));
+/** Values only: a type is gone when the code runs. */
+const entries = (from: string, to: string) =>
+  imports.filter(
+    (each) => within(each.from, from) && (within(each.to, to) || each.to === `${to}.ts`) && !each.isType,
+  );
 
 describe("who may import whom", () => {
   it("finds the imports that it judges", () => {
     expect(imports.length).toBeGreaterThan(100);
     expect(imports).toContainEqual({
       from: "lock/default-lock.ts",
-      to: "lock/file.ts",
+      to: "lock/file/file-lock.ts",
       isLazy: true,
       isType: false,
     });
   });
 
-  it("polling and lock never import each other", () => {
+  it("polling knows no lock, and lease no Telegram: not even their types", () => {
     const wrong = imports.filter(
       ({ from, to }) =>
-        (within(from, "polling") && within(to, "lock")) || (within(from, "lock") && within(to, "polling")),
+        (within(from, "polling") && (within(to, "lease") || within(to, "lock"))) ||
+        (within(from, "lease") && (within(to, "polling") || /^(grammy|@grammyjs)/.test(to))) ||
+        (within(from, "lock") &&
+          (within(to, "polling") || within(to, "lease")) &&
+          to !== "lease/trust-window.ts"),
     );
     expect(wrong).toEqual([]);
   });
 
+  it("lease knows of lock the contract, and no backend", () => {
+    const wrong = imports.filter(
+      ({ from, to }) => within(from, "lease") && within(to, "lock") && to !== "lock/backend.ts",
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("platform names no other room", () => {
+    const wrong = imports.filter(
+      ({ from, to }) => within(from, "platform") && /^\w+\/(?<!platform\/)/.test(to),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("only the session and the entry see polling and lease", () => {
+    const wrong = [
+      ...entries("health", "polling"),
+      ...entries("health", "lease"),
+      ...entries("doctor", "lease"),
+    ];
+    expect(wrong).toEqual([]);
+  });
+
+  it("an entry only hands names on, and nobody imports one", () => {
+    expect(imports.filter(({ to }) => within(to, "entry"))).toEqual([]);
+    const ownWords = files.filter(
+      (file) => within(file, "entry") && /\b(function|const|class)\b/.test(source.get(file) as string),
+    );
+    expect(ownWords).toEqual([]);
+  });
+
   it("backends import the contract and small helpers, never each other or the session's rules", () => {
     const allowed =
-      /^(node:.*|lock\/backend\.ts|lock\/trust-window\.ts|errors\.ts|logger\.ts|redact\.ts|clock\.ts|option-checks\.ts|platform\/.*)$/;
+      /^(node:.*|lock\/backend\.ts|lease\/trust-window\.ts|errors\.ts|logger\.ts|redact\.ts|clock\.ts|option-checks\.ts|platform\/.*)$/;
     const wrong = imports.filter(({ from, to, isType }) => {
       const backend = backendOf(from);
       if (!backend || backendOf(to) === backend || isType) return false;
@@ -82,12 +122,9 @@ describe("who may import whom", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("the core takes nothing of health but what fills its report", () => {
+  it("the core takes nothing of health", () => {
     const wrong = imports.filter(
-      ({ from, to }) =>
-        within(to, "health") &&
-        !within(from, "health") &&
-        !["health/report.ts", "health/stopwatch.ts"].includes(to),
+      ({ from, to }) => within(to, "health") && !within(from, "health") && !within(from, "entry"),
     );
     expect(wrong).toEqual([]);
   });
@@ -102,11 +139,19 @@ describe("who may import whom", () => {
   });
 
   it("nothing outside testing imports testing", () => {
-    expect(imports.filter(({ from, to }) => within(to, "testing") && !within(from, "testing"))).toEqual([]);
+    expect(
+      imports.filter(
+        ({ from, to }) => within(to, "testing") && !within(from, "testing") && from !== "entry/testing.ts",
+      ),
+    ).toEqual([]);
   });
 
   it("nothing outside the Render monitor imports it", () => {
-    expect(imports.filter(({ from, to }) => within(to, "render") && !within(from, "render"))).toEqual([]);
+    expect(
+      imports.filter(
+        ({ from, to }) => within(to, "render") && !within(from, "render") && from !== "entry/render.ts",
+      ),
+    ).toEqual([]);
   });
 
   it("there are no cycles", () => {
@@ -145,9 +190,9 @@ describe("what a file may touch", () => {
 
   it("time and chance come from outside in everything that a simulation runs", () => {
     const simulated = (file: string) =>
-      ["session", "polling", "backoff"].some((room) => within(file, room)) ||
+      ["session", "polling", "lease"].some((room) => within(file, room)) ||
       (within(file, "render") && file !== "render/start-render-monitor.ts") ||
-      (within(file, "lock") && backendOf(file) === undefined);
+      file === "backoff.ts";
     expect(
       uses(/\b(setTimeout|setInterval|Date\.now|performance\.now|Math\.random|randomUUID)\b/, simulated),
     ).toEqual([]);

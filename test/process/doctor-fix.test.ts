@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { redisLock } from "../../src/lock/redis.js";
+import { redisLock } from "../../src/lock/redis/redis-lock.js";
 import { BotFleet } from "../support/bot-fleet.js";
 import { type DoctorOptions, type DoctorRun, deadRedisHolder, runDoctor } from "../support/doctor.js";
 import { connectPeer } from "../support/lock-peer.js";

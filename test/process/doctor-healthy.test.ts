@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { postgresLock } from "../../src/lock/postgres.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { BotFleet, type Instance, type LockChoice, until } from "../support/bot-fleet.js";
 import { type DoctorRun, runDoctor } from "../support/doctor.js";
 import { connectPeer } from "../support/lock-peer.js";

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { isSafePollingError } from "../../src/errors.js";
-import { type PostgresLockOptions, postgresLock } from "../../src/lock/postgres.js";
+import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { connectPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
 import {
   freePort,

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { postgresLock } from "../../src/lock/postgres.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { connectPeer, until } from "../support/lock-peer.js";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
 

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Claim } from "../../src/lock/backend.js";
-import { type PostgresLockOptions, postgresLock } from "../../src/lock/postgres.js";
+import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
 

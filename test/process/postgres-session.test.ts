@@ -1,7 +1,8 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber } from "../../src/lock/postgres/sql.js";
-import { type PostgresLockOptions, postgresLock } from "../../src/lock/postgres.js";
 import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
 import { type PostgresServer, role, startPostgres } from "../support/postgres-server.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";

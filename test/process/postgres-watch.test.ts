@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber, livenessClass } from "../../src/lock/postgres/sql.js";
-import { postgresLock } from "../../src/lock/postgres.js";
 import { startHolder } from "../support/lock-holder-process.js";
 import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
 import { type PostgresServer, startPostgres } from "../support/postgres-server.js";

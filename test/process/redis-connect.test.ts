@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type RedisLockOptions, redisLock } from "../../src/lock/redis.js";
+import { type RedisLockOptions, redisLock } from "../../src/lock/redis/redis-lock.js";
 import { connectPeer, until } from "../support/lock-peer.js";
 import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
 import { freePort, type RedisServer, startRedis } from "../support/redis-server.js";

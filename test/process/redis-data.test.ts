@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type RedisLockOptions, redisLock } from "../../src/lock/redis.js";
+import { type RedisLockOptions, redisLock } from "../../src/lock/redis/redis-lock.js";
 import { connectPeer, until } from "../support/lock-peer.js";
 import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
 import { type RedisServer, startRedis } from "../support/redis-server.js";

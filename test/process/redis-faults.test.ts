@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { redisLock } from "../../src/lock/redis.js";
+import { redisLock } from "../../src/lock/redis/redis-lock.js";
 import { connectPeer, until } from "../support/lock-peer.js";
 import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
 import { type RedisServer, startRedis } from "../support/redis-server.js";

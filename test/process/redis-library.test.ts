@@ -40,7 +40,7 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "gsp-library-"));
   await build({
     config: false,
-    entry: { redis: join(root, "src/lock/redis.ts") },
+    entry: { redis: join(root, "src/lock/redis/redis-lock.ts") },
     format: ["esm", "cjs"],
     target: "node20",
     outDir: join(dir, "dist"),

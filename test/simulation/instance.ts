@@ -1,11 +1,11 @@
 import type { Bot } from "grammy";
 import { EventHub, type PollingState } from "../../src/events.js";
-import { LockSession } from "../../src/lock/lock-session.js";
+import { LockSession } from "../../src/lease/lock-session.js";
 import { type Logger, silentLogger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
 import { News } from "../../src/polling/news.js";
-import { RoundTrip } from "../../src/polling/round-trip.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
+import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { BotSession } from "../../src/session/bot-session.js";
 import { type EventLoop, Host } from "./event-loop.js";
 import { InstanceClock } from "./instance-clock.js";

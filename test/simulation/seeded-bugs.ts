@@ -6,9 +6,9 @@ export interface SeededBug {
   readonly patches: readonly Patch[];
 }
 
-const keeper = "src/lock/lease-keeper.ts";
-const lockSession = "src/lock/lock-session.ts";
-const schedule = "src/lock/claim-schedule.ts";
+const keeper = "src/lease/lease-keeper.ts";
+const lockSession = "src/lease/lock-session.ts";
+const schedule = "src/lease/claim-schedule.ts";
 const session = "src/session/bot-session.ts";
 const poller = "src/polling/poller.ts";
 const clock = "src/clock.ts";

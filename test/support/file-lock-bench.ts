@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { ConnectContext, LockConnection } from "../../src/lock/backend.js";
+import { type FileLockOptions, fileLock } from "../../src/lock/file/file-lock.js";
 import { readRecord } from "../../src/lock/file/holder-record.js";
-import { connectQuietly } from "../../src/lock/file/wake-socket.js";
-import { type FileLockOptions, fileLock } from "../../src/lock/file.js";
+import { connectQuietly } from "../../src/lock/file/wake-server.js";
 import { FileLockProcess, type ProcessEvent, type ProcessOptions } from "./file-lock-process.js";
 
 /**

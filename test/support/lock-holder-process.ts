@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { PostgresLockOptions } from "../../src/lock/postgres.js";
+import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 
 /** A real process that holds keys until it is killed; `byHand`: a plain advisory lock too. */
 export async function startHolder(

@@ -1,7 +1,7 @@
 // A process that takes keys on a Postgres lock and keeps them: killed, it leaves them to the server. With `byHand`
 // it takes that advisory lock too, on a connection like those of hand-written code.
 import pg from "pg";
-import { postgresLock } from "../../src/lock/postgres.js";
+import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { connectPeer } from "./lock-peer.js";
 
 const { keys, byHand, ...options } = JSON.parse(process.argv[2] ?? "{}");

@@ -1,13 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import ts from "typescript";
 import { root } from "./markdown.js";
 
-/** The source files of the package's entries, as tsconfig.json names them. */
-function entries(): string[] {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile);
-  return Object.values(config.compilerOptions.paths as Record<string, string[]>).flat();
-}
+/** The source files of the package's entries. */
+const entries = () => readdirSync(join(root, "src/entry")).map((file) => `src/entry/${file}`);
 
 function parse(path: string): ts.SourceFile {
   return ts.createSourceFile(path, readFileSync(join(root, path), "utf8"), ts.ScriptTarget.ES2022, true);

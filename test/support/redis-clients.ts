@@ -4,7 +4,7 @@ import { Cluster as Cluster5, Redis as Redis5 } from "ioredis5";
 import * as nodeRedis6 from "redis";
 import * as nodeRedis4 from "redis4";
 import * as nodeRedis5 from "redis5";
-import type { RedisClient } from "../../src/lock/redis.js";
+import type { RedisClient } from "../../src/lock/redis/clients.js";
 
 /** A client library in one of the versions that we support. */
 export interface ClientLibrary {

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { Bot } from "grammy";
 import { describe, expect, it } from "vitest";
-import { ConflictSeries } from "../../src/backoff/conflict-series.js";
 import { isSafePollingError } from "../../src/errors.js";
-import { isTrusted, leaseTiming } from "../../src/lock/trust-window.js";
+import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
 import { platformFacts } from "../../src/platform/instance.js";
+import { ConflictSeries } from "../../src/polling/conflict-series.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { type LedgerEntry, UpdateLedger } from "../../src/polling/update-ledger.js";

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { exponentialDelayMs, withJitter } from "../../src/backoff/exponential.js";
+import { exponentialDelayMs, withJitter } from "../../src/backoff.js";
 import { elapsedMs } from "../../src/clock.js";
-import { forgottenWaitMs } from "../../src/lock/key-history.js";
-import { isTrusted, leaseTiming } from "../../src/lock/trust-window.js";
-import { RoundTrip } from "../../src/polling/round-trip.js";
+import { forgottenWaitMs } from "../../src/lease/key-history.js";
+import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
+import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { confirmOffset, UpdateLedger } from "../../src/polling/update-ledger.js";
 import { VirtualTime } from "../support/virtual-time.js";

@@ -3,7 +3,7 @@ import { wallNow } from "../../clock.js";
 import type { BeatResult, Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
 import { explainFileError } from "./failures.js";
 import { type HolderRecord, readRecord, writeRecord } from "./holder-record.js";
-import type { KernelLock } from "./kernel-lock.js";
+import type { KernelLock } from "./lock-file.js";
 import { fileNameOf, isAtItsPath, isLocked, type LockedFile, lockFile, unlockFile } from "./lock-file.js";
 import { createWakeClients, type WakeClients } from "./wake-clients.js";
 import type { WakeServer } from "./wake-server.js";

@@ -1,16 +1,6 @@
 import { fileLockError } from "./failures.js";
-import { openLibc } from "./libc.js";
-import { libcLock } from "./libc-lock.js";
-
-/**
- * Locks on whole files that the kernel frees with their holder: open file description locks on Linux, flock on
- * macOS, LockFileEx on Windows. They belong to the open file: a second descriptor of the same process is a rival.
- */
-export interface KernelLock {
-  /** Takes the lock, or says that another open file has it; never waits. Shared ones exclude only exclusive ones. */
-  tryLock(fd: number, options?: { readonly shared?: boolean }): boolean;
-  unlock(fd: number): void;
-}
+import { libcLock, openLibc } from "./libc-lock.js";
+import type { KernelLock } from "./lock-file.js";
 
 /**
  * Loads what takes the locks, on first use only: the native addon on Node.js, the C library on Bun and Deno.

@@ -1,12 +1,21 @@
 import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs";
 import { codeOf } from "./failures.js";
-import type { KernelLock } from "./kernel-lock.js";
 
 /** Windows knows no links that a plain open follows, and no such flag. */
 const noFollow = constants.O_NOFOLLOW ?? 0;
 /** A file that is replaced this often while one claim looks at it is not replaced by chance. */
 const maxReplacements = 5;
+
+/**
+ * Locks on whole files that the kernel frees with their holder: open file description locks on Linux, flock on
+ * macOS, LockFileEx on Windows. They belong to the open file: a second descriptor of the same process is a rival.
+ */
+export interface KernelLock {
+  /** Takes the lock, or says that another open file has it; never waits. Shared ones exclude only exclusive ones. */
+  tryLock(fd: number, options?: { readonly shared?: boolean }): boolean;
+  unlock(fd: number): void;
+}
 
 /** A lock file that is open and locked by us. */
 export interface LockedFile {

@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import { connectQuietly, decodeWake, maxMessageLength, wakeSocketPath } from "./wake-socket.js";
+import { connectQuietly, decodeWake, maxMessageLength, wakeSocketPath } from "./wake-server.js";
 
 /** One descriptor each; the keys of further holders are found by the poll. */
 const maxConnections = 32;

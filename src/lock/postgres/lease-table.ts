@@ -4,10 +4,9 @@ import { announced } from "./announcement.js";
 import { configError } from "./connect-errors.js";
 import { type LeaseSql, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
-import type { Row } from "./load-pg.js";
 import type { PostgresSettings } from "./options.js";
 import { askClock, channel } from "./sql.js";
-import { openWire, type Wire } from "./wire.js";
+import { openWire, type Row, type Wire } from "./wire.js";
 
 /** A row per key in a table: needs nothing from the session, so it works through a pooler in transaction mode. */
 export function connectLeaseTable(

@@ -1,6 +1,5 @@
 import type { AddressInfo } from "node:net";
-import { BotApi } from "./bot-api.js";
-import type { BotApiOptions } from "./bot-api-options.js";
+import { BotApi, type BotApiOptions } from "./bot-api.js";
 import type { BotAccount, NewBot } from "./bot-registry.js";
 import { createHttpServer } from "./http-server.js";
 

@@ -1,19 +1,61 @@
-import { systemClock } from "../../clock.js";
+import { type Clock, systemClock, type Timer } from "../../clock.js";
 import type { Arguments } from "./arguments.js";
-import type { Bot } from "./bot.js";
-import { type BotApiOptions, journalLimit, resolveEnvironment } from "./bot-api-options.js";
-import { type BotAccount, type BotReference, BotRegistry, type NewBot } from "./bot-registry.js";
+import type { Bot, BotEnvironment } from "./bot.js";
+import {
+  type BotAccount,
+  type BotReference,
+  BotRegistry,
+  type NewBot,
+  unknownTokenReply,
+} from "./bot-registry.js";
 import { applyFault, type Fault, FaultPlan, type InjectedFault } from "./faults.js";
 import { type EventListener, Journal, type WaitOptions } from "./journal.js";
 import type { BotApiEvent, EventOf, ZombieReason } from "./journal-events.js";
 import { limits } from "./limits.js";
-import { type MessageOptions, messageUpdate } from "./messages.js";
 import { tooManyRequests } from "./reply.js";
 import { type Answer, type PendingCall, PendingRequest } from "./request.js";
 import { type BotApiCounters, sumCounters } from "./statistics.js";
-import { unknownTokenReply } from "./tokens.js";
-import { type TrackedClock, trackTimers } from "./tracked-timers.js";
-import { updateTypeOf } from "./update-types.js";
+import { type MessageOptions, messageUpdate, updateTypeOf } from "./update-types.js";
+
+export interface BotApiOptions {
+  /** @defaultValue the machine's clocks */
+  readonly clock?: Clock;
+  /** For tokens and first update ids, in [0, 1). @defaultValue Math.random */
+  readonly random?: () => number;
+  /** Id of every bot's first update. @defaultValue random in [2 000 001, 1 000 000 000], as on the real server */
+  readonly firstUpdateId?: number;
+  /** Whether to keep the events; a number: only so many of the last. Counters need none. @defaultValue true */
+  readonly journal?: boolean | number;
+  /** Status of the answer to a malformed token; the hosted service was seen to say 404. @defaultValue 401 */
+  readonly malformedToken?: 401 | 404;
+  /** How long setting or removing a webhook takes, in milliseconds. @defaultValue 0 */
+  readonly webhookSetupMs?: number;
+  /** How long a bot must have been up before `close` works, in milliseconds. @defaultValue 600 000 */
+  readonly closeUptimeMs?: number;
+  /** How long every call is refused after `logOut`, in milliseconds. @defaultValue 600 000 */
+  readonly loggedOutMs?: number;
+}
+
+/** How many events the journal keeps. */
+function journalLimit({ journal = true }: BotApiOptions): number {
+  return journal === true ? Number.POSITIVE_INFINITY : Number(journal);
+}
+
+function resolveEnvironment(options: BotApiOptions, clock: Clock): BotEnvironment {
+  const { random = Math.random, firstUpdateId } = options;
+  return {
+    clock,
+    firstUpdateId: () => firstUpdateId ?? randomUpdateId(random),
+    webhookSetupMs: options.webhookSetupMs ?? 0,
+    closeUptimeMs: options.closeUptimeMs ?? limits.closeUptimeMs,
+    loggedOutMs: options.loggedOutMs ?? limits.loggedOutMs,
+  };
+}
+
+function randomUpdateId(random: () => number): number {
+  const { minFirstUpdateId, maxFirstUpdateId } = limits;
+  return minFirstUpdateId + Math.floor(random() * (maxFirstUpdateId - minFirstUpdateId + 1));
+}
 
 /** A call, however it came. */
 export interface BotApiCall {
@@ -252,4 +294,33 @@ export class BotApi {
     statistics.undelivered(event.updateIds, (id) => queue.has(id));
     return { ...event, zombie: "lease-ended" };
   }
+}
+
+/** A clock whose running timers can all be cleared at once. */
+export interface TrackedClock extends Clock {
+  clearAll(): void;
+}
+
+function trackTimers(clock: Clock): TrackedClock {
+  const running = new Set<Timer>();
+  return {
+    now: () => clock.now(),
+    setTimer(callback, delayMs) {
+      const timer = clock.setTimer(() => {
+        running.delete(timer);
+        callback();
+      }, delayMs);
+      running.add(timer);
+      return {
+        clear() {
+          running.delete(timer);
+          timer.clear();
+        },
+      };
+    },
+    clearAll() {
+      for (const timer of running) timer.clear();
+      running.clear();
+    },
+  };
 }

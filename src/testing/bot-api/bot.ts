@@ -1,8 +1,7 @@
 import type { Clock } from "../../clock.js";
 import { jsonArgument } from "./arguments.js";
-import { ConflictThrottle } from "./conflict-throttle.js";
 import type { RecordEvent } from "./journal-events.js";
-import { LongPoll, type ParkedPoll } from "./long-poll.js";
+import { ConflictThrottle, LongPoll, type ParkedPoll } from "./long-poll.js";
 import { methods } from "./methods.js";
 import { failure, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";

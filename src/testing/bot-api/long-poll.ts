@@ -1,10 +1,35 @@
 import type { Clock, Timer } from "../../clock.js";
 import { integerArgument } from "./arguments.js";
-import type { ConflictThrottle } from "./conflict-throttle.js";
 import { limits } from "./limits.js";
-import { updatesReply } from "./reply.js";
+import { type ConflictKind, conflictReply, updatesReply } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import type { UpdateQueue } from "./update-queue.js";
+
+/**
+ * Sends 409s: one at once, and for three seconds after it every other one three seconds late. A late one does
+ * not extend the time. Client.cpp fail_query_conflict:16238-16251.
+ */
+export class ConflictThrottle {
+  readonly #clock: Clock;
+  #nextImmediateAt = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  fail(request: ApiRequest, kind: ConflictKind): void {
+    const now = this.#clock.now().monotonicMs;
+    const isImmediate = now >= this.#nextImmediateAt;
+    const delayMs = isImmediate ? 0 : limits.conflictThrottleMs;
+    request.note({ type: "conflict", ...request.identity, conflict: kind, delayMs });
+    if (isImmediate) {
+      this.#nextImmediateAt = now + limits.conflictThrottleMs;
+      request.reply(conflictReply(kind));
+    } else {
+      this.#clock.setTimer(() => request.reply(conflictReply(kind)), delayMs);
+    }
+  }
+}
 
 /** The poll that waits for updates. */
 export interface ParkedPoll {

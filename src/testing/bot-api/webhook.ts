@@ -1,8 +1,7 @@
 import type { Clock, Timer } from "../../clock.js";
 import { type Arguments, booleanArgument, integerArgument, jsonArgument } from "./arguments.js";
-import type { ConflictThrottle } from "./conflict-throttle.js";
 import { limits } from "./limits.js";
-import type { LongPoll } from "./long-poll.js";
+import type { ConflictThrottle, LongPoll } from "./long-poll.js";
 import { failure, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import type { UpdateQueue } from "./update-queue.js";

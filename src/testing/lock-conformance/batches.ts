@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checks } from "./options.js";
+import type { Checks } from "./bench.js";
 
 /** No file names, no SQL, no JSON and no property names. A NUL and more than 200 characters are refused above. */
 const hostileKeys = [

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checks, LockFixture, LockHooks } from "./options.js";
-import type { Peer } from "./peer.js";
+import type { Checks, LockFixture, LockHooks, Peer } from "./bench.js";
 
 type Hook<Fixture, Name extends keyof LockHooks<Fixture>> = NonNullable<LockHooks<Fixture>[Name]>;
 

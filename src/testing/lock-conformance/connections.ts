@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checks, LockFixture, LockHooks } from "./options.js";
+import type { Checks, LockFixture, LockHooks } from "./bench.js";
 
 export const connectionChecks: Checks = {
   "closing gives everything up": async (bench) => {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import type { Holder } from "../../lock/backend.js";
-import type { Checks } from "./options.js";
-import type { Peer } from "./peer.js";
+import type { Checks, LockConformanceOptions, LockFixture, Peer } from "./bench.js";
 
 /** Every field is optional; what is there must be true. */
 function assertDescribes(holder: Holder | undefined, peer: Peer, token: number): void {
@@ -67,3 +66,19 @@ export const holderChecks: Checks = {
     await b.holds();
   },
 };
+
+/** That the backend's own words and the options of this suite agree, so that no group of checks is missed. */
+export function selfDescriptionCheck<Fixture extends LockFixture>(
+  options: LockConformanceOptions<Fixture>,
+): Checks<Fixture> {
+  const { capabilities = {}, hooks = {} } = options;
+  return {
+    "the backend describes itself": async ({ fixture }) => {
+      const { name, leaseMs, pollMs, recordsReleases } = fixture.backend;
+      assert(name.length > 0, "a backend has a name");
+      assert(pollMs > 0 && Number.isFinite(pollMs), "a standby must ask again some time");
+      assert.equal(leaseMs !== undefined, capabilities.leaseRunsOut ?? false, "leaseMs: leases that run out");
+      assert(!recordsReleases || hooks.forget, "a backend with recordsReleases needs the hook `forget`");
+    },
+  };
+}

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checks } from "./options.js";
+import type { Checks } from "./bench.js";
 
 export const releaseChecks: Checks = {
   "a released key is free at once": async (bench) => {

@@ -4,11 +4,11 @@ import { type SafePolling, type SafePollingOptions, safeStartPolling } from "gra
 import { memoryLock } from "grammy-safe-polling/memory";
 import { type BotApiEmulator, startBotApi, toArguments } from "grammy-safe-polling/testing";
 import type { Logger } from "../../../src/logger.js";
-import { processRegistry } from "../../../src/platform/process-registry.js";
-import type { RenderMonitorEvents } from "../../../src/render/events.js";
+import type { RenderMonitorEvents } from "../../../src/render/findings.js";
 import { Monitor } from "../../../src/render/monitor.js";
 import type { RenderRepair } from "../../../src/render/repair-rules.js";
 import type { RepairRecord } from "../../../src/render/repairer.js";
+import { handleInternals } from "../../../src/session/handle.js";
 import { VirtualTime } from "../virtual-time.js";
 import { RenderStandIn } from "./stand-in.js";
 import type { StandInService } from "./stand-in-state.js";
@@ -92,7 +92,7 @@ export class RenderBench implements AsyncDisposable {
     await until(() => polling.state !== "starting" || polling.lease !== undefined);
     const monitor = new Monitor({
       polling,
-      internals: processRegistry().internals.get(polling)!,
+      internals: handleInternals.get(polling)!,
       serviceId: (options.service ?? this.service).id,
       apiKey: options.apiKey ?? this.render.apiKey,
       apiRoot: this.render.url,

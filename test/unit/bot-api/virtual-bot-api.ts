@@ -1,6 +1,5 @@
 import { toArguments } from "../../../src/testing/bot-api/arguments.js";
-import { BotApi } from "../../../src/testing/bot-api/bot-api.js";
-import type { BotApiOptions } from "../../../src/testing/bot-api/bot-api-options.js";
+import { BotApi, type BotApiOptions } from "../../../src/testing/bot-api/bot-api.js";
 import { type VirtualClock, virtualClock } from "./virtual-clock.js";
 
 /** A call to the virtual server and, once there is one, its answer. */

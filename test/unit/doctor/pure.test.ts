@@ -3,15 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { clockFinding } from "../../../src/doctor/clock-check.js";
-import { type Finding, type Status, verdictOf } from "../../../src/doctor/finding.js";
+import { duration, type Finding, type Status, verdictOf } from "../../../src/doctor/finding.js";
 import { holderFinding, isSilent } from "../../../src/doctor/holder-check.js";
 import { chooseLock } from "../../../src/doctor/lock-choice.js";
-import type { OpenLock } from "../../../src/doctor/lock-connection.js";
-import { directoryObstacle } from "../../../src/doctor/lock-findings.js";
+import { directoryObstacle, type OpenLock } from "../../../src/doctor/lock-connection.js";
 import { updatesFinding } from "../../../src/doctor/pending-updates.js";
 import { freeFromSilentHolder } from "../../../src/doctor/repairs.js";
-import { hideSecrets } from "../../../src/doctor/secrets.js";
-import { duration } from "../../../src/doctor/wording.js";
+import { hideSecrets } from "../../../src/doctor/terminal.js";
 import type { Holder } from "../../../src/lock/backend.js";
 
 describe("hideSecrets", () => {

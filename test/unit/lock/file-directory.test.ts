@@ -3,9 +3,12 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { explainFileError } from "../../../src/lock/file/failures.js";
-import { refuseSharedFileSystem } from "../../../src/lock/file/file-system-guard.js";
 import { loadKernelLock } from "../../../src/lock/file/kernel-lock.js";
-import { prepareLockDirectory, tryOutLocks } from "../../../src/lock/file/lock-directory.js";
+import {
+  prepareLockDirectory,
+  refuseSharedFileSystem,
+  tryOutLocks,
+} from "../../../src/lock/file/lock-directory.js";
 import { openSession, startProcess, temporaryDirectory } from "../../support/file-lock-bench.js";
 
 const isRoot = process.getuid?.() === 0;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type FileLockOptions, fileLock } from "../../../src/lock/file.js";
-import { stateDirectory } from "../../../src/platform/state-directory.js";
+import { type FileLockOptions, fileLock } from "../../../src/lock/file/file-lock.js";
+import { stateDirectory } from "../../../src/platform/shared-disk.js";
 
 const invalid = (message: string) => expect.objectContaining({ code: "ERR_INVALID_OPTION", message });
 

@@ -10,7 +10,7 @@ import {
   encodeWake,
   maxMessageLength,
   wakeSocketPath,
-} from "../../../src/lock/file/wake-socket.js";
+} from "../../../src/lock/file/wake-server.js";
 import {
   holderHasHeard,
   openSession,

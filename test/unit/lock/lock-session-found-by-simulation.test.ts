@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { LockSession } from "../../../src/lock/lock-session.js";
+import { LockSession } from "../../../src/lease/lock-session.js";
 import { silentLogger } from "../../../src/logger.js";
 import { LeaseServer } from "../../support/lease-server.js";
 import { VirtualTime } from "../../support/virtual-time.js";

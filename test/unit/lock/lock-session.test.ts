@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { SafePollingError } from "../../../src/errors.js";
+import type { Candidate } from "../../../src/lease/candidate.js";
+import { LockSession } from "../../../src/lease/lock-session.js";
 import type { LockBackend } from "../../../src/lock/backend.js";
-import type { Candidate } from "../../../src/lock/candidate.js";
-import { LockSession } from "../../../src/lock/lock-session.js";
 import { silentLogger } from "../../../src/logger.js";
 import { deferred } from "../../../src/waiting.js";
 import { LeaseServer } from "../../support/lease-server.js";

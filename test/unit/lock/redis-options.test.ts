@@ -3,7 +3,7 @@ import { createClient, createCluster, createSentinel } from "redis";
 import { createClient as createClient4, createCluster as createCluster4 } from "redis4";
 import { createClient as createClient5, createSentinel as createSentinel5 } from "redis5";
 import { describe, expect, it } from "vitest";
-import { type RedisLockOptions, redisLock } from "../../../src/lock/redis.js";
+import { type RedisLockOptions, redisLock } from "../../../src/lock/redis/redis-lock.js";
 
 const url = "redis://localhost:6379";
 const lazy = { lazyConnect: true };

@@ -2,8 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { RenderApiClient } from "../../../src/render/api-client.js";
 import { readConflictLines } from "../../../src/render/conflict-logs.js";
 import { readEnvironment, readEnvironmentGroups } from "../../../src/render/environment.js";
-import { readDeploys, readInstances } from "../../../src/render/instances.js";
-import { listServices, readService } from "../../../src/render/services.js";
+import { listServices, readDeploys, readInstances, readService } from "../../../src/render/services.js";
 import recorded from "../../support/render/recorded-answers.json" with { type: "json" };
 import { RenderStandIn } from "../../support/render/stand-in.js";
 

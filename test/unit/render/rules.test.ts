@@ -1,12 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { rateLimitWaitMs } from "../../../src/render/api-client.js";
+import { tokenUse } from "../../../src/render/environment.js";
 import type { RenderFacts } from "../../../src/render/facts.js";
-import type { Deploy, Instance } from "../../../src/render/instances.js";
 import { overlapOf } from "../../../src/render/overlap.js";
-import { rateLimitWaitMs } from "../../../src/render/rate-limit.js";
 import { decideRepair, renderRepairs, type Standing } from "../../../src/render/repair-rules.js";
-import type { RenderService } from "../../../src/render/services.js";
-import { tokenUse } from "../../../src/render/token-use.js";
+import type { Deploy, Instance, RenderService } from "../../../src/render/services.js";
 
 const minuteMs = 60_000;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type HolderSession, LivenessWatch } from "../../../../src/lock/postgres/liveness-watch.js";
-import type { Row } from "../../../../src/lock/postgres/load-pg.js";
+import type { Row } from "../../../../src/lock/postgres/wire.js";
 import { silentLogger } from "../../../../src/logger.js";
 import { type Deferred, deferred } from "../../../../src/waiting.js";
 

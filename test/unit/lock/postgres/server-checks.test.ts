@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import { afterEach, expect, it, vi } from "vitest";
-import { postgresLock } from "../../../../src/lock/postgres.js";
+import { postgresLock } from "../../../../src/lock/postgres/postgres-lock.js";
 import { connectPeer } from "../../../support/lock-peer.js";
 
 afterEach(() => {

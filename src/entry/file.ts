@@ -1,0 +1,1 @@
+export { type FileLockOptions, fileLock } from "../lock/file/file-lock.js";

@@ -1,0 +1,26 @@
+export type { HandleLabels, SafePollingMessages } from "../diagnostics.js";
+export { isSafePollingError, SafePollingError, type SafePollingErrorCode } from "../errors.js";
+export type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "../events.js";
+export type { LossReason } from "../lease/lease-keeper.js";
+export type {
+  BeatResult,
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  Holder,
+  LockBackend,
+  LockConnection,
+} from "../lock/backend.js";
+export type { Logger } from "../logger.js";
+export type {
+  BackoffOptions,
+  BeforePollingContext,
+  ExhaustedPolicy,
+  PollingOptions,
+  SafePollingOptions,
+} from "../options.js";
+export type { ConflictKind } from "../polling/telegram-failure.js";
+export type { WebhookPolicy } from "../polling/webhook-guard.js";
+export { safeStartPolling } from "../safe-start-polling.js";
+export type { SafePolling } from "../session/handle.js";
+export type { HealthFinding, HealthReport } from "../session/report.js";

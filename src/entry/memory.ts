@@ -1,0 +1,1 @@
+export { memoryLock } from "../lock/memory.js";

@@ -1,0 +1,144 @@
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import type { SafePollingError } from "../errors.js";
+import type { Holder } from "../lock/backend.js";
+import type { Succession } from "./key-history.js";
+import type { LossReason } from "./lease-keeper.js";
+
+/** What a grant tells the one who gets it. */
+export interface Grant {
+  readonly token: number;
+  /** Another instance held the key within the last five seconds. */
+  readonly followsAnother: boolean;
+  /** How it came from another instance; undefined: none was seen. */
+  readonly succession: Succession | undefined;
+}
+
+/** The last renewal of a lease that can run out. */
+export interface Renewal {
+  readonly sent: Moment;
+  readonly leaseMs: number;
+}
+
+/** What happens to a candidate. Called from timers and sockets: must not throw. */
+export interface CandidateEvents {
+  granted(grant: Grant): void;
+  lost(reason: LossReason): void;
+  /** Another instance holds the key; called again when that is a different one. */
+  standby(holder: Holder): void;
+  /**
+   * The key is free, but the lock server has forgotten its last holder, which may still poll: it is claimed in
+   * `waitMs`. Called once per wait.
+   */
+  forgotten(waitMs: number): void;
+  /** The lock server cannot be reached or answers with errors (an error), or answers again (undefined). */
+  trouble(error: unknown): void;
+  /** Waiting is pointless: the lock's configuration is wrong. */
+  failed(error: SafePollingError): void;
+}
+
+/** One handle that wants one key, as the lock session sees it. At most one per key and session holds it. */
+export interface Candidate {
+  /** Starts to wait for the key; also after a loss, once this instance has nothing running under the old lease. */
+  want(): void;
+  /** Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. */
+  trusted(now?: Moment): boolean;
+  /** The last renewal, while it holds a lease that can run out. */
+  renewal(): Renewal | undefined;
+  /**
+   * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.
+   * Resolves when the server has confirmed or its deadline has passed; never rejects.
+   */
+  giveUp(): Promise<void>;
+  /**
+   * Gives the lease back and waits again, but takes it no sooner than another instance has held it or
+   * `pauseMs` (default: one lease) has passed.
+   */
+  resign(pauseMs?: number): Promise<void>;
+  /** `giveUp`, and the end of this candidate; the last one to leave closes the connection. */
+  leave(): Promise<void>;
+}
+
+/** A candidate as its session keeps it. */
+export interface CandidateEntry {
+  readonly key: string;
+  readonly events: CandidateEvents;
+  phase: "idle" | "waiting" | "holding";
+  /** After `resign`: not claimed before this is over or another holder was seen. */
+  pause: { readonly from: Moment; readonly ms: number } | undefined;
+  /** The holder that its events have told last. */
+  shownHolder: string | undefined;
+}
+
+/** The candidates of one session, by key, in the order of their coming. */
+export class CandidateSet {
+  readonly #clock: Clock;
+  readonly #byKey = new Map<string, Set<CandidateEntry>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get isEmpty(): boolean {
+    return this.#byKey.size === 0;
+  }
+
+  add(key: string, events: CandidateEvents): CandidateEntry {
+    const entry: CandidateEntry = { key, events, phase: "idle", pause: undefined, shownHolder: undefined };
+    const entries = this.#byKey.get(key) ?? new Set();
+    this.#byKey.set(key, entries.add(entry));
+    return entry;
+  }
+
+  has(entry: CandidateEntry): boolean {
+    return this.#byKey.get(entry.key)?.has(entry) ?? false;
+  }
+
+  delete(entry: CandidateEntry): void {
+    const entries = this.#byKey.get(entry.key);
+    entries?.delete(entry);
+    if (entries?.size === 0) this.#byKey.delete(entry.key);
+  }
+
+  all(): CandidateEntry[] {
+    return [...this.#byKey.values()].flatMap((entries) => [...entries]);
+  }
+
+  /** Those of one key. */
+  of(key: string): CandidateEntry[] {
+    return [...(this.#byKey.get(key) ?? [])];
+  }
+
+  waiting(key: string): CandidateEntry[] {
+    return this.of(key).filter((entry) => entry.phase === "waiting");
+  }
+
+  isWaiting(): boolean {
+    return this.all().some((entry) => entry.phase === "waiting");
+  }
+
+  /** Keys that somebody waits for, paused or not. */
+  waitedKeys(): string[] {
+    return [...this.#byKey.keys()].filter((key) => this.waiting(key).length > 0);
+  }
+
+  /** Keys that somebody may be granted now. */
+  claimableKeys(): string[] {
+    return this.waitedKeys().filter((key) => this.next(key) !== undefined);
+  }
+
+  /** Who gets the key when it is granted: the first that waits without a pause. */
+  next(key: string): CandidateEntry | undefined {
+    return this.waiting(key).find((entry) => !this.isPaused(entry));
+  }
+
+  paused(): CandidateEntry[] {
+    return this.all().filter((entry) => entry.phase === "waiting" && this.isPaused(entry));
+  }
+
+  isPaused(entry: CandidateEntry): boolean {
+    if (!entry.pause) return false;
+    if (elapsedMs(entry.pause.from, this.#clock.now()) < entry.pause.ms) return true;
+    entry.pause = undefined;
+    return false;
+  }
+}

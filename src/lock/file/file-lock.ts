@@ -1,0 +1,82 @@
+import { resolve } from "node:path";
+import { checkOptions, checkText, invalidOption } from "../../option-checks.js";
+import { separateDiskReason, stateDirectoryIfAny } from "../../platform/shared-disk.js";
+import type { ConnectContext, LockBackend, LockConnection } from "../backend.js";
+import { fileLockError } from "./failures.js";
+import { FileConnection } from "./file-connection.js";
+import { loadKernelLock } from "./kernel-lock.js";
+import { prepareLockDirectory, refuseSharedFileSystem, tryOutLocks } from "./lock-directory.js";
+import { removeDeadSockets } from "./wake-clients.js";
+import { openWakeServer } from "./wake-server.js";
+
+export interface FileLockOptions {
+  /**
+   * Where the lock files are; made (mode 0700) where it is missing. All instances of a bot must name the same.
+   *
+   * @defaultValue `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/grammy-safe-polling`, else
+   * `~/.local/state/grammy-safe-polling`; on Windows `%LOCALAPPDATA%\grammy-safe-polling`.
+   */
+  readonly directory?: string;
+  /**
+   * Accept a directory on a network or FUSE file system, where locks may not reach other machines or containers.
+   *
+   * @defaultValue false
+   */
+  readonly allowNetworkFileSystem?: boolean;
+}
+
+/**
+ * A lock for the instances of one machine: kernel locks on files, which the kernel frees in the moment their
+ * holder dies. A holder that is frozen keeps its locks. Connecting fails with ERR_LOCK_CONFIG where the directory
+ * or the native module cannot be used, with ERR_LOCK_UNSAFE where locks in the directory would not exclude others.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function fileLock(options: FileLockOptions = {}): LockBackend {
+  checkFileLockOptions(options);
+  const { directory, allowNetworkFileSystem = false } = options;
+  // Resolved now: the working directory may change.
+  const chosen = directory === undefined ? undefined : resolve(directory);
+  const location = chosen ?? stateDirectoryIfAny();
+  return {
+    name: "file",
+    location,
+    pollMs: 250,
+    recordsReleases: false,
+    unsharedReason: () => (location === undefined ? undefined : separateDiskReason(location)),
+    async connect(context) {
+      if (location === undefined) {
+        throw fileLockError("ERR_LOCK_CONFIG", "This user has no home directory for the lock files");
+      }
+      return open(location, allowNetworkFileSystem, context);
+    },
+  };
+}
+
+async function open(
+  directory: string,
+  allowNetworkFileSystem: boolean,
+  context: ConnectContext,
+): Promise<LockConnection> {
+  const lock = await loadKernelLock();
+  context.signal.throwIfAborted();
+  prepareLockDirectory(directory);
+  if (!allowNetworkFileSystem) refuseSharedFileSystem(directory);
+  tryOutLocks(directory, lock);
+  const server = await openWakeServer(directory, context.logger);
+  if (context.signal.aborted) {
+    await server.close();
+    context.signal.throwIfAborted();
+  }
+  void removeDeadSockets(directory);
+  return new FileConnection(directory, lock, server, context);
+}
+
+function checkFileLockOptions(options: FileLockOptions): void {
+  checkOptions("fileLock", options, ["directory", "allowNetworkFileSystem"]);
+  const { directory, allowNetworkFileSystem: allow } = options;
+  if ("directory" in options) checkText("fileLock.directory", directory);
+  if (allow !== undefined && typeof allow !== "boolean") {
+    throw invalidOption("fileLock.allowNetworkFileSystem", "a boolean", allow);
+  }
+}

@@ -1,0 +1,44 @@
+import type { LockBackend } from "../backend.js";
+import type { WarnOnce } from "./check-server.js";
+import { connectLeaseTable } from "./lease-table.js";
+import { type PostgresLockOptions, resolveOptions } from "./options.js";
+import { connectSession } from "./session-connection.js";
+
+/** Unless a disk is slow, a successor polls sooner than that after a release: `npm run bench -- handover`. */
+const lingerMs = 50;
+
+/**
+ * A lock in PostgreSQL, on a connection of its own. By default an advisory lock: no table, no extension, no
+ * special rights. The package `pg` must be installed; it is loaded at the first use.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function postgresLock(options: PostgresLockOptions): LockBackend {
+  const settings = resolveOptions(options);
+  const { leaseMs } = settings;
+  if (settings.mode === "lease") {
+    return {
+      name: "postgres",
+      leaseMs,
+      // Nothing wakes a standby in this mode: with the session's jitter of a fifth, less than two questions a second.
+      pollMs: 650,
+      recordsReleases: true,
+      lingerMs,
+      connect: (context) => connectLeaseTable(settings, context),
+    };
+  }
+  const warned = new Set<string>();
+  const warnOnce: WarnOnce = (context, message) => {
+    if (warned.has(message)) return;
+    warned.add(message);
+    context.logger.warn({ lock: "postgres" }, message);
+  };
+  return {
+    name: "postgres",
+    leaseMs,
+    pollMs: 1_000,
+    recordsReleases: false,
+    lingerMs,
+    connect: (context) => connectSession(settings, context, warnOnce),
+  };
+}

@@ -1,0 +1,104 @@
+import { SafePollingError } from "../../errors.js";
+import { checkOptions, invalidOption } from "../../option-checks.js";
+import type { LockBackend } from "../backend.js";
+import { isRedisClient, type RedisClient } from "./clients.js";
+import { connectRedis } from "./connect.js";
+
+/** Where the lock lives: the URL of a server, or a client whose settings are copied. */
+export type RedisLockOptions = RedisLockTarget & {
+  /**
+   * How long a crashed holder keeps others waiting, in milliseconds; 2000 to 120 000.
+   * @defaultValue 10 000
+   */
+  readonly leaseMs?: number | undefined;
+  /**
+   * What the names of the key and of the channel begin with. Bots that share a Redis and a prefix share a lock;
+   * a bot's own key keeps it apart from others.
+   * @defaultValue "grammy-safe-polling"
+   */
+  readonly prefix?: string | undefined;
+};
+
+/** One of the two. */
+export type RedisLockTarget =
+  | {
+      /** `redis://user:password@host:6379/0`, or `rediss://` for TLS. Needs `ioredis` or `redis` installed. */
+      readonly url: string | undefined;
+      readonly client?: never;
+    }
+  | {
+      /**
+       * A client of `ioredis` 5 or 6 or of `redis` 4.7 to 6, plain, Cluster or Sentinel. It is never used itself,
+       * connected or not: the lock opens two connections of its own with the same settings.
+       */
+      readonly client: RedisClient | undefined;
+      readonly url?: never;
+    };
+
+const optionNames = ["url", "client", "leaseMs", "prefix"];
+const defaultLeaseMs = 10_000;
+const leaseRange = { min: 2_000, max: 120_000 };
+/** How often a standby asks; twice that would be the most that a standby may cost. */
+const pollMs = 1_000;
+
+/**
+ * A lock in Redis or Valkey, for instances on any machine that reaches the server.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function redisLock(options: RedisLockOptions): LockBackend {
+  checkOptions("redisLock", options, optionNames);
+  const { leaseMs = defaultLeaseMs, prefix = "grammy-safe-polling" } = options;
+  checkTarget(options);
+  if (!Number.isFinite(leaseMs) || leaseMs < leaseRange.min || leaseMs > leaseRange.max) {
+    throw invalidOption("redisLock.leaseMs", `a number from ${leaseRange.min} to ${leaseRange.max}`, leaseMs);
+  }
+  // Braces would end the hash tag, which keeps the key of a Cluster in one slot.
+  if (typeof prefix !== "string" || !/^[^\s{}]+$/.test(prefix)) {
+    throw invalidOption("redisLock.prefix", "a string without spaces and braces", prefix);
+  }
+  const target = { url: options.url, client: options.client, leaseMs: Math.round(leaseMs), prefix };
+  const warned = new Set<string>();
+  return {
+    name: "redis",
+    // Without user and password.
+    location: options.url === undefined ? undefined : new URL(options.url).host,
+    leaseMs: target.leaseMs,
+    pollMs,
+    recordsReleases: true,
+    connect: (context) => connectRedis(target, context, warned),
+  };
+}
+
+function checkTarget(options: RedisLockOptions): void {
+  const { url, client } = options;
+  if ("url" in options === "client" in options) {
+    throw new SafePollingError(
+      "ERR_INVALID_OPTION",
+      "redisLock needs `url` or `client`: exactly one of them.",
+    );
+  }
+  if ("client" in options) {
+    if (!isRedisClient(client)) {
+      throw invalidOption("redisLock.client", "a client of ioredis or redis", client);
+    }
+  } else if (typeof url !== "string" || url === "") {
+    throw invalidOption("redisLock.url", "a non-empty string", url, "`url` is undefined; is REDIS_URL set?");
+  } else if (!isRedisUrl(url)) {
+    // The value is left out: it may hold a password.
+    throw new SafePollingError(
+      "ERR_INVALID_OPTION",
+      "Expected `redisLock.url` to be a redis:// or rediss:// URL, such as redis://localhost:6379.",
+    );
+  }
+}
+
+/** The path, where there is one, is the number of the database. */
+function isRedisUrl(url: string): boolean {
+  try {
+    const { protocol, hostname, pathname } = new URL(url);
+    return /^rediss?:$/.test(protocol) && hostname !== "" && /^(\/\d*)?$/.test(pathname);
+  } catch {
+    return false;
+  }
+}

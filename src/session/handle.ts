@@ -1,0 +1,86 @@
+import type { EventHub, Lease, PollingState, SafePollingEvents, SafePollingListener } from "../events.js";
+import type { Logger } from "../logger.js";
+import { shared } from "../platform/process-registry.js";
+import type { TelegramBot } from "../polling/telegram-bot.js";
+import type { BotSession } from "./bot-session.js";
+import type { HealthFinding, HealthReport } from "./report.js";
+
+/** A bot that is being polled, from `safeStartPolling` until `done` settles. */
+export interface SafePolling {
+  readonly state: PollingState;
+  /** The lease, while this instance holds it. */
+  readonly lease: Lease | undefined;
+  /**
+   * Resolves after a stop; rejects with what ended polling for good. A rejection that nobody observes crashes
+   * the process, on purpose: a bot must not be deaf in silence.
+   */
+  readonly done: Promise<void>;
+  /**
+   * Resolves when the first poll of the first lease is under way. Rejects with what ended polling, or with
+   * ERR_STOPPED when it was stopped before; that rejection counts as observed for `done`.
+   */
+  started(): Promise<Lease>;
+  /** Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. */
+  stop(): Promise<void>;
+  /**
+   * Gives the lease up and stands by again; takes it back no sooner than another instance has held it or
+   * `leaseMs` has passed. Resolves when it is given back, at once when there is none.
+   */
+  resign(): Promise<void>;
+  /** A snapshot of what this handle is doing. */
+  health(): HealthReport;
+  /** Adds a listener; returns what removes it. */
+  on<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): () => void;
+  /** Like `on`, for one event only. */
+  once<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): () => void;
+  off<E extends keyof SafePollingEvents>(event: E, listener: SafePollingListener<E>): void;
+  /** `stop()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What other entries of this library may ask of a handle. Not on the handle itself: users have no use for it. */
+export interface HandleInternals {
+  readonly bot: TelegramBot;
+  readonly logger: Logger;
+  /** Whether the lock is one that the other instances can see. */
+  readonly isLockShared: boolean;
+  /** Whether the lock still proves that this instance may poll. Without a lock: whether it tries to. */
+  trusted(): boolean;
+  /** Shows findings in `health()` until the returned function is called. */
+  showFindings(read: () => readonly HealthFinding[]): () => void;
+}
+
+/** By the handle that `safeStartPolling` returned. */
+export const handleInternals = shared("handle-internals", () => new WeakMap<SafePolling, HandleInternals>());
+
+export function makeHandle(session: BotSession, hub: EventHub): SafePolling {
+  const on: SafePolling["on"] = (event, listener) => {
+    hub.on(event, listener);
+    return () => hub.off(event, listener);
+  };
+  return {
+    get state() {
+      return session.state;
+    },
+    get lease() {
+      return session.lease;
+    },
+    get done() {
+      return session.done;
+    },
+    started: () => session.started(),
+    stop: () => session.stop(),
+    resign: () => session.resign(),
+    health: () => session.health(),
+    on,
+    once(event, listener) {
+      const remove = on(event, (payload) => {
+        remove();
+        listener(payload);
+      });
+      return remove;
+    },
+    off: (event, listener) => hub.off(event, listener),
+    [Symbol.asyncDispose]: () => session.stop(),
+  };
+}

@@ -1,0 +1,72 @@
+import type { Lease, PollingState } from "../events.js";
+import type { LossReason } from "../lease/lease-keeper.js";
+import type { Holder } from "../lock/backend.js";
+import type { ConflictKind } from "../polling/telegram-failure.js";
+
+/** Something that was found to be wrong around a handle, by a part of this library that looks for it. */
+export interface HealthFinding {
+  /** Who found it: `"render"`. */
+  readonly source: string;
+  /** Stable name of what was found, for machines. */
+  readonly kind: string;
+  /** What was found and what to do, for people. */
+  readonly summary: string;
+  /** When it was seen first. */
+  readonly since: Date;
+  /** When it was seen last. */
+  readonly lastSeenAt: Date;
+}
+
+/** A snapshot of a handle: plain data, fit for JSON. Nothing in it is secret. */
+export interface HealthReport {
+  readonly state: PollingState;
+  /** Since when it is in this state. */
+  readonly since: Date;
+  /** It was told to stop, or cannot go on; it will not poll again. */
+  readonly isStopping: boolean;
+  readonly instance: string;
+  readonly revision: string | undefined;
+  readonly key: string;
+  readonly lease: Lease | undefined;
+  readonly lock: {
+    /** Name of the backend; `"none"` for `lock: false`. */
+    readonly name: string;
+    /** The lock server cannot be reached, or answers with errors: the last one. */
+    readonly degraded: string | undefined;
+    /** Who else held the lock when this instance last saw. */
+    readonly holder: Holder | undefined;
+    /** The lock server does not know who polled last: the lock is left alone until then. */
+    readonly forgottenUntil: Date | undefined;
+    /** How long the server keeps the lease without a beat, in milliseconds; while one is held that can run out. */
+    readonly leaseMs: number | undefined;
+    /** Time since the last good beat was sent, in milliseconds; while a lease is held that can run out. */
+    readonly sinceBeatMs: number | undefined;
+  };
+  /** When the last poll was sent. */
+  readonly lastPollAt: Date | undefined;
+  /** When Telegram last answered a poll normally. */
+  readonly lastAnswerAt: Date | undefined;
+  /** How long Telegram may hold a poll, in milliseconds. */
+  readonly pollTimeoutMs: number;
+  /**
+   * Time spent polling since Telegram last answered (if only with an error), or since the first poll after a handler,
+   * in milliseconds.
+   */
+  readonly unansweredMs: number;
+  /** 409s seen by this handle, by kind. */
+  readonly conflicts: Readonly<Record<ConflictKind, number>>;
+  /** Leases that came from another instance which gave them back. */
+  readonly handovers: number;
+  /** Leases that came from another instance which stopped holding them without a word. */
+  readonly takeovers: number;
+  /** Leases that ended without being released, by reason. */
+  readonly losses: Readonly<Record<LossReason, number>>;
+  /** Updates whose handlers have ended. */
+  readonly updatesHandled: number;
+  /** Handlers that run now. */
+  readonly handlersRunning: number;
+  /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, those of one poll. */
+  readonly handlersRunningMs: number;
+  /** What monitors of this handle have found and not seen gone; empty without a monitor. */
+  readonly findings: readonly HealthFinding[];
+}
