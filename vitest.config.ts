@@ -6,7 +6,7 @@ const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.m
 export default defineConfig({
   test: {
     // Process tests start the built package, some on other runtimes: both are made ready once, before everything.
-    globalSetup: ["test/support/build-once.ts", "test/runtimes/install.ts"],
+    globalSetup: ["test/tools/build-once.ts", "test/runtimes/install.ts"],
     // Process tests mostly wait for other processes: more of them at once than there are cores.
     maxWorkers: 3,
     // The 10 000 stories use every core: they are told first, and nothing beside them.

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
 import type { RuntimeCommand } from "../runtimes/binaries.js";
-import type { BotFleet, Instance } from "../support/bot-fleet.js";
-import { connectPeer } from "../support/lock-peer.js";
-import { type LockServer, startLockServer } from "../support/lock-servers.js";
+import type { BotFleet, Instance } from "../tools/bot-fleet.js";
+import { connectPeer } from "../tools/lock-peer.js";
+import { type LockServer, startLockServer } from "../tools/lock-servers.js";
 
 /** One way to run a bot, as `contender-process.mjs` knows it. */
 export interface Contender {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BotApiEvent } from "grammy-safe-polling/testing";
-import { BotFleet, type Instance, until } from "../support/bot-fleet.js";
+import { BotFleet, type Instance, until } from "../tools/bot-fleet.js";
 import type { Arena, ContenderName } from "./contenders.js";
 
 /** How one way of running a bot came through some rolling deploys. */

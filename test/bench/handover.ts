@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { BotFleet, type Instance } from "../support/bot-fleet.js";
+import { BotFleet, type Instance } from "../tools/bot-fleet.js";
 import type { Arena, Contender } from "./contenders.js";
 
 /** How long nobody polls, in milliseconds: from the signal to the successor's first parked poll. */

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
-import type { LockChoice } from "../support/bot-fleet.js";
-import { startLockServer } from "../support/lock-servers.js";
+import type { LockChoice } from "../tools/bot-fleet.js";
+import { startLockServer } from "../tools/lock-servers.js";
 
 export interface BenchArguments {
   readonly count: number;

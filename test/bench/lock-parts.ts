@@ -2,7 +2,7 @@ import { systemClock } from "../../src/clock.js";
 import { LockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { silentLogger } from "../../src/logger.js";
-import type { LockPeer } from "../support/lock-peer.js";
+import type { LockPeer } from "../tools/lock-peer.js";
 import { summary } from "./statistics.js";
 
 export const requestsFor = (keys: readonly string[]) => keys.map((key) => ({ key, mayTakeForgotten: true }));

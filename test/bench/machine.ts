@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg, release, totalmem, type } from "node:os";
 import { join } from "node:path";
-import { findBinaries } from "../support/postgres-server.js";
+import { findBinaries } from "../tools/postgres-server.js";
 
 /** What the figures were measured on, on one line. */
 export function describeMachine(): string {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { BotFleet, type Instance, type LockChoice, until } from "../support/bot-fleet.js";
-import { type LockServer, startLockServer } from "../support/lock-servers.js";
-import type { TcpProxy } from "../support/tcp-proxy.js";
+import { BotFleet, type Instance, type LockChoice, until } from "../tools/bot-fleet.js";
+import { type LockServer, startLockServer } from "../tools/lock-servers.js";
+import type { TcpProxy } from "../tools/tcp-proxy.js";
 
 export const manyBotsLocks = ["none", "file", "postgres", "redis"] as const;
 export type ManyBotsLock = (typeof manyBotsLocks)[number];

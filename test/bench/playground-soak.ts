@@ -2,8 +2,8 @@
 // npx tsx test/bench/playground-soak.ts --minutes 10
 import { execFileSync } from "node:child_process";
 import { parseArgs } from "node:util";
-import { startChromium } from "../support/chromium.js";
-import { startPlayground } from "../support/playground.js";
+import { startChromium } from "../tools/chromium.js";
+import { startPlayground } from "../tools/playground.js";
 
 const { values } = parseArgs({
   options: { minutes: { type: "string", default: "10" }, rate: { type: "string", default: "50" } },

@@ -5,9 +5,9 @@ import { Socket } from "node:net";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
-import { startHolder } from "../support/lock-holder-process.js";
-import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
-import { startPostgres } from "../support/postgres-server.js";
+import { startHolder } from "../tools/lock-holder-process.js";
+import { connectPeer, type LockPeer, until } from "../tools/lock-peer.js";
+import { startPostgres } from "../tools/postgres-server.js";
 import { measureHandover, nextWake, printThousandKeys, requestsFor, startSession } from "./lock-parts.js";
 import { progress, summary } from "./statistics.js";
 

@@ -6,9 +6,9 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
-import { connectPeer, until } from "../support/lock-peer.js";
-import { clientLibraries } from "../support/redis-clients.js";
-import { startRedis } from "../support/redis-server.js";
+import { connectPeer, until } from "../tools/lock-peer.js";
+import { clientLibraries } from "../tools/redis-clients.js";
+import { startRedis } from "../tools/redis-server.js";
 import { measureHandover, printThousandKeys, requestsFor, startSession } from "./lock-parts.js";
 import { progress, summary } from "./statistics.js";
 

@@ -1,7 +1,7 @@
 // npm run deploys -- --count 100 --lock file
 // Rolling deploys under traffic: nothing lost, nothing answered twice, no live 409, one change of poller each.
-import { BotFleet } from "../support/bot-fleet.js";
-import { rollingDeploys } from "../support/rolling-deploys.js";
+import { BotFleet } from "../tools/bot-fleet.js";
+import { rollingDeploys } from "../tools/rolling-deploys.js";
 import { benchArguments } from "./lock-choice.js";
 import { progress, summary } from "./statistics.js";
 

@@ -1,5 +1,5 @@
 import type { RuntimeCommand } from "../runtimes/binaries.js";
-import { BotFleet } from "../support/bot-fleet.js";
+import { BotFleet } from "../tools/bot-fleet.js";
 import type { Arena, ContenderName } from "./contenders.js";
 
 /** One batch of updates. */

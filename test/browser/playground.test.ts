@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { links } from "../../examples/playground/links.js";
-import { startChromium } from "../support/chromium.js";
-import { type LaneName, PlaygroundPage, startPlayground } from "../support/playground.js";
-import { temporaryDirectories } from "../support/process-group.js";
+import { startChromium } from "../tools/chromium.js";
+import { type LaneName, PlaygroundPage, startPlayground } from "../tools/playground.js";
+import { temporaryDirectories } from "../tools/process-group.js";
 
 let browser: Awaited<ReturnType<typeof startChromium>>;
 beforeAll(async () => {

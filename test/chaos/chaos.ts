@@ -5,7 +5,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type LockServer, startLockServer } from "../support/lock-servers.js";
+import { type LockServer, startLockServer } from "../tools/lock-servers.js";
 import { writeHistory } from "./history.js";
 import { judge, type RoundFigures } from "./judge.js";
 import { recoveryBoundMs, runRound } from "./round.js";

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import type { BotApiEvent } from "grammy-safe-polling/testing";
-import type { Line } from "../support/bot-fleet.js";
+import type { Line } from "../tools/bot-fleet.js";
 import type { PlannedFault } from "./fault-plan.js";
 
 /** A time during which something held, by the machine's monotonic clock, in milliseconds. */

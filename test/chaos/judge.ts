@@ -1,5 +1,5 @@
 import type { EventOf } from "grammy-safe-polling/testing";
-import type { Line } from "../support/bot-fleet.js";
+import type { Line } from "../tools/bot-fleet.js";
 import type { InstanceHistory, RoundHistory, Span } from "./history.js";
 
 /** What a round showed. `violations`: each a sentence about a promise that was broken. */

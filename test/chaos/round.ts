@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BotApiEvent } from "grammy-safe-polling/testing";
-import { BotFleet, type Instance, type LockChoice, type Traffic, until } from "../support/bot-fleet.js";
-import type { LockServer } from "../support/lock-servers.js";
-import type { TcpProxy } from "../support/tcp-proxy.js";
+import { BotFleet, type Instance, type LockChoice, type Traffic, until } from "../tools/bot-fleet.js";
+import type { LockServer } from "../tools/lock-servers.js";
+import type { TcpProxy } from "../tools/tcp-proxy.js";
 import { type PlannedFault, planFaults } from "./fault-plan.js";
 import { type InstanceHistory, monotonicNow, type RoundHistory, type Span } from "./history.js";
 

@@ -4,7 +4,7 @@ import { describe, test } from "vitest";
 import { fileLock } from "../../src/lock/file/file-lock.js";
 import { fileNameOf } from "../../src/lock/file/lock-file.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
-import { memoryDisk } from "../support/file-lock-bench.js";
+import { memoryDisk } from "../tools/file-lock-bench.js";
 import { withLostAnswers } from "./broken-backends.js";
 
 function fixture(parent: string) {

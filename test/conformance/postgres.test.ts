@@ -5,8 +5,8 @@ import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber } from "../../src/lock/postgres/sql.js";
 import type { LockFixture } from "../../src/testing/lock-conformance/bench.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
+import { startTcpProxy, type TcpProxy } from "../tools/tcp-proxy.js";
 
 interface PostgresFixture extends LockFixture {
   readonly proxy: TcpProxy;

@@ -4,9 +4,9 @@ import type { LockBackend } from "../../src/lock/backend.js";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
 import type { LockFixture } from "../../src/testing/lock-conformance/bench.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
-import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
+import { type ClientLibrary, clientLibraries } from "../tools/redis-clients.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
+import { startTcpProxy, type TcpProxy } from "../tools/tcp-proxy.js";
 
 interface RedisFixture extends LockFixture {
   readonly prefix: string;

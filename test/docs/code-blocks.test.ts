@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import ts from "typescript";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parse as parseYaml } from "yaml";
-import { type CodeBlock, codeBlocks, documentation, root } from "../support/markdown.js";
+import { type CodeBlock, codeBlocks, documentation, root } from "../tools/markdown.js";
 
 /**
  * What a block without an import may use; one with an import brings everything but `bot` and `polling` itself. What

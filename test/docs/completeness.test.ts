@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { documentation, headings, page, prose, root } from "../support/markdown.js";
-import { membersIn, publicTypes, unionOf } from "../support/public-types.js";
+import { documentation, headings, page, prose, root } from "../tools/markdown.js";
+import { membersIn, publicTypes, unionOf } from "../tools/public-types.js";
 
 const types = publicTypes();
 const membersOf = (name: string) => types.get(name) ?? [];

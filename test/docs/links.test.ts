@@ -1,7 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
-import { anchors, documentation, links, root } from "../support/markdown.js";
+import { anchors, documentation, links, root } from "../tools/markdown.js";
 
 const pages = documentation();
 const pageAt = new Map(pages.map((page) => [page.path, page]));

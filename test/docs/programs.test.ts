@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { startBotApi } from "grammy-safe-polling/testing";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type CodeBlock, codeBlocks, documentation, page } from "../support/markdown.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
-import { Program } from "../support/program.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
+import { type CodeBlock, codeBlocks, documentation, page } from "../tools/markdown.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
+import { Program } from "../tools/program.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 /** The whole programs of a page that are bots on this library. */
 const bots = documentation()
@@ -33,7 +33,7 @@ function run({ code }: CodeBlock, env: NodeJS.ProcessEnv): Program {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
   });
   return new Program(
-    ["--require", "./test/support/redirect-telegram.cjs", "--input-type=module", "-e", outputText],
+    ["--require", "./test/tools/redirect-telegram.cjs", "--input-type=module", "-e", outputText],
     {
       env,
     },

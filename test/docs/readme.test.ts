@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { codeBlocks, headings, links, page } from "../support/markdown.js";
-import { publicTypes } from "../support/public-types.js";
+import { codeBlocks, headings, links, page } from "../tools/markdown.js";
+import { publicTypes } from "../tools/public-types.js";
 
 const english = page("README.md");
 const russian = page("README.ru.md");

@@ -26,7 +26,7 @@ class Copy {
     // The built package is there already; no mutant is tested by it.
     mkdirSync(join(this.#directory, "test/support"), { recursive: true });
     writeFileSync(
-      join(this.#directory, "test/support/build-once.ts"),
+      join(this.#directory, "test/tools/build-once.ts"),
       "export default function nothing() {}\n",
     );
   }

@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { codeBlocks, page, root } from "../support/markdown.js";
-import { Program } from "../support/program.js";
+import { codeBlocks, page, root } from "../tools/markdown.js";
+import { Program } from "../tools/program.js";
 
 const run = promisify(execFile);
-const redirect = join(root, "test/support/redirect-telegram.cjs");
+const redirect = join(root, "test/tools/redirect-telegram.cjs");
 
 /** An empty folder outside of the repository, and one for the packed package. */
 const folder = mkdtempSync(join(tmpdir(), "gsp-stranger-"));

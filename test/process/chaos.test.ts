@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { judge } from "../chaos/judge.js";
 import { recoveryBoundMs, runRound } from "../chaos/round.js";
-import { startLockServer } from "../support/lock-servers.js";
+import { startLockServer } from "../tools/lock-servers.js";
 
 // One plan of faults per lock; others on demand: npm run chaos.
 const seed = 2;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startBotApi } from "grammy-safe-polling/testing";
 import { describe, expect, it } from "vitest";
-import { ProcessGroup, processes, temporaryDirectories } from "../support/process-group.js";
+import { ProcessGroup, processes, temporaryDirectories } from "../tools/process-group.js";
 
 const demo = (...args: readonly string[]) => new ProcessGroup("examples/demo/demo.ts", args);
 

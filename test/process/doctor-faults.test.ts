@@ -6,11 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BotFleet, type LockChoice } from "../support/bot-fleet.js";
-import { binPath, deadRedisHolder, printed, runBin, runDoctor } from "../support/doctor.js";
-import { startPgBouncer } from "../support/pgbouncer.js";
-import { freePort, type PostgresServer, role, startPostgres } from "../support/postgres-server.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
+import { BotFleet, type LockChoice } from "../tools/bot-fleet.js";
+import { binPath, deadRedisHolder, printed, runBin, runDoctor } from "../tools/doctor.js";
+import { startPgBouncer } from "../tools/pgbouncer.js";
+import { freePort, type PostgresServer, role, startPostgres } from "../tools/postgres-server.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 const execute = promisify(execFile);
 const isRoot = process.getuid?.() === 0;

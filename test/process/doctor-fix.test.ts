@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
-import { BotFleet } from "../support/bot-fleet.js";
-import { type DoctorOptions, type DoctorRun, deadRedisHolder, runDoctor } from "../support/doctor.js";
-import { connectPeer } from "../support/lock-peer.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
+import { BotFleet } from "../tools/bot-fleet.js";
+import { type DoctorOptions, type DoctorRun, deadRedisHolder, runDoctor } from "../tools/doctor.js";
+import { connectPeer } from "../tools/lock-peer.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 let redis: RedisServer;
 beforeAll(async () => {

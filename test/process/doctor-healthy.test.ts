@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
-import { BotFleet, type Instance, type LockChoice, until } from "../support/bot-fleet.js";
-import { type DoctorRun, runDoctor } from "../support/doctor.js";
-import { connectPeer } from "../support/lock-peer.js";
-import { startPgBouncer } from "../support/pgbouncer.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
+import { BotFleet, type Instance, type LockChoice, until } from "../tools/bot-fleet.js";
+import { type DoctorRun, runDoctor } from "../tools/doctor.js";
+import { connectPeer } from "../tools/lock-peer.js";
+import { startPgBouncer } from "../tools/pgbouncer.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 let postgres: PostgresServer;
 let redis: RedisServer;

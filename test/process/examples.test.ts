@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { page, root } from "../support/markdown.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
-import { Program } from "../support/program.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
+import { page, root } from "../tools/markdown.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
+import { Program } from "../tools/program.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 const readme = page("examples/README.md").text;
 /** The examples that examples/README.md tells to run. */

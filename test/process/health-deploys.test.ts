@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { BotFleet, type Instance, until } from "../support/bot-fleet.js";
-import { healthUrl, probe, probeUntil } from "../support/health-probe.js";
-import { startLockServer } from "../support/lock-servers.js";
+import { BotFleet, type Instance, until } from "../tools/bot-fleet.js";
+import { healthUrl, probe, probeUntil } from "../tools/health-probe.js";
+import { startLockServer } from "../tools/lock-servers.js";
 
 const deploys = 3;
 /** From SIGTERM to the successor's first poll, in milliseconds: far less than a lease (10 s) that nobody gave back. */

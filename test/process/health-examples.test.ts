@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
-import { probe, probeUntil } from "../support/health-probe.js";
-import { startPostgres } from "../support/postgres-server.js";
-import { Program } from "../support/program.js";
+import { probe, probeUntil } from "../tools/health-probe.js";
+import { startPostgres } from "../tools/postgres-server.js";
+import { Program } from "../tools/program.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const timeout = 60_000;

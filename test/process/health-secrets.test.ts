@@ -4,9 +4,9 @@ import { healthHandler } from "grammy-safe-polling/health";
 import { postgresLock } from "grammy-safe-polling/postgres";
 import { Registry } from "prom-client";
 import { expect, it, vi } from "vitest";
-import { channelNames } from "../support/channels.js";
-import { HealthBots, inState } from "../support/health-bots.js";
-import { startPostgres } from "../support/postgres-server.js";
+import { channelNames } from "../tools/channels.js";
+import { HealthBots, inState } from "../tools/health-bots.js";
+import { startPostgres } from "../tools/postgres-server.js";
 
 const channels = channelNames.map((name) => `grammy-safe-polling:${name}`);
 

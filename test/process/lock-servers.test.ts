@@ -1,7 +1,7 @@
 import { pollOverlaps } from "grammy-safe-polling/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BotFleet, type Instance, until } from "../support/bot-fleet.js";
-import { type LockServer, startLockServer } from "../support/lock-servers.js";
+import { BotFleet, type Instance, until } from "../tools/bot-fleet.js";
+import { type LockServer, startLockServer } from "../tools/lock-servers.js";
 
 const leaseMs = 2_000;
 

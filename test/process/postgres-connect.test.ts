@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { isSafePollingError } from "../../src/errors.js";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
-import { connectPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
+import { connectPeer, until, untilNothingIsHeld } from "../tools/lock-peer.js";
 import {
   freePort,
   type PostgresServer,
@@ -14,7 +14,7 @@ import {
   serverUser,
   startPostgres,
   temporaryDirectory,
-} from "../support/postgres-server.js";
+} from "../tools/postgres-server.js";
 
 let server: PostgresServer;
 let standby: PostgresServer;

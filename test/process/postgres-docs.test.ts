@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
-import { connectPeer, until } from "../support/lock-peer.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
+import { connectPeer, until } from "../tools/lock-peer.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 
 const page = readFileSync(new URL("../../docs/postgres.md", import.meta.url), "utf8");
 const [whoHolds = "", free = "", whoLeases = "", freeLease = ""] = [

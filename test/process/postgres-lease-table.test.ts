@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Claim } from "../../src/lock/backend.js";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
-import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
+import { connectPeer, type LockPeer, until } from "../tools/lock-peer.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 
 /** Of the tests in which a lease runs out. The others have the longest: nothing must end under a busy machine. */
 const leaseMs = 2_000;

@@ -2,9 +2,9 @@ import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
-import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
-import { startPgBouncer } from "../support/pgbouncer.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
+import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../tools/lock-peer.js";
+import { startPgBouncer } from "../tools/pgbouncer.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 
 let server: PostgresServer;
 const peers: LockPeer[] = [];

@@ -3,9 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber } from "../../src/lock/postgres/sql.js";
-import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../support/lock-peer.js";
-import { type PostgresServer, role, startPostgres } from "../support/postgres-server.js";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
+import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../tools/lock-peer.js";
+import { type PostgresServer, role, startPostgres } from "../tools/postgres-server.js";
+import { startTcpProxy, type TcpProxy } from "../tools/tcp-proxy.js";
 
 /** Of the tests in which a lease runs out. The others have the longest: nothing must end under a busy machine. */
 const leaseMs = 2_000;

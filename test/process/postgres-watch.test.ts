@@ -2,9 +2,9 @@ import pg from "pg";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber, livenessClass } from "../../src/lock/postgres/sql.js";
-import { startHolder } from "../support/lock-holder-process.js";
-import { connectPeer, type LockPeer, until } from "../support/lock-peer.js";
-import { type PostgresServer, startPostgres } from "../support/postgres-server.js";
+import { startHolder } from "../tools/lock-holder-process.js";
+import { connectPeer, type LockPeer, until } from "../tools/lock-peer.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 
 let server: PostgresServer;
 const peers: LockPeer[] = [];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BotFleet } from "../support/bot-fleet.js";
+import { BotFleet } from "../tools/bot-fleet.js";
 
 describe("an unobserved rejection of done", () => {
   it("crashes the process, after the failed state, without the token in the stack", async () => {

@@ -7,9 +7,9 @@ import { setTimeout } from "node:timers/promises";
 import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type RedisLockOptions, redisLock } from "../../src/lock/redis/redis-lock.js";
-import { connectPeer, until } from "../support/lock-peer.js";
-import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
-import { freePort, type RedisServer, startRedis } from "../support/redis-server.js";
+import { connectPeer, until } from "../tools/lock-peer.js";
+import { type ClientLibrary, clientLibraries } from "../tools/redis-clients.js";
+import { freePort, type RedisServer, startRedis } from "../tools/redis-server.js";
 
 const password = "S3cret-of-the-bot";
 const [ioredis] = clientLibraries as [ClientLibrary];

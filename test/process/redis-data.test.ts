@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type RedisLockOptions, redisLock } from "../../src/lock/redis/redis-lock.js";
-import { connectPeer, until } from "../support/lock-peer.js";
-import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
+import { connectPeer, until } from "../tools/lock-peer.js";
+import { type ClientLibrary, clientLibraries } from "../tools/redis-clients.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 const leaseMs = 2_000;
 const dayMs = 24 * 3_600 * 1_000;

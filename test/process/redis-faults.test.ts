@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
-import { connectPeer, until } from "../support/lock-peer.js";
-import { type ClientLibrary, clientLibraries } from "../support/redis-clients.js";
-import { type RedisServer, startRedis } from "../support/redis-server.js";
-import { startTcpProxy } from "../support/tcp-proxy.js";
+import { connectPeer, until } from "../tools/lock-peer.js";
+import { type ClientLibrary, clientLibraries } from "../tools/redis-clients.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
+import { startTcpProxy } from "../tools/tcp-proxy.js";
 
 /** For tests that wait for the end of a lease. */
 const shortLeaseMs = 2_000;

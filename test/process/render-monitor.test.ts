@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { until } from "../support/render/bench.js";
-import { RenderStandIn } from "../support/render/stand-in.js";
+import { until } from "../tools/render/bench.js";
+import { RenderStandIn } from "../tools/render/stand-in.js";
 
-const program = fileURLToPath(new URL("../support/render-monitor-process.mjs", import.meta.url));
+const program = fileURLToPath(new URL("../tools/render-monitor-process.mjs", import.meta.url));
 
 let api: BotApiEmulator;
 let render: RenderStandIn;

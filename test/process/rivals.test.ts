@@ -1,6 +1,6 @@
 import { Bot } from "grammy";
 import { describe, expect, it } from "vitest";
-import { BotFleet } from "../support/bot-fleet.js";
+import { BotFleet } from "../tools/bot-fleet.js";
 
 /** A copy of the bot that knows no lock and polls again at once after each 409. */
 function startRogue(fleet: BotFleet) {

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { BotFleet } from "../support/bot-fleet.js";
-import { startLockServer } from "../support/lock-servers.js";
-import { rollingDeploys } from "../support/rolling-deploys.js";
+import { BotFleet } from "../tools/bot-fleet.js";
+import { startLockServer } from "../tools/lock-servers.js";
+import { rollingDeploys } from "../tools/rolling-deploys.js";
 
 for (const name of ["file", "postgres", "redis"] as const) {
   it(`ten rolling deploys under traffic with the ${name} lock lose nothing, answer nothing twice and meet no live 409`, async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BotFleet, type Line } from "../support/bot-fleet.js";
+import { BotFleet, type Line } from "../tools/bot-fleet.js";
 
 const eventsOf = (lines: readonly Line[]) => lines.map(({ event }) => event);
 

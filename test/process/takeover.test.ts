@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BotFleet, until } from "../support/bot-fleet.js";
+import { BotFleet, until } from "../tools/bot-fleet.js";
 
 describe("SIGKILL of the holder", () => {
   it("lets the standby take over, and what was being handled comes again", async () => {

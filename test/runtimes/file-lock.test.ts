@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { claimAfterWake, startProcess, temporaryDirectory } from "../support/file-lock-bench.js";
+import { claimAfterWake, startProcess, temporaryDirectory } from "../tools/file-lock-bench.js";
 import { type RuntimeCommand, runtimeCommand } from "./binaries.js";
 
 const commands = {

@@ -3,9 +3,9 @@ import { cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BotFleet, until } from "../support/bot-fleet.js";
-import { type LockServer, startLockServer } from "../support/lock-servers.js";
-import { installInto, type PackedPackage, packPackage } from "../support/packed-package.js";
+import { BotFleet, until } from "../tools/bot-fleet.js";
+import { type LockServer, startLockServer } from "../tools/lock-servers.js";
+import { installInto, type PackedPackage, packPackage } from "../tools/packed-package.js";
 import { type RuntimeCommand, runtimeCommand } from "./binaries.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -29,7 +29,7 @@ beforeAll(() => {
   installInto(project, packed.tarball, libraries);
   cpSync(here("../package/fixtures/consumer"), project, { recursive: true });
   cpSync(join(project, "typed.mts"), join(project, "typed.cts"));
-  cpSync(here("../support/bot-process.mjs"), join(project, "bot-process.mjs"));
+  cpSync(here("../tools/bot-process.mjs"), join(project, "bot-process.mjs"));
 }, 300_000);
 
 afterAll(() => rmSync(packed.directory, { recursive: true, force: true }));

@@ -4,8 +4,8 @@ import type { SafePollingMessages } from "grammy-safe-polling";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { channelName, publish } from "../../src/diagnostics.js";
 import { updateDateMs } from "../../src/session/handle-record.js";
-import { channelNames } from "../support/channels.js";
-import { VirtualWorld } from "../support/virtual-world.js";
+import { channelNames } from "../tools/channels.js";
+import { VirtualWorld } from "../tools/virtual-world.js";
 
 /** What was published, as `[channel, message]`. */
 let published: [string, unknown][];

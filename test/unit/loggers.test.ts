@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { HealthBots, inState } from "../support/health-bots.js";
+import { HealthBots, inState } from "../tools/health-bots.js";
 
 let bots: HealthBots;
 

@@ -10,7 +10,7 @@ import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { type LedgerEntry, UpdateLedger } from "../../src/polling/update-ledger.js";
 import { describeError, redact, redactText } from "../../src/redact.js";
-import { VirtualTime } from "../support/virtual-time.js";
+import { VirtualTime } from "../tools/virtual-time.js";
 
 const token = `123456:${"x".repeat(35)}`;
 const bot = asTelegramBot(new Bot(token));

@@ -7,7 +7,7 @@ import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
 import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { confirmOffset, UpdateLedger } from "../../src/polling/update-ledger.js";
-import { VirtualTime } from "../support/virtual-time.js";
+import { VirtualTime } from "../tools/virtual-time.js";
 
 const ms = fc.integer({ min: 0, max: 10_000_000 });
 const share = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });

@@ -1,7 +1,7 @@
 import { getEventListeners } from "node:events";
 import { expect, it } from "vitest";
 import { Aborter, abortable, orCut, wait } from "../../src/waiting.js";
-import { VirtualTime } from "../support/virtual-time.js";
+import { VirtualTime } from "../tools/virtual-time.js";
 
 /** Work that ends when it is aborted. */
 function obedient(signal: AbortSignal): Promise<never> {

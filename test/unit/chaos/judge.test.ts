@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { planFaults } from "../../chaos/fault-plan.js";
 import type { InstanceHistory, RoundHistory } from "../../chaos/history.js";
 import { judge } from "../../chaos/judge.js";
-import type { Line } from "../../support/bot-fleet.js";
+import type { Line } from "../../tools/bot-fleet.js";
 
 const boundMs = 1_000;
 

@@ -7,7 +7,7 @@ import type { SafePolling } from "grammy-safe-polling";
 import { healthHandler } from "grammy-safe-polling/health";
 import { Hono } from "hono";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HealthBots, inState } from "../../support/health-bots.js";
+import { HealthBots, inState } from "../../tools/health-bots.js";
 
 let bots: HealthBots;
 let holder: SafePolling;

@@ -5,7 +5,7 @@ import { healthHandler, registerMetrics, startHealthServer } from "grammy-safe-p
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { measuredMetrics, metricPrefix, reportedMetrics } from "../../../src/health/metric-table.js";
-import { HealthBots, inState } from "../../support/health-bots.js";
+import { HealthBots, inState } from "../../tools/health-bots.js";
 
 let bots: HealthBots;
 let register: Registry;

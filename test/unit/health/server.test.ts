@@ -3,7 +3,7 @@ import { type AddressInfo, connect } from "node:net";
 import { startHealthServer } from "grammy-safe-polling/health";
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { HealthBots, inState } from "../../support/health-bots.js";
+import { HealthBots, inState } from "../../tools/health-bots.js";
 
 let bots: HealthBots;
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { leadershipProblem, livenessProblem, readinessProblem } from "../../../src/health/verdict.js";
-import { type VirtualInstance, VirtualWorld } from "../../support/virtual-world.js";
+import { type VirtualInstance, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ClaimSchedule } from "../../../src/lease/claim-schedule.js";
-import { VirtualTime } from "../../support/virtual-time.js";
+import { VirtualTime } from "../../tools/virtual-time.js";
 
 /** A schedule that polls every second, and the moments when it was due. `early`: how much too early timers fire. */
 function start(early = 0) {

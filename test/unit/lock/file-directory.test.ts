@@ -9,7 +9,7 @@ import {
   refuseSharedFileSystem,
   tryOutLocks,
 } from "../../../src/lock/file/lock-directory.js";
-import { openSession, startProcess, temporaryDirectory } from "../../support/file-lock-bench.js";
+import { openSession, startProcess, temporaryDirectory } from "../../tools/file-lock-bench.js";
 
 const isRoot = process.getuid?.() === 0;
 /** "nobody" almost everywhere. */

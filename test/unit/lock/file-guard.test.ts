@@ -1,7 +1,7 @@
 import { mkdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, test, vi } from "vitest";
-import { openSession, temporaryDirectory } from "../../support/file-lock-bench.js";
+import { openSession, temporaryDirectory } from "../../tools/file-lock-bench.js";
 
 vi.mock("node:fs", async (load) => {
   const fs = await load<typeof import("node:fs")>();

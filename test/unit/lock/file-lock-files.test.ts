@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readRecord } from "../../../src/lock/file/holder-record.js";
 import { fileNameOf, lockFile } from "../../../src/lock/file/lock-file.js";
-import { openSession, temporaryDirectory, tryClaim } from "../../support/file-lock-bench.js";
+import { openSession, temporaryDirectory, tryClaim } from "../../tools/file-lock-bench.js";
 
 function replace(path: string): void {
   unlinkSync(path);

@@ -8,7 +8,7 @@ import {
   startProcess,
   temporaryDirectory,
   tryClaim,
-} from "../../support/file-lock-bench.js";
+} from "../../tools/file-lock-bench.js";
 
 describe("a file lock between processes", () => {
   test.each(["SIGKILL", "SIGTERM"] as const)("wakes who waits when its holder dies by %s", async (signal) => {

@@ -2,7 +2,7 @@ import { readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSyn
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readRecord, writeRecord } from "../../../src/lock/file/holder-record.js";
-import { openSession, temporaryDirectory, tryClaim } from "../../support/file-lock-bench.js";
+import { openSession, temporaryDirectory, tryClaim } from "../../tools/file-lock-bench.js";
 
 const holder = {
   owner: "render:1:uuid",

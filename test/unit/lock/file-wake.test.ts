@@ -18,7 +18,7 @@ import {
   startProcess,
   temporaryDirectory,
   tryClaim,
-} from "../../support/file-lock-bench.js";
+} from "../../tools/file-lock-bench.js";
 
 const socketsIn = (directory: string) => readdirSync(directory).filter((name) => name.endsWith(".sock"));
 

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { LockSession } from "../../../src/lease/lock-session.js";
 import { silentLogger } from "../../../src/logger.js";
-import { LeaseServer } from "../../support/lease-server.js";
-import { VirtualTime } from "../../support/virtual-time.js";
+import { LeaseServer } from "../../tools/lease-server.js";
+import { VirtualTime } from "../../tools/virtual-time.js";
 
 // A bug that a seed of test/simulation told the story of.
 it("a key that we have held and given back on this connection is free, whoever held it before", async () => {

@@ -5,8 +5,8 @@ import { LockSession } from "../../../src/lease/lock-session.js";
 import type { LockBackend } from "../../../src/lock/backend.js";
 import { silentLogger } from "../../../src/logger.js";
 import { deferred } from "../../../src/waiting.js";
-import { LeaseServer } from "../../support/lease-server.js";
-import { VirtualTime } from "../../support/virtual-time.js";
+import { LeaseServer } from "../../tools/lease-server.js";
+import { VirtualTime } from "../../tools/virtual-time.js";
 
 const leaseMs = 10_000;
 let time: VirtualTime;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { startRogue } from "../../support/virtual-rogue.js";
-import { eventsOf, VirtualWorld } from "../../support/virtual-world.js";
+import { startRogue } from "../../tools/virtual-rogue.js";
+import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
 

@@ -8,7 +8,7 @@ import type { TelegramBot } from "../../../src/polling/telegram-bot.js";
 import { RoundTrip } from "../../../src/polling/telegram-call.js";
 import { UpdateLedger } from "../../../src/polling/update-ledger.js";
 import type { WebhookGuard } from "../../../src/polling/webhook-guard.js";
-import { VirtualTime } from "../../support/virtual-time.js";
+import { VirtualTime } from "../../tools/virtual-time.js";
 
 /** How long the client takes to end a call that was aborted. */
 const endingMs = 300;

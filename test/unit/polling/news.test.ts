@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { News } from "../../../src/polling/news.js";
-import { VirtualTime } from "../../support/virtual-time.js";
+import { VirtualTime } from "../../tools/virtual-time.js";
 
 /** News of a process whose turns of the event loop take these times, in milliseconds, and then none. */
 function newsWithTurns(...turnsMs: number[]) {

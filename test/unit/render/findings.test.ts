@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RenderFinding } from "../../../src/render/findings.js";
-import { RenderBench, until, type WatchedBot } from "../../support/render/bench.js";
-import { newId, setInstances } from "../../support/render/stand-in-state.js";
+import { RenderBench, until, type WatchedBot } from "../../tools/render/bench.js";
+import { newId, setInstances } from "../../tools/render/stand-in-state.js";
 
 let bench: RenderBench;
 

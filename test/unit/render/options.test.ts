@@ -4,8 +4,8 @@ import { memoryLock } from "grammy-safe-polling/memory";
 import { type RenderMonitorOptions, startRenderMonitor } from "grammy-safe-polling/render";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { until } from "../../support/render/bench.js";
-import { RenderStandIn } from "../../support/render/stand-in.js";
+import { until } from "../../tools/render/bench.js";
+import { RenderStandIn } from "../../tools/render/stand-in.js";
 
 let api: BotApiEmulator;
 

@@ -3,8 +3,8 @@ import type { RenderApiClient } from "../../../src/render/api-client.js";
 import { readConflictLines } from "../../../src/render/conflict-logs.js";
 import { readEnvironment, readEnvironmentGroups } from "../../../src/render/environment.js";
 import { listServices, readDeploys, readInstances, readService } from "../../../src/render/services.js";
-import recorded from "../../support/render/recorded-answers.json" with { type: "json" };
-import { RenderStandIn } from "../../support/render/stand-in.js";
+import recorded from "../../tools/render/recorded-answers.json" with { type: "json" };
+import { RenderStandIn } from "../../tools/render/stand-in.js";
 
 /** A client whose every answer is the recorded one. */
 function answering(answer: unknown): RenderApiClient {

@@ -1,7 +1,7 @@
 import { memoryLock } from "grammy-safe-polling/memory";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { RenderBench, until, type WatchedBot, type WatchOptions } from "../../support/render/bench.js";
-import type { StandInService } from "../../support/render/stand-in-state.js";
+import { RenderBench, until, type WatchedBot, type WatchOptions } from "../../tools/render/bench.js";
+import type { StandInService } from "../../tools/render/stand-in-state.js";
 
 const everything = ["scale", "suspend-duplicate", "delete-webhook"] as const;
 const gapMs = 30_000;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { RenderBench, until, type WatchedBot } from "../../support/render/bench.js";
-import type { StandInFault } from "../../support/render/stand-in.js";
+import { RenderBench, until, type WatchedBot } from "../../tools/render/bench.js";
+import type { StandInFault } from "../../tools/render/stand-in.js";
 
 let bench: RenderBench;
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { eventsOf, VirtualWorld } from "../../support/virtual-world.js";
+import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
 

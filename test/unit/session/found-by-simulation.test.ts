@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { VirtualWorld } from "../../support/virtual-world.js";
+import { VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
 

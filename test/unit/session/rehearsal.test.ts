@@ -6,7 +6,7 @@ import { resolveOptions } from "../../../src/options.js";
 import { asTelegramBot } from "../../../src/polling/telegram-bot.js";
 import { UpdateLedger } from "../../../src/polling/update-ledger.js";
 import { rehearse } from "../../../src/session/rehearsal.js";
-import { channelNames } from "../../support/channels.js";
+import { channelNames } from "../../tools/channels.js";
 
 const bot = asTelegramBot(new Bot("1:a"));
 

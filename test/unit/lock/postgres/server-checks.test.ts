@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import { afterEach, expect, it, vi } from "vitest";
 import { postgresLock } from "../../../../src/lock/postgres/postgres-lock.js";
-import { connectPeer } from "../../../support/lock-peer.js";
+import { connectPeer } from "../../../tools/lock-peer.js";
 
 afterEach(() => {
   vi.doUnmock("pg");
