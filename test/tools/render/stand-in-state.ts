@@ -1,4 +1,4 @@
-import recorded from "../../tools/render/recorded-answers" with { type: "json" };
+import recorded from "./recorded-answers.json" with { type: "json" };
 
 /** A variable or a file: name and content. */
 type Texts = Record<string, string>;
