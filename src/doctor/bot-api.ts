@@ -13,7 +13,7 @@ export type Answer<T> =
   | { readonly kind: "unreachable"; readonly reason: string };
 
 /** Calls to a Bot API server, past grammY, which hides status, headers and bodies that are no JSON. */
-export interface BotApi {
+export interface BotApiClient {
   /** Without anything secret. */
   readonly address: string;
   call<T>(method: string, parameters?: object, deadlineMs?: number): Promise<Answer<T>>;
@@ -21,7 +21,7 @@ export interface BotApi {
   aheadMs(): number | undefined;
 }
 
-export function botApi(apiRoot: string, token: string): BotApi {
+export function botApi(apiRoot: string, token: string): BotApiClient {
   const root = apiRoot.replace(/\/+$/, "");
   let aheadMs: number | undefined;
   return {

@@ -1,5 +1,5 @@
 import type { Holder } from "../lock/backend.js";
-import { type BotApi, botApi } from "./bot-api.js";
+import { type BotApiClient, botApi } from "./bot-api.js";
 import { clockFinding } from "./clock-check.js";
 import { type Check, type Finding, type Status, type Verdict, verdictOf } from "./finding.js";
 import { holderFinding, type LockState, lookAtHolder, lookTwiceAtHolder } from "./holder-check.js";
@@ -89,7 +89,7 @@ async function lookAtLock(
 }
 
 async function lookAtUpdates(
-  api: BotApi,
+  api: BotApiClient,
   { webhook, pendingUpdates }: TelegramLook,
   watchMs: number,
   look: () => Promise<LockState | undefined>,
@@ -103,7 +103,7 @@ async function lookAtUpdates(
 }
 
 async function lookForRivals(
-  api: BotApi,
+  api: BotApiClient,
   { webhook }: TelegramLook,
   probe: boolean,
   look: () => Promise<LockState | undefined>,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BotApi } from "./bot-api.js";
+import type { BotApiClient } from "./bot-api.js";
 import { count, duration, type Finding, holderName } from "./finding.js";
 import type { LockState } from "./holder-check.js";
 import type { WebhookInfo } from "./telegram-checks.js";
@@ -20,7 +20,7 @@ interface PendingWatch {
  * few seconds proves nothing about a holder that is busy. (telegram-bot-api Client.cpp, JsonWebhookInfo.)
  */
 export async function watchPendingUpdates(
-  api: BotApi,
+  api: BotApiClient,
   first: number,
   watchMs: number,
 ): Promise<PendingWatch> {

@@ -1,5 +1,5 @@
 import type { Update } from "grammy/types";
-import type { BotApi } from "./bot-api.js";
+import type { BotApiClient } from "./bot-api.js";
 import type { Finding } from "./finding.js";
 import type { LockState } from "./holder-check.js";
 import { describeAnswer } from "./telegram-checks.js";
@@ -26,7 +26,7 @@ type Outcome =
  * the slot gets a 409 too: that is the disturbance. Without `offset` and with `limit: 1` a poll confirms nothing
  * and changes no setting, so that no update is lost. (telegram-bot-api Client.cpp, do_get_updates.)
  */
-async function probe(api: BotApi, seconds: number): Promise<Outcome> {
+async function probe(api: BotApiClient, seconds: number): Promise<Outcome> {
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const deadlineMs = seconds * 1_000 + lateConflictMs;
     const answer = await api.call<Update[]>("getUpdates", { timeout: seconds, limit: 1 }, deadlineMs);
@@ -43,7 +43,7 @@ async function probe(api: BotApi, seconds: number): Promise<Outcome> {
 
 /** Looks for a poller that does not use the lock. `look`: who holds the lock now; undefined where there is no lock. */
 export async function rivalFinding(
-  api: BotApi,
+  api: BotApiClient,
   look: () => Promise<LockState | undefined>,
 ): Promise<Finding> {
   const before = await look();

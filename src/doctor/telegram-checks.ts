@@ -1,4 +1,4 @@
-import type { Answer, BotApi } from "./bot-api.js";
+import type { Answer, BotApiClient } from "./bot-api.js";
 import { command, duration, type Finding } from "./finding.js";
 
 /** What Telegram knows of the bot. */
@@ -20,7 +20,7 @@ export interface WebhookInfo {
 }
 
 /** Whether the server answers, knows the token, and has a webhook. All of it only reads. */
-export async function lookAtTelegram(api: BotApi): Promise<TelegramLook> {
+export async function lookAtTelegram(api: BotApiClient): Promise<TelegramLook> {
   const me = await api.call<{ readonly username: string }>("getMe");
   if (me.kind !== "result") return { findings: [...serverFindings(api, me), ...tokenFindings(me)] };
   const { username } = me.result;
@@ -51,7 +51,7 @@ export function malformedToken(token: string): Finding | undefined {
   };
 }
 
-function serverFindings(api: BotApi, answer: Answer<unknown>): Finding[] {
+function serverFindings(api: BotApiClient, answer: Answer<unknown>): Finding[] {
   const check = "telegram";
   const isHosted = api.address === "https://api.telegram.org";
   if (answer.kind === "unreachable") {

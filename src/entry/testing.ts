@@ -8,7 +8,7 @@ export {
   startBotApi,
 } from "../testing/bot-api/bot-api-emulator.js";
 export type { BotAccount, BotReference, NewBot } from "../testing/bot-api/bot-registry.js";
-export type { Fault, FaultKind, InjectedFault } from "../testing/bot-api/faults.js";
+export type { Fault, InjectedFault } from "../testing/bot-api/faults.js";
 export type { EventListener, WaitOptions } from "../testing/bot-api/journal.js";
 export type {
   AnsweredEvent,
@@ -19,6 +19,7 @@ export type {
   EventOf,
   EventStamp,
   FaultEvent,
+  FaultKind,
   LeaseEndedEvent,
   ParkedEvent,
   PollEvent,
@@ -39,7 +40,7 @@ export {
   type Span,
   slotTimeline,
 } from "../testing/bot-api/journal-queries.js";
-export type { ConflictKind, Reply } from "../testing/bot-api/reply.js";
+export type { Reply, ServerConflict as ConflictKind } from "../testing/bot-api/reply.js";
 export type { Answer, PendingCall } from "../testing/bot-api/request.js";
 export type { BotApiCounters, ConflictCount } from "../testing/bot-api/statistics.js";
 export type { RemovalReason } from "../testing/bot-api/update-queue.js";

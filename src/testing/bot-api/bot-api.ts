@@ -12,6 +12,7 @@ import { applyFault, type Fault, FaultPlan, type InjectedFault } from "./faults.
 import { type EventListener, Journal, type WaitOptions } from "./journal.js";
 import type { BotApiEvent, EventOf, ZombieReason } from "./journal-events.js";
 import { limits } from "./limits.js";
+import { handleCall } from "./methods.js";
 import { tooManyRequests } from "./reply.js";
 import { type Answer, type PendingCall, PendingRequest } from "./request.js";
 import { type BotApiCounters, sumCounters } from "./statistics.js";
@@ -257,7 +258,7 @@ export class BotApi {
     if (this.#isDown) return request.reply(tooManyRequests(limits.shutdownRetryAfterSeconds));
     const bot = this.#registry.byToken(token);
     if (bot === undefined) return request.reply(unknownTokenReply(token, this.#malformedToken));
-    bot.handle(request);
+    handleCall(bot, request);
   }
 
   #answered(

@@ -2,7 +2,6 @@ import type { Clock } from "../../clock.js";
 import { jsonArgument } from "./arguments.js";
 import type { RecordEvent } from "./journal-events.js";
 import { ConflictThrottle, LongPoll, type ParkedPoll } from "./long-poll.js";
-import { methods } from "./methods.js";
 import { failure, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import { BotStatistics } from "./statistics.js";
@@ -70,12 +69,16 @@ export class Bot implements WebhookContext {
     return this.#session?.longPoll.parked;
   }
 
+  get isLoggedOut(): boolean {
+    return this.#now() < this.#loggedOutUntil;
+  }
+
   get longPoll(): LongPoll {
-    return this.#open().longPoll;
+    return this.startSession().longPoll;
   }
 
   get conflicts(): ConflictThrottle {
-    return this.#open().conflicts;
+    return this.startSession().conflicts;
   }
 
   /** Puts an update into the queue and tells its id; undefined when the bot does not want its type, or has no room. */
@@ -92,16 +95,6 @@ export class Bot implements WebhookContext {
     this.record({ type: "pushed", updateId, updateType });
     if (!this.webhook.isActive) this.#session?.longPoll.pushed();
     return updateId;
-  }
-
-  /** Answers a call by one of the bot's methods. */
-  handle(request: ApiRequest): void {
-    if (this.#now() < this.#loggedOutUntil) return request.reply(failure(400, "Logged out"));
-    if (request.method === "close") return this.#close(request);
-    this.#open();
-    const method = methods[request.method];
-    if (method === undefined) return request.reply(failure(404, "Not Found: method not found"));
-    method(this, request);
   }
 
   getUpdates(request: ApiRequest): void {
@@ -127,7 +120,7 @@ export class Bot implements WebhookContext {
   }
 
   /** Client.cpp on_cmd:12641, ClientManager.cpp send:94. */
-  #close(request: ApiRequest): void {
+  close(request: ApiRequest): void {
     if (this.#session === undefined) {
       return request.reply(failure(400, "Bad Request: the bot has already been closed"));
     }
@@ -139,7 +132,8 @@ export class Bot implements WebhookContext {
     request.reply(success(true));
   }
 
-  #open(): Session {
+  /** The present session; a new one when there is none. */
+  startSession(): Session {
     if (this.#session === undefined) {
       const conflicts = new ConflictThrottle(this.clock);
       const longPoll = new LongPoll(this.clock, this.queue, conflicts);

@@ -1,34 +1,7 @@
 import type { Clock } from "../../clock.js";
+import type { FaultKind } from "./journal-events.js";
 import { failure, nginxPage, type Reply, tooManyRequests } from "./reply.js";
 import type { PendingRequest } from "./request.js";
-
-/**
- * What can go wrong with a call. Nothing is processed in the first group; everything is in the second.
- *
- * - `too-many-requests`: 429 with `retryAfter`
- * - `internal-error`: 500 as from a bot that is being closed
- * - `bad-gateway`: 502 as JSON; `bad-gateway-html`: as nginx's page
- * - `not-found-html`: 404 as nginx's page
- * - `unauthorized`: 401
- * - `reset-before`: the connection is reset
- * - `silent`: no answer, ever
- *
- * - `reset-after`: the connection is reset in place of the answer
- * - `delay-answer`: the answer is held back for `delayMs`
- * - `hold`: processed only after `delayMs`, or when the fault is released, even if the client has gone by then
- */
-export type FaultKind =
-  | "too-many-requests"
-  | "internal-error"
-  | "bad-gateway"
-  | "bad-gateway-html"
-  | "not-found-html"
-  | "unauthorized"
-  | "reset-before"
-  | "silent"
-  | "reset-after"
-  | "delay-answer"
-  | "hold";
 
 /** A fault, and the calls that it hits: those that match everything given here. */
 export interface Fault {

@@ -1,5 +1,4 @@
-import type { FaultKind } from "./faults.js";
-import type { ConflictKind } from "./reply.js";
+import type { ServerConflict } from "./reply.js";
 import type { RemovalReason } from "./update-queue.js";
 
 /**
@@ -55,7 +54,7 @@ export interface ParkedEvent extends OfRequest {
 /** A call was refused, or ended by another one; its 409 follows after `delayMs`. */
 export interface ConflictEvent extends OfRequest {
   readonly type: "conflict";
-  readonly conflict: ConflictKind;
+  readonly conflict: ServerConflict;
   readonly delayMs: number;
 }
 
@@ -69,7 +68,7 @@ export interface AnsweredEvent extends OfRequest {
   /** The updates in the answer to getUpdates. */
   readonly updateIds: readonly number[];
   /** The kind of a 409. */
-  readonly conflict?: ConflictKind;
+  readonly conflict?: ServerConflict;
   /** Left out: a live client has it. */
   readonly zombie?: ZombieReason;
 }
@@ -118,6 +117,34 @@ export interface SentEvent extends OfRequest {
   /** The update that it answers: see `BotApi.pushMessage`. */
   readonly updateId?: number;
 }
+
+/**
+ * What can go wrong with a call. Nothing is processed in the first group; everything is in the second.
+ *
+ * - `too-many-requests`: 429 with `retryAfter`
+ * - `internal-error`: 500 as from a bot that is being closed
+ * - `bad-gateway`: 502 as JSON; `bad-gateway-html`: as nginx's page
+ * - `not-found-html`: 404 as nginx's page
+ * - `unauthorized`: 401
+ * - `reset-before`: the connection is reset
+ * - `silent`: no answer, ever
+ *
+ * - `reset-after`: the connection is reset in place of the answer
+ * - `delay-answer`: the answer is held back for `delayMs`
+ * - `hold`: processed only after `delayMs`, or when the fault is released, even if the client has gone by then
+ */
+export type FaultKind =
+  | "too-many-requests"
+  | "internal-error"
+  | "bad-gateway"
+  | "bad-gateway-html"
+  | "not-found-html"
+  | "unauthorized"
+  | "reset-before"
+  | "silent"
+  | "reset-after"
+  | "delay-answer"
+  | "hold";
 
 /** A fault took hold of a request. */
 export interface FaultEvent extends OfRequest {

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from "../../clock.js";
 import { integerArgument } from "./arguments.js";
 import { limits } from "./limits.js";
-import { type ConflictKind, conflictReply, updatesReply } from "./reply.js";
+import { conflictReply, type ServerConflict, updatesReply } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import type { UpdateQueue } from "./update-queue.js";
 
@@ -17,7 +17,7 @@ export class ConflictThrottle {
     this.#clock = clock;
   }
 
-  fail(request: ApiRequest, kind: ConflictKind): void {
+  fail(request: ApiRequest, kind: ServerConflict): void {
     const now = this.#clock.now().monotonicMs;
     const isImmediate = now >= this.#nextImmediateAt;
     const delayMs = isImmediate ? 0 : limits.conflictThrottleMs;

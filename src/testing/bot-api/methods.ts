@@ -5,29 +5,41 @@ import type { ApiRequest } from "./request.js";
 
 type Method = (bot: Bot, request: ApiRequest) => void;
 
+/** Answers a call by one of the bot's methods. */
+export function handleCall(bot: Bot, request: ApiRequest): void {
+  if (bot.isLoggedOut) return request.reply(failure(400, "Logged out"));
+  if (request.method === "close") return bot.close(request);
+  bot.startSession();
+  const method = methods.get(request.method);
+  if (method === undefined) return request.reply(failure(404, "Not Found: method not found"));
+  method(bot, request);
+}
+
 const answerTrue: Method = (_bot, request) => request.reply(success(true));
 
-/** The methods that the emulator knows, by their names in lower case; `close` belongs to the bot itself. */
-export const methods: Readonly<Record<string, Method | undefined>> = {
-  getupdates: (bot, request) => bot.getUpdates(request),
-  setwebhook: (bot, request) => bot.webhook.change(request, bot),
-  deletewebhook: (bot, request) => bot.webhook.change(request, bot),
-  getwebhookinfo: (bot, request) => bot.webhook.info(request, bot),
-  logout: (bot, request) => bot.logOut(request),
-  getme: (bot, request) => request.reply(success(botUser(bot))),
-  sendmessage: sendMessage,
-  setmycommands(bot, request) {
-    bot.commands = jsonArgument(request.args, "commands") ?? [];
-    request.reply(success(true));
-  },
-  getmycommands: (bot, request) => request.reply(success(bot.commands)),
-  deletemycommands(bot, request) {
-    bot.commands = [];
-    request.reply(success(true));
-  },
-  sendchataction: answerTrue,
-  answercallbackquery: answerTrue,
-};
+/** The methods that the emulator knows beside `close`, by their names in lower case. */
+const methods = new Map<string, Method>(
+  Object.entries({
+    getupdates: (bot, request) => bot.getUpdates(request),
+    setwebhook: (bot, request) => bot.webhook.change(request, bot),
+    deletewebhook: (bot, request) => bot.webhook.change(request, bot),
+    getwebhookinfo: (bot, request) => bot.webhook.info(request, bot),
+    logout: (bot, request) => bot.logOut(request),
+    getme: (bot, request) => request.reply(success(botUser(bot))),
+    sendmessage: sendMessage,
+    setmycommands(bot, request) {
+      bot.commands = jsonArgument(request.args, "commands") ?? [];
+      request.reply(success(true));
+    },
+    getmycommands: (bot, request) => request.reply(success(bot.commands)),
+    deletemycommands(bot, request) {
+      bot.commands = [];
+      request.reply(success(true));
+    },
+    sendchataction: answerTrue,
+    answercallbackquery: answerTrue,
+  } satisfies Record<string, Method>),
+);
 
 function botUser(bot: Bot): object {
   return {

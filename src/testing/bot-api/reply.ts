@@ -1,7 +1,7 @@
 import type { StoredUpdate } from "./update-queue.js";
 
 /** Whose poll was ended by what. The design's words; the last one answers setWebhook, not getUpdates. */
-export type ConflictKind = "other-poller" | "webhook-set" | "webhook-active" | "webhook-replaced";
+export type ServerConflict = "other-poller" | "webhook-set" | "webhook-active" | "webhook-replaced";
 
 /** An HTTP answer, with what the journal wants to know about it. */
 export interface Reply {
@@ -11,11 +11,11 @@ export interface Reply {
   /** Also sent as a header, in seconds. */
   readonly retryAfter?: number;
   readonly updateIds?: readonly number[];
-  readonly conflict?: ConflictKind;
+  readonly conflict?: ServerConflict;
 }
 
 /** Client.cpp abort_long_poll:16225, process_get_updates_query:15702, process_set_webhook_query:15754. */
-const conflictTexts: Readonly<Record<ConflictKind, string>> = {
+const conflictTexts: Readonly<Record<ServerConflict, string>> = {
   "other-poller":
     "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running",
   "webhook-set": "Conflict: terminated by setWebhook request",
@@ -39,7 +39,7 @@ export function failure(errorCode: number, description: string): Reply {
   return json(errorCode, JSON.stringify({ ok: false, error_code: errorCode, description }));
 }
 
-export function conflictReply(kind: ConflictKind): Reply {
+export function conflictReply(kind: ServerConflict): Reply {
   return { ...failure(409, conflictTexts[kind]), conflict: kind };
 }
 

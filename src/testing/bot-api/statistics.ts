@@ -1,4 +1,4 @@
-import type { ConflictKind } from "./reply.js";
+import type { ServerConflict } from "./reply.js";
 import type { RemovalReason, StoredUpdate } from "./update-queue.js";
 
 /** How many 409s of one kind were written for a live client, and how many for nobody. */
@@ -32,7 +32,7 @@ export interface BotApiCounters {
   readonly polls: number;
   /** getUpdates calls from another instance than the call before. */
   readonly pollerChanges: number;
-  readonly conflicts: Readonly<Record<ConflictKind, ConflictCount>>;
+  readonly conflicts: Readonly<Record<ServerConflict, ConflictCount>>;
   /** Answers to getUpdates, 409s included, that nobody was there to read. */
   readonly zombieAnswers: number;
   /** Messages that the bots sent. */
@@ -127,7 +127,7 @@ export class BotStatistics {
     }
   }
 
-  conflict(kind: ConflictKind, recipient: "live" | "zombie", change: 1 | -1 = 1): void {
+  conflict(kind: ServerConflict, recipient: "live" | "zombie", change: 1 | -1 = 1): void {
     this.#counts.conflicts[kind][recipient] += change;
   }
 
@@ -167,7 +167,7 @@ export function sumCounters(parts: readonly BotApiCounters[]): BotApiCounters {
     for (const name of Object.keys(sum) as (keyof typeof sum)[]) {
       if (name !== "conflicts") sum[name] += part[name];
     }
-    for (const kind of Object.keys(sum.conflicts) as ConflictKind[]) {
+    for (const kind of Object.keys(sum.conflicts) as ServerConflict[]) {
       sum.conflicts[kind].live += part.conflicts[kind].live;
       sum.conflicts[kind].zombie += part.conflicts[kind].zombie;
     }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { FaultKind } from "../../../src/testing/bot-api/faults.js";
+import type { FaultKind } from "../../../src/testing/bot-api/journal-events.js";
 import { virtualBotApi } from "./virtual-bot-api.js";
 
 describe("faults that answer in place of the bot", () => {
