@@ -14,7 +14,6 @@ import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
-import { News } from "./polling/news.js";
 import { asTelegramBot } from "./polling/telegram-bot.js";
 import { RoundTrip } from "./polling/telegram-call.js";
 import { BotSession } from "./session/bot-session.js";
@@ -61,7 +60,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
       random: Math.random,
       logger,
       roundTrip: new RoundTrip(),
-      news: new News(systemClock, turn),
+      turn,
     },
     hub,
     publish,

@@ -24,18 +24,18 @@ class DeadlineError extends Error {
   }
 }
 
-/** Thrown out of work that was told to stop; never leaves the library. */
-export class CutError extends Error {
+/** Thrown out of work that was told to stop by a signal; never leaves the library. */
+export class AbortedError extends Error {
   constructor() {
-    super("cut");
-    this.name = "CutError";
+    super("aborted");
+    this.name = "AbortedError";
   }
 }
 
-/** Settles as `work` does, or rejects with CutError as soon as `signal` aborts; the work itself goes on. */
-export function orCut<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Settles as `work` does, or rejects with AbortedError as soon as `signal` aborts; the work itself goes on. */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const onAbort = () => reject(new CutError());
+    const onAbort = () => reject(new AbortedError());
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort);
     work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
@@ -77,70 +77,46 @@ export function withDeadline<T>(
 const abortGraceMs = 1_000;
 
 /**
- * A signal for calls that follow one another, aborted by `abort` or by the deadline of a call. One that was not
- * aborted serves again: a new AbortController for each of many short calls takes longer than all else around them.
+ * Runs `work` with a signal of its own, which `signal` aborts, or the deadline. Settles when the work has really
+ * ended, which a caller that hands its place to somebody else must wait for; work that ignores its signal is left
+ * behind after another second.
  */
-export class Aborter {
-  readonly #clock: Clock;
-  readonly #controller = new AbortController();
-  /** For the call that is under way. */
-  #beginGrace: (() => void) | undefined;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  get isAborted(): boolean {
-    return this.#controller.signal.aborted;
-  }
-
-  abort(): void {
-    if (this.isAborted) return;
-    this.#controller.abort();
-    this.#beginGrace?.();
-  }
-
-  /**
-   * Runs `work`, and aborts after `deadlineMs`. Settles when the work has really ended, which a caller that hands
-   * its place to somebody else must wait for; work that ignores its signal is left behind after another second.
-   */
-  call<T>(work: (signal: AbortSignal) => Promise<T>, deadlineMs: number): Promise<T> {
-    return new Promise((resolve, reject) => {
-      let grace: Timer | undefined;
-      const deadline = this.#clock.setTimer(() => this.abort(), deadlineMs);
-      const endsWith =
-        <Outcome>(settle: (outcome: Outcome) => void) =>
-        (outcome: Outcome) => {
-          deadline.clear();
-          grace?.clear();
-          this.#beginGrace = undefined;
-          settle(outcome);
-        };
-      const fail = endsWith(reject);
-      this.#beginGrace = () => {
-        const giveUp = () => fail(new DeadlineError("aborted call", abortGraceMs));
-        grace = this.#clock.setTimer(giveUp, abortGraceMs);
-      };
-      if (this.isAborted) this.#beginGrace();
-      try {
-        work(this.#controller.signal).then(endsWith<T>(resolve), fail);
-      } catch (error) {
-        fail(error);
-      }
-    });
-  }
-}
-
-/** Runs `work` as an aborter of its own does, which `signal` aborts too. */
 export function abortable<T>(
   clock: Clock,
   work: (signal: AbortSignal) => Promise<T>,
   deadlineMs: number,
   signal: AbortSignal,
 ): Promise<T> {
-  const aborter = new Aborter(clock);
-  const abort = () => aborter.abort();
-  if (signal.aborted) abort();
-  signal.addEventListener("abort", abort);
-  return aborter.call(work, deadlineMs).finally(() => signal.removeEventListener("abort", abort));
+  return new Promise((resolve, reject) => {
+    const call = new AbortController();
+    let grace: Timer | undefined;
+    let isOverdue = false;
+    const end = (settle: () => void) => {
+      deadline.clear();
+      grace?.clear();
+      signal.removeEventListener("abort", abort);
+      settle();
+    };
+    const overdue = () => new DeadlineError("the call", deadlineMs);
+    const abort = () => {
+      grace ??= clock.setTimer(
+        () => end(() => reject(isOverdue ? overdue() : new DeadlineError("aborted call", abortGraceMs))),
+        abortGraceMs,
+      );
+      call.abort();
+    };
+    const deadline = clock.setTimer(() => {
+      isOverdue = true;
+      abort();
+    }, deadlineMs);
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+    // What aborted work says of itself ("The user aborted a request") would hide that it was too slow.
+    const fail = (error: unknown) => end(() => reject(isOverdue ? overdue() : error));
+    try {
+      work(call.signal).then((result) => end(() => resolve(result)), fail);
+    } catch (error) {
+      fail(error);
+    }
+  });
 }

@@ -2,9 +2,11 @@ import { createConcurrentSink, createRunner, createSource, type UpdateSink } fro
 import type { Update } from "grammy/types";
 import { elapsedMs, type Moment } from "../clock.js";
 import { describeError } from "../redact.js";
-import { Aborter, abortable, CutError, orCut, wait } from "../waiting.js";
+import { AbortedError, abortable, unlessAborted, wait } from "../waiting.js";
 import { type ConflictBackoff, ConflictSeries } from "./conflict-series.js";
+import { Gate } from "./gate.js";
 import { reportHandlerError } from "./handler-errors.js";
+import type { PollingRecord } from "./polling-record.js";
 import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
 import { type CallContext, waitOutTrouble } from "./telegram-call.js";
 import {
@@ -37,23 +39,6 @@ export interface PollParameters {
   readonly allowedUpdates: readonly string[] | undefined;
 }
 
-export interface PollerEvents {
-  /** A poll is under way. */
-  polled(): void;
-  /** A poll was answered normally. */
-  answered(updates: readonly Update[]): void;
-  /** A poll ended otherwise. */
-  failed(failure: TelegramFailure): void;
-  conflict(kind: ConflictKind): void;
-  retry(retry: { attempt: number; attempts: number; delayMs: number }): void;
-  /** A handler is about to run. */
-  handling(update: Update): void;
-  handled(): void;
-  handlerError(error: Error, updateId: number): void;
-  /** No answer of Telegram for a minute. */
-  silent(): void;
-}
-
 export interface PollerOptions {
   readonly bot: TelegramBot;
   readonly context: CallContext;
@@ -62,23 +47,24 @@ export interface PollerOptions {
   readonly parameters: PollParameters;
   readonly concurrency: number;
   readonly backoff: ConflictBackoff;
-  readonly events: PollerEvents;
+  readonly record: PollingRecord;
   /** Another instance held the lease just before. */
   readonly followsAnother: boolean;
-  /** Whether the lease can still be proved. Asked before every poll and every handler. */
-  trusted(now: Moment): boolean;
+  /** Whether the lease can still be proved. */
+  trusted(): boolean;
+  /** The first poll is under way. */
+  onFirstPoll(): void;
+  /** No answer of Telegram for a minute. */
+  onSilence(): void;
 }
 
 /** Polls under one lease: fetches under trust, hands updates to the runner's sink, and books what is done. */
 export class Poller {
   readonly #options: PollerOptions;
   readonly #cut = new AbortController();
-  /** As the signal's own `aborted`, which takes longer to read: it is asked for every update. */
-  #isCut = false;
+  readonly #gate: Gate;
   readonly #conflicts: ConflictSeries;
   readonly #startedAt: Moment;
-  /** Aborts the poll that is under way; all polls of a lease share it. */
-  #request: Aborter;
   #runner: ReturnType<typeof createRunner> | undefined;
   #pollInFlight: Promise<unknown> = Promise.resolve();
   #pollSentAt: Moment | undefined;
@@ -86,6 +72,7 @@ export class Poller {
   /** Telegram knows that everything below is done. */
   #toldOffset = 0;
   #lastAnswerAt: Moment;
+  #hasPolled = false;
   #answered = false;
   #unauthorizedOnce = false;
   #mayForgiveConflict: boolean;
@@ -93,8 +80,8 @@ export class Poller {
 
   constructor(options: PollerOptions) {
     this.#options = options;
-    const { clock, random } = options.context;
-    this.#request = new Aborter(clock);
+    const { clock, random, turn } = options.context;
+    this.#gate = new Gate(clock, turn, () => options.trusted());
     this.#startedAt = clock.now();
     this.#lastAnswerAt = this.#startedAt;
     this.#mayForgiveConflict = options.followsAnother;
@@ -103,7 +90,7 @@ export class Poller {
       clock,
       random,
       signal: this.#cut.signal,
-      onRetry: (retry) => options.events.retry(retry),
+      onRetry: (retry) => options.record.retry(retry),
     });
   }
 
@@ -111,8 +98,8 @@ export class Poller {
   async run(): Promise<void> {
     const { concurrency, ledger } = this.#options;
     // One at a time, over all leases: polling past a handler that has outlived its lease would confirm its update.
-    if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});
-    if (this.#isCut) return;
+    if (concurrency === 1) await unlessAborted(ledger.idle(), this.#cut.signal).catch(() => {});
+    if (this.#cut.signal.aborted) return;
     ledger.beginLease();
     const source = createSource({ supply: (batchSize) => this.#supply(batchSize) });
     // `#handle` never rejects: the sink's error handler has nothing to do.
@@ -127,29 +114,27 @@ export class Poller {
     try {
       await this.#runner.task();
     } catch (error) {
-      if (!(error instanceof CutError)) throw error;
+      if (!(error instanceof AbortedError)) throw error;
     }
-    if (this.#mayGoOn(this.#now())) throw new Error("the runner ended by itself");
+    if (await this.#mayGoOn()) throw new Error("the runner ended by itself");
   }
 
   /** Cuts the poll and starts no more handlers. Resolves when the cut request has really ended. */
-  async cut(): Promise<void> {
-    if (!this.#isCut) {
+  async stop(): Promise<void> {
+    if (!this.#cut.signal.aborted) {
       const hasArrived = this.#pollSentAt && elapsedMs(this.#pollSentAt, this.#now()) >= repeatMs;
       if (hasArrived) this.#toldOffset = this.#lastSentOffset;
-      this.#isCut = true;
       this.#cut.abort();
-      this.#request.abort();
       this.#runner?.stop()?.catch(() => {}); // `run` reports it
     }
     await this.#pollInFlight;
   }
 
   /**
-   * Waits until the cut poll can no longer overtake the successor's: two round trips after it was sent, at most
+   * Waits until the aborted poll can no longer overtake the successor's: two round trips after it was sent, at most
    * one second.
    */
-  async settle(signal: AbortSignal): Promise<void> {
+  async lastPollArrives(signal: AbortSignal): Promise<void> {
     if (!this.#pollSentAt) return;
     const { clock, roundTrip } = this.#options.context;
     const leftMs = 2 * roundTrip.ms - elapsedMs(this.#pollSentAt, this.#now());
@@ -162,13 +147,13 @@ export class Poller {
    * before its request was written told nothing, so where that may be, Telegram is asked first.
    */
   async confirm(signal: AbortSignal): Promise<void> {
-    const { context, ledger, trusted } = this.#options;
+    const { context, ledger } = this.#options;
     const offset = ledger.confirmOffset;
-    if (offset <= this.#toldOffset || !trusted(this.#now())) return;
+    if (offset <= this.#toldOffset || !(await this.#gate.isOpen())) return;
     try {
       if (offset <= this.#lastSentOffset) {
         const [earliest] = await this.#shortPoll(0, signal);
-        if (!earliest || earliest.update_id >= offset || !trusted(this.#now())) return;
+        if (!earliest || earliest.update_id >= offset || !(await this.#gate.isOpen())) return;
       }
       await this.#shortPoll(offset, signal);
     } catch (error) {
@@ -189,28 +174,25 @@ export class Poller {
 
   /** The runner's update supplier: resolves with the next updates, rejects when polling ends. */
   async #supply(batchSize: number): Promise<Update[]> {
-    const { news } = this.#options.context;
     for (;;) {
-      if (news.isOld(this.#now())) await news.hear();
-      this.#mustBeTrusted();
+      await this.#mustGoOn();
       try {
         const updates = await this.#poll(batchSize);
-        if (news.isOld(this.#now())) await news.hear();
-        this.#mustBeTrusted();
+        await this.#mustGoOn();
         this.#noteAnswer();
         this.#conflicts.pollAnswered();
-        this.#options.events.answered(updates);
+        this.#options.record.answered(updates);
         return this.#options.ledger.fetched(updates);
       } catch (error) {
         // What arrives under a lease that is no longer trusted is dropped whole, its 409 included.
-        this.#mustBeTrusted();
+        await this.#mustGoOn();
         await this.#recover(classifyFailure(error), error);
       }
     }
   }
 
   #poll(batchSize: number): Promise<Update[]> {
-    const { bot, concurrency, context, ledger, parameters, events } = this.#options;
+    const { bot, concurrency, context, ledger, parameters, record } = this.#options;
     // The runner asks for its free places, but for everything the first time.
     const wanted = concurrency === 1 ? parameters.limit : Math.min(batchSize, concurrency, parameters.limit);
     const request: GetUpdatesParameters = {
@@ -222,15 +204,20 @@ export class Poller {
     this.#lastSentOffset = request.offset ?? 0;
     this.#pollSentAt = this.#now();
     const deadlineMs = parameters.timeoutSeconds * 1000 + pollGraceMs;
-    // The deadline of the last poll used it up.
-    if (this.#request.isAborted) this.#request = new Aborter(context.clock);
-    const poll = this.#request.call((signal) => bot.api.getUpdates(request, signal), deadlineMs);
+    const poll = abortable(
+      context.clock,
+      (signal) => bot.api.getUpdates(request, signal),
+      deadlineMs,
+      this.#cut.signal,
+    );
     const ended = () => {
-      if (!this.#isCut) this.#pollSentAt = undefined;
+      if (!this.#cut.signal.aborted) this.#pollSentAt = undefined;
     };
     this.#pollInFlight = poll.then(ended, ended);
     this.#conflicts.pollSent();
-    events.polled();
+    record.polled();
+    if (!this.#hasPolled) this.#options.onFirstPoll();
+    this.#hasPolled = true;
     return poll;
   }
 
@@ -244,12 +231,12 @@ export class Poller {
 
   /** Resolves when the next poll is due; rejects when there must be none. */
   async #recover(failure: TelegramFailure, error: unknown): Promise<void> {
-    this.#options.events.failed(failure);
+    this.#options.record.failed(failure.kind);
     if (failure.kind === "conflict") return this.#resolveConflict(failure.conflict, error);
     this.#conflicts.pollFailed();
     if (failure.kind === "refused") throw fatalTelegramError(failure.kind, "getUpdates", error);
     if (failure.kind === "unauthorized") return this.#doubtUnauthorized(error);
-    if (failure.kind === "silence") this.#noteSilence();
+    if (failure.kind === "silence") await this.#noteSilence();
     else this.#lastAnswerAt = this.#now();
     await waitOutTrouble(
       this.#options.context,
@@ -262,20 +249,20 @@ export class Poller {
   }
 
   async #resolveConflict(kind: ConflictKind, error: unknown): Promise<void> {
-    const { bot, context, events, webhook } = this.#options;
+    const { bot, context, record, webhook } = this.#options;
     this.#lastAnswerAt = this.#now();
     // It was parked until then.
     if (kind === "other-poller") this.#toldOffset = this.#lastSentOffset;
     if (kind === "other-poller" && this.#isPredecessors()) {
-      if (!(await wait(context.clock, predecessorRetryMs, this.#cut.signal))) throw new CutError();
+      if (!(await wait(context.clock, predecessorRetryMs, this.#cut.signal))) throw new AbortedError();
       return;
     }
-    events.conflict(kind);
+    record.conflict(kind);
     if (kind !== "other-poller") return webhook.conflict(this.#answered, this.#cut.signal);
     try {
       await this.#conflicts.conflict(conflictError(bot, error));
     } catch (exhausted) {
-      throw this.#isCut ? new CutError() : exhausted;
+      throw this.#cut.signal.aborted ? new AbortedError() : exhausted;
     }
   }
 
@@ -292,15 +279,15 @@ export class Poller {
       throw fatalTelegramError("unauthorized", "getUpdates", error);
     this.#unauthorizedOnce = true;
     if (!(await wait(this.#options.context.clock, unauthorizedRetryMs, this.#cut.signal)))
-      throw new CutError();
+      throw new AbortedError();
   }
 
-  #noteSilence(): void {
+  async #noteSilence(): Promise<void> {
     const now = this.#now();
     if (elapsedMs(this.#lastAnswerAt, now) < silenceMs) return;
     this.#lastAnswerAt = now;
-    this.#options.events.silent();
-    this.#mustBeTrusted();
+    this.#options.onSilence();
+    await this.#mustGoOn();
   }
 
   /**
@@ -308,44 +295,38 @@ export class Poller {
    * again. What runs for every update is kept short: one loop, one reading of the clock.
    */
   async #handle(updates: readonly Update[]): Promise<void> {
-    const { bot, context, events, ledger } = this.#options;
-    const { clock, news } = context;
+    const { bot, record, ledger } = this.#options;
     for (const update of updates) {
-      let now = clock.now();
-      if (news.isOld(now)) {
-        await news.hear();
-        now = clock.now();
-      }
-      const entry = this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;
+      const entry = (await this.#mayGoOn()) ? ledger.start(update.update_id) : undefined;
       if (!entry) continue;
-      events.handling(update);
+      record.handling(update);
       try {
         await bot.handleUpdate(update);
       } catch (error) {
         await this.#reportError(update.update_id, error);
       }
       ledger.finish(entry);
-      events.handled();
+      record.handled(update);
     }
   }
 
   /** Never rejects: not even a logger that throws may end polling here. */
   async #reportError(updateId: number, error: unknown): Promise<void> {
-    const { bot, context, events } = this.#options;
+    const { bot, context, record } = this.#options;
     try {
       const uncaught = await reportHandlerError(bot, context.logger, updateId, error);
-      if (uncaught) events.handlerError(uncaught, updateId);
+      if (uncaught) record.handlerError(uncaught, updateId);
     } catch {
       // Nothing is left to tell it to.
     }
   }
 
-  #mustBeTrusted(): void {
-    if (!this.#mayGoOn(this.#now())) throw new CutError();
+  async #mustGoOn(): Promise<void> {
+    if (!(await this.#mayGoOn())) throw new AbortedError();
   }
 
-  #mayGoOn(now: Moment): boolean {
-    return !this.#isCut && this.#options.trusted(now);
+  async #mayGoOn(): Promise<boolean> {
+    return (await this.#gate.isOpen()) && !this.#cut.signal.aborted;
   }
 
   #now(): Moment {
@@ -353,15 +334,11 @@ export class Poller {
   }
 }
 
-/**
- * Hands over whole batches. The runner's own sequential sink takes two microseconds more for each update. The runner
- * keeps the array until the next one has come, and the garbage collector would copy what is in it.
- */
+/** Hands over whole batches. */
 function sequentialSink(handle: (updates: readonly Update[]) => Promise<void>): UpdateSink<Update> {
   return {
     async handle(updates) {
       await handle(updates);
-      updates.length = 0;
       return Number.POSITIVE_INFINITY;
     },
     size: () => 0,

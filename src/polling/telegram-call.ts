@@ -2,8 +2,7 @@ import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
-import { abortable, CutError, wait } from "../waiting.js";
-import type { News } from "./news.js";
+import { AbortedError, abortable, wait } from "../waiting.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
 
 /** How long Telegram may take for a call that does not park, in milliseconds. */
@@ -16,12 +15,13 @@ export interface CallContext {
   readonly random: () => number;
   readonly logger: Logger;
   readonly roundTrip: RoundTrip;
-  readonly news: News;
+  /** Resolves after a turn of the event loop. */
+  readonly turn: () => Promise<unknown>;
 }
 
 /**
  * Makes a call that does not park until it succeeds. Rejects with ERR_UNAUTHORIZED or ERR_TELEGRAM where a retry
- * cannot help, and with CutError when `signal` aborts.
+ * cannot help, and with AbortedError when `signal` aborts.
  */
 export async function callTelegram<T>(
   context: CallContext,
@@ -30,14 +30,14 @@ export async function callTelegram<T>(
   signal: AbortSignal,
 ): Promise<T> {
   for (let retry = 0; ; retry += 1) {
-    if (signal.aborted) throw new CutError();
+    if (signal.aborted) throw new AbortedError();
     const sent = context.clock.now();
     try {
       const result = await abortable(context.clock, call, callDeadlineMs, signal);
       context.roundTrip.measured(elapsedMs(sent, context.clock.now()));
       return result;
     } catch (error) {
-      if (signal.aborted) throw new CutError();
+      if (signal.aborted) throw new AbortedError();
       const failure = classifyFailure(error);
       if (failure.kind === "unauthorized" || failure.kind === "refused") {
         throw fatalTelegramError(failure.kind, method, error);
@@ -47,7 +47,7 @@ export async function callTelegram<T>(
   }
 }
 
-/** Waits as long as the failure asks for; rejects with CutError when `signal` aborts meanwhile. */
+/** Waits as long as the failure asks for; rejects with AbortedError when `signal` aborts meanwhile. */
 export async function waitOutTrouble(
   { clock, random, logger }: CallContext,
   method: string,
@@ -62,7 +62,7 @@ export async function waitOutTrouble(
     { method, error: describeError(error), retryInMs: Math.round(delayMs) },
     "Telegram did not answer as it should; trying again",
   );
-  if (!(await wait(clock, delayMs, signal))) throw new CutError();
+  if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
 }
 
 /** Assumed while nothing was measured, and the largest value believed, in milliseconds. */

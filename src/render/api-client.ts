@@ -1,6 +1,6 @@
 import { exponentialDelayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
-import { abortable, CutError, wait } from "../waiting.js";
+import { AbortedError, abortable, wait } from "../waiting.js";
 /** What a failed call to Render's API means for whoever made it. */
 export type RenderFailure =
   /** 401: the key is wrong, and every other call will fail too. */
@@ -48,7 +48,7 @@ export interface RenderApiClientOptions {
   readonly apiKey: string;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Ends every call and every wait; what was under way then rejects with CutError. */
+  /** Ends every call and every wait; what was under way then rejects with AbortedError. */
   readonly signal: AbortSignal;
 }
 
@@ -79,7 +79,7 @@ export class RenderApiClient {
       if (error.failure === "unauthorized" || error.failure === "refused" || attempt === readAttempts)
         throw error;
       const pauseMs = waitMs ?? exponentialDelayMs(readBackoff, attempt - 1, random);
-      if (!(await wait(clock, pauseMs, signal))) throw new CutError();
+      if (!(await wait(clock, pauseMs, signal))) throw new AbortedError();
     }
   }
 
@@ -134,7 +134,7 @@ export class RenderApiClient {
       if (response.status !== 429) return { error };
       return { error, waitMs: rateLimitWaitMs(response.headers, clock.now().wallMs) };
     } catch (error) {
-      if (signal.aborted) throw new CutError();
+      if (signal.aborted) throw new AbortedError();
       return { error: new RenderApiError("trouble", call, reasonOf(error)) };
     }
   }

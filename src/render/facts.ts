@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
-import { abortable, CutError } from "../waiting.js";
+import { AbortedError, abortable } from "../waiting.js";
 import { type RenderApiClient, RenderApiError } from "./api-client.js";
 import { type ConflictLines, readConflictLines } from "./conflict-logs.js";
 import { type Duplicate, findDuplicates } from "./duplicates.js";
@@ -45,7 +45,7 @@ export interface FactSources {
 
 /**
  * Asks everything once. What repairs must know of our own service comes last, so that it is fresh after a long
- * search. Rejects with RenderApiError when that cannot be read, with CutError when the signal aborts.
+ * search. Rejects with RenderApiError when that cannot be read, with AbortedError when the signal aborts.
  */
 export async function gatherFacts({
   client,
@@ -105,7 +105,7 @@ async function readWebhook(
 ): Promise<Webhook | undefined> {
   const ask = (callSignal: AbortSignal) => bot.api.getWebhookInfo(callSignal);
   const info = await abortable(clock, ask, webhookDeadlineMs, signal).catch(() => undefined);
-  if (signal.aborted) throw new CutError();
+  if (signal.aborted) throw new AbortedError();
   if (!info?.url) return undefined;
   const host = URL.canParse(info.url) ? new URL(info.url).host : "an unknown host";
   return { host, serviceName: services.find((service) => service.host === host)?.name };

@@ -6,13 +6,13 @@ import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
 import type { ResolvedOptions } from "../options.js";
-import { Poller, type PollerEvents, silenceMs } from "../polling/poller.js";
+import { Poller, silenceMs } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { type CallContext, callTelegram } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError, redact } from "../redact.js";
-import { CutError, type Deferred, deferred, orCut, wait } from "../waiting.js";
+import { AbortedError, type Deferred, deferred, unlessAborted, wait } from "../waiting.js";
 import { HandlePromises } from "./handle-promises.js";
 import { HandleRecord } from "./handle-record.js";
 import type { HealthFinding, HealthReport } from "./report.js";
@@ -68,9 +68,9 @@ export class BotSession {
     this.#ledger = new UpdateLedger(deps.context.clock);
     this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
     const { instance, key } = deps.options;
-    const { clock } = deps.context;
+    const { clock, logger } = deps.context;
     const { hub, publish } = deps;
-    this.#record = new HandleRecord({ clock, hub, publish, ledger: this.#ledger, instance, key });
+    this.#record = new HandleRecord({ clock, logger, hub, publish, ledger: this.#ledger, instance, key });
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 
@@ -97,7 +97,7 @@ export class BotSession {
     prepared.catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
     while (!signal.aborted) {
-      const term = await orCut(this.#granted.promise, signal).catch(() => undefined);
+      const term = await unlessAborted(this.#granted.promise, signal).catch(() => undefined);
       if (term) await this.#serve(term, prepared);
     }
     await this.#candidate.giveUp();
@@ -174,9 +174,9 @@ export class BotSession {
       await this.#beforeFirstPoll(term, prepared);
       poller = this.#newPoller(term);
       const ended = poller.run();
-      await orCut(ended, term.cut.signal);
+      await unlessAborted(ended, term.cut.signal);
     } catch (error) {
-      if (!(error instanceof CutError)) this.#fail(error);
+      if (!(error instanceof AbortedError)) this.#fail(error);
     }
     await this.#drain(term, poller);
     await this.#giveBack(term);
@@ -186,21 +186,21 @@ export class BotSession {
     const { clock } = this.#deps.context;
     const { beforePolling, startDelayMs } = this.#deps.options;
     const { signal } = term.cut;
-    await this.#orOffer(orCut(prepared, signal));
+    await this.#orOffer(unlessAborted(prepared, signal));
     if (startDelayMs > 0) {
       this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
-      if (!(await wait(clock, startDelayMs, signal))) throw new CutError();
+      if (!(await wait(clock, startDelayMs, signal))) throw new AbortedError();
     }
     await this.#orOffer(this.#webhook.clear(signal));
     if (!beforePolling) return;
     const coldStart = this.#leases === 1 && !this.#hasCompany;
     try {
-      await orCut(
+      await unlessAborted(
         Promise.resolve().then(() => beforePolling(term.lease, { coldStart, signal })),
         signal,
       );
     } catch (error) {
-      throw error instanceof CutError ? error : redact(error);
+      throw error instanceof AbortedError ? error : redact(error);
     }
   }
 
@@ -226,9 +226,11 @@ export class BotSession {
       concurrency: options.concurrency,
       backoff: options.backoff,
       followsAnother: term.grant.followsAnother,
-      events: this.#pollerEvents(term),
+      record: this.#record,
+      onFirstPoll: () => this.#promises.hasStarted(term.lease),
+      onSilence: () => this.#offerLease(),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
-      trusted: (now) => term.ended !== "lost" && this.#candidate.trusted(now),
+      trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
     });
   }
 
@@ -237,10 +239,10 @@ export class BotSession {
     if (!poller) return;
     const { logger } = this.#deps.context;
     const { drainTimeoutMs } = this.#deps.options;
-    this.#setState("draining");
+    this.#record.enter("draining");
     const never = new AbortController();
-    await poller.cut();
-    await Promise.all([poller.settle(never.signal), this.#handlersEnd(drainTimeoutMs)]);
+    await poller.stop();
+    await Promise.all([poller.lastPollArrives(never.signal), this.#handlersEnd(drainTimeoutMs)]);
     const unfinished = this.#ledger.runningIds();
     if (unfinished.length > 0) {
       logger.warn(
@@ -262,7 +264,7 @@ export class BotSession {
   async #giveBack(term: Term): Promise<void> {
     this.#granted = deferred();
     if (this.#ending.signal.aborted) return;
-    this.#setState("standby");
+    this.#record.enter("standby");
     if (term.ended === "resigned") {
       this.#endTerm();
       await this.#candidate.resign(this.#resignPauseMs);
@@ -286,13 +288,13 @@ export class BotSession {
     this.#resigned?.resolve();
     const exhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
     if (!failure || (exhausted && this.#deps.options.onExhausted === "exit")) {
-      this.#setState("stopped");
+      this.#record.enter("stopped");
       this.#deps.onEnded({ exhausted });
       this.#promises.stopped();
       return;
     }
     this.#log("error", { error: describeError(failure.error) }, "polling failed");
-    this.#setState("failed");
+    this.#record.enter("failed");
     // One macrotask later: listeners of the state can act before an unobserved rejection ends the process.
     this.#deps.context.clock.setTimer(() => {
       this.#deps.onEnded({ exhausted });
@@ -301,7 +303,7 @@ export class BotSession {
   }
 
   #fail(error: unknown): void {
-    if (error instanceof CutError) return;
+    if (error instanceof AbortedError) return;
     this.#failure ??= { error };
     this.#abort();
   }
@@ -327,11 +329,11 @@ export class BotSession {
           "the lock server does not know who polled last: waiting until nobody can poll any more";
         this.#log("info", { waitMs: Math.round(waitMs) }, reason);
         this.#record.forgotten(waitMs);
-        this.#setState("standby");
+        this.#record.enter("standby");
       },
       trouble: (error) => {
         this.#record.trouble(error);
-        if (error !== undefined && this.state === "starting") this.#setState("standby");
+        if (error !== undefined && this.state === "starting") this.#record.enter("standby");
       },
       failed: (error) => this.#fail(error),
     };
@@ -361,38 +363,8 @@ export class BotSession {
   #onStandby(holder: Holder): void {
     this.#hasCompany = true;
     this.#log("info", { holder: holder.instance ?? holder.owner }, "stands by: another instance polls");
-    this.#setState("standby");
+    this.#record.enter("standby");
     this.#record.standby(holder);
-  }
-
-  #pollerEvents(term: Term): PollerEvents {
-    const record = this.#record;
-    return {
-      polled: () => {
-        record.polled();
-        this.#setState("polling");
-        this.#promises.hasStarted(term.lease);
-      },
-      answered: (updates) => record.answered(updates),
-      failed: ({ kind }) => record.failed(kind),
-      conflict: (kind) => record.conflict(kind),
-      retry: (retry) => {
-        this.#setState("conflict");
-        this.#log("warn", retry, "someone else polls this bot without holding the lock; waiting");
-        record.emit("retry", retry);
-      },
-      handling: (update) => record.handling(update),
-      handled: () => record.handled(),
-      handlerError: (error, updateId) => record.emit("handlerError", { error, updateId }),
-      silent: () => this.#offerLease(),
-    };
-  }
-
-  #setState(state: PollingState): void {
-    const previous = this.state;
-    if (state === previous) return;
-    this.#log("info", {}, `${previous} -> ${state}`);
-    this.#record.entered(state);
   }
 
   #log(level: "info" | "warn" | "error", fields: object, message: string): void {

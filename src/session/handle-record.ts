@@ -5,12 +5,15 @@ import type { EventHub, Lease, PollingState, SafePollingEvents } from "../events
 import type { Succession } from "../lease/key-history.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
+import type { Logger } from "../logger.js";
+import type { PollingRecord } from "../polling/polling-record.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
 import type { HealthReport } from "./report.js";
 
 export interface HandleRecordOptions extends HandleLabels {
+  readonly logger: Logger;
   readonly clock: Clock;
   readonly hub: EventHub;
   readonly publish: Publish;
@@ -24,8 +27,8 @@ type Recorded = Omit<
   "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs" | "findings"
 >;
 
-/** What a handle does, told three ways: to its listeners, on the diagnostics channels, and in its health report. */
-export class HandleRecord {
+/** What a handle does, told to the log, to its listeners, on the diagnostics channels, and in its health report. */
+export class HandleRecord implements PollingRecord {
   readonly #options: HandleRecordOptions;
   readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
   readonly #losses = { expired: 0, connection: 0, vanished: 0 };
@@ -54,8 +57,10 @@ export class HandleRecord {
     return this.#state;
   }
 
-  entered(state: PollingState): void {
+  enter(state: PollingState): void {
     const previous = this.#state;
+    if (state === previous) return;
+    this.#options.logger.info({ key: this.#options.key }, `${previous} -> ${state}`);
     this.#state = state;
     this.#since = this.#now();
     this.#unanswered[state === "polling" ? "start" : "stop"](this.#since);
@@ -97,6 +102,7 @@ export class HandleRecord {
     this.#pollSent = this.#now();
     if (this.#hasHandled) this.#unanswered.reset(this.#pollSent);
     this.#hasHandled = false;
+    this.enter("polling");
   }
 
   answered(updates: readonly Update[]): void {
@@ -117,6 +123,15 @@ export class HandleRecord {
     this.emit("conflict", { kind });
   }
 
+  retry(retry: SafePollingEvents["retry"]): void {
+    this.enter("conflict");
+    this.#options.logger.warn(
+      { key: this.#options.key, ...retry },
+      "someone else polls this bot without holding the lock; waiting",
+    );
+    this.emit("retry", retry);
+  }
+
   handling(update: Update): void {
     this.#options.publish("update", () => {
       const dateMs = updateDateMs(update);
@@ -128,6 +143,10 @@ export class HandleRecord {
   handled(): void {
     this.#updatesHandled += 1;
     this.#hasHandled = true;
+  }
+
+  handlerError(error: Error, updateId: number): void {
+    this.emit("handlerError", { error, updateId });
   }
 
   /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */

@@ -2,7 +2,6 @@ import { systemClock } from "../clock.js";
 import { EventHub } from "../events.js";
 import { silentLogger } from "../logger.js";
 import type { ResolvedOptions } from "../options.js";
-import { News } from "../polling/news.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { RoundTrip } from "../polling/telegram-call.js";
 import { deferred } from "../waiting.js";
@@ -32,7 +31,7 @@ export async function rehearse(options: ResolvedOptions): Promise<void> {
       random: () => 0,
       logger: silentLogger,
       roundTrip: new RoundTrip(),
-      news: new News(systemClock, async () => {}),
+      turn: async () => {},
     },
     hub: new EventHub(silentLogger),
     publish: () => {},

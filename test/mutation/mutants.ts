@@ -311,8 +311,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/poller.ts",
-    find: "if (!this.#mayGoOn(this.#now())) throw new CutError();",
-    replace: "if (this.#isCut) throw new CutError();",
+    find: "if (!this.#mayGoOn(this.#now())) throw new AbortedError();",
+    replace: "if (this.#isCut) throw new AbortedError();",
     breaks: "polls are sent without a lease",
     tests: [botSession],
   },

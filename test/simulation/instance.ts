@@ -3,7 +3,6 @@ import { EventHub, type PollingState } from "../../src/events.js";
 import { LockSession } from "../../src/lease/lock-session.js";
 import { type Logger, silentLogger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
-import { News } from "../../src/polling/news.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { BotSession } from "../../src/session/bot-session.js";
@@ -156,7 +155,7 @@ export class Instance {
         random: () => this.#random.next(),
         logger,
         roundTrip: new RoundTrip(),
-        news: new News(this.clock, async () => {}),
+        turn: async () => {},
       },
       hub,
       publish: () => {},

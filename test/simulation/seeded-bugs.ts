@@ -76,7 +76,7 @@ export const seededBugs: readonly SeededBug[] = [
   ]),
   bug("a new lease polls past a handler that has outlived the former one", [
     poller,
-    "if (concurrency === 1) await orCut(ledger.idle(), this.#cut.signal).catch(() => {});",
+    "if (concurrency === 1) await unlessAborted(ledger.idle(), this.#cut.signal).catch(() => {});",
     "",
   ]),
   bug("a key that the server has given to nobody is still held", [
@@ -92,7 +92,7 @@ export const seededBugs: readonly SeededBug[] = [
   bug("a 409 ends polling", [
     poller,
     "await this.#conflicts.conflict(conflictError(bot, error));",
-    "throw new CutError();",
+    "throw new AbortedError();",
   ]),
   bug("a connection that could not be opened is not tried again", [
     lockSession,

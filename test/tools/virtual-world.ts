@@ -6,7 +6,6 @@ import { LockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import type { Logger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
-import { News } from "../../src/polling/news.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { BotSession } from "../../src/session/bot-session.js";
@@ -116,7 +115,7 @@ export class VirtualWorld {
         random: () => 0.5,
         logger,
         roundTrip: new RoundTrip(),
-        news: new News(clock, async () => {}),
+        turn: async () => {},
       },
       hub,
       publish,

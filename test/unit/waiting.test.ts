@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { expect, it } from "vitest";
-import { Aborter, abortable, orCut, wait } from "../../src/waiting.js";
+import { abortable, unlessAborted, wait } from "../../src/waiting.js";
 import { VirtualTime } from "../tools/virtual-time.js";
 
 /** Work that ends when it is aborted. */
@@ -16,29 +16,34 @@ function deaf(): Promise<never> {
   return new Promise(() => {});
 }
 
-it("serves again after a call that ended by itself, and leaves no timer", async () => {
+it("a call that has ended by itself leaves no timer", async () => {
   const time = new VirtualTime();
-  const aborter = new Aborter(time.clock());
+  const { signal } = new AbortController();
 
-  await expect(aborter.call(async () => 1, 100)).resolves.toBe(1);
-  await expect(aborter.call(() => Promise.reject(new Error("no")), 100)).rejects.toThrow("no");
-  await time.advance(10_000);
+  await expect(abortable(time.clock(), async () => 1, 100, signal)).resolves.toBe(1);
+  const fails = () => Promise.reject(new Error("no"));
+  await expect(abortable(time.clock(), fails, 100, signal)).rejects.toThrow("no");
 
-  expect(aborter.isAborted).toBe(false);
   expect(time.pendingTimers).toBe(0);
 });
 
-it("aborts a call at its deadline, which settles when it has really ended", async () => {
+it("aborts a call at its deadline, settles when it has really ended, and names the deadline", async () => {
   const time = new VirtualTime();
-  const aborter = new Aborter(time.clock());
-  const call = aborter.call(obedient, 100);
-  call.catch(() => {});
+  let outcome: unknown;
+  const endsLate = (signal: AbortSignal) =>
+    new Promise((_resolve, reject) => {
+      const stop = () => reject(new Error("The user aborted a request."));
+      signal.addEventListener("abort", () => time.clock().setTimer(stop, 10));
+    });
+  abortable(time.clock(), endsLate, 100, new AbortController().signal).catch((error) => {
+    outcome = error;
+  });
 
-  await time.advance(99);
-  expect(aborter.isAborted).toBe(false);
+  await time.advance(109);
+  expect(outcome).toBeUndefined();
   await time.advance(1);
 
-  await expect(call).rejects.toThrow("told to stop");
+  expect(outcome).toMatchObject({ message: "the call: no answer within 100 ms" });
   expect(time.pendingTimers).toBe(0);
 });
 
@@ -47,13 +52,13 @@ it.each([
   { when: "during the call", abort: "then" },
 ])("gives work up that ignores an abort $when after a second more", async ({ abort }) => {
   const time = new VirtualTime();
-  const aborter = new Aborter(time.clock());
-  if (abort === "first") aborter.abort();
+  const outer = new AbortController();
+  if (abort === "first") outer.abort();
   let outcome: unknown;
-  aborter.call(deaf, 10_000).catch((error) => {
+  abortable(time.clock(), deaf, 10_000, outer.signal).catch((error) => {
     outcome = error;
   });
-  if (abort === "then") aborter.abort();
+  if (abort === "then") outer.abort();
 
   await time.advance(999);
   expect(outcome).toBeUndefined();
@@ -69,7 +74,9 @@ it("rejects with what work throws before it returns a promise", async () => {
     throw new Error("at once");
   };
 
-  await expect(new Aborter(time.clock()).call(throws, 100)).rejects.toThrow("at once");
+  const call = abortable(time.clock(), throws, 100, new AbortController().signal);
+
+  await expect(call).rejects.toThrow("at once");
   expect(time.pendingTimers).toBe(0);
 });
 
@@ -91,8 +98,8 @@ it.each([
   },
   { what: "a wait", work: (time: VirtualTime, signal: AbortSignal) => wait(time.clock(), 50, signal) },
   {
-    what: "work that can be cut",
-    work: (_: VirtualTime, signal: AbortSignal) => orCut(Promise.resolve(1), signal),
+    what: "work that can be abandoned",
+    work: (_: VirtualTime, signal: AbortSignal) => unlessAborted(Promise.resolve(1), signal),
   },
 ])("$what that has ended leaves no listener on its signal", async ({ work }) => {
   const time = new VirtualTime();

@@ -2,7 +2,6 @@ import type { Update } from "grammy/types";
 import { describe, expect, it, vi } from "vitest";
 import type { Clock } from "../../../src/clock.js";
 import { silentLogger } from "../../../src/logger.js";
-import { News } from "../../../src/polling/news.js";
 import { Poller } from "../../../src/polling/poller.js";
 import type { TelegramBot } from "../../../src/polling/telegram-bot.js";
 import { RoundTrip } from "../../../src/polling/telegram-call.js";
@@ -44,7 +43,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
       random: () => 0.5,
       logger: silentLogger,
       roundTrip: new RoundTrip(),
-      news: new News(clock, turn),
+      turn,
     },
     ledger: new UpdateLedger(clock),
     webhook: {} as WebhookGuard,
@@ -53,17 +52,18 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
     trusted,
-    events: {
+    record: {
       polled: nothing,
       answered: nothing,
       failed: nothing,
-      handling: nothing,
       conflict: nothing,
       retry: nothing,
+      handling: nothing,
       handled: nothing,
       handlerError: nothing,
-      silent: nothing,
     },
+    onFirstPoll: nothing,
+    onSilence: nothing,
   });
 }
 
@@ -80,7 +80,7 @@ it("a poll is cut when its request has really ended, not when that was asked for
   const { poller, time } = startPoller();
   await time.advance(10);
 
-  const cut = watch(poller.cut(), time);
+  const cut = watch(poller.stop(), time);
   await time.advance(1_000);
 
   expect(cut.resolvedAt).toBe(10 + endingMs);
@@ -89,10 +89,10 @@ it("a poll is cut when its request has really ended, not when that was asked for
 it("a cut poll is given two round trips to arrive before the successor's", async () => {
   const { poller, time } = startPoller();
   await time.advance(10);
-  void poller.cut();
+  void poller.stop();
   await time.advance(endingMs);
 
-  const settled = watch(poller.settle(new AbortController().signal), time);
+  const settled = watch(poller.lastPollArrives(new AbortController().signal), time);
   await time.advance(1_000);
 
   // 250 ms each, as long as none was measured.
@@ -174,7 +174,7 @@ describe("what a poll told that was cut before Telegram answered it", () => {
     });
     void poller.run();
     await time.advance(parkedMs);
-    await poller.cut();
+    await poller.stop();
     await poller.confirm(new AbortController().signal);
     return asked.slice(2);
   }

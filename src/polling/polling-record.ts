@@ -1,0 +1,19 @@
+import type { Update } from "grammy/types";
+import type { ConflictKind, TelegramFailure } from "./telegram-failure.js";
+
+/** What polling tells of itself. The record of a handle keeps it, and passes it on to whoever listens. */
+export interface PollingRecord {
+  /** A poll is under way. */
+  polled(): void;
+  /** A poll was answered normally. */
+  answered(updates: readonly Update[]): void;
+  /** A poll ended otherwise. */
+  failed(kind: TelegramFailure["kind"]): void;
+  conflict(kind: ConflictKind): void;
+  /** An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity without an end. */
+  retry(retry: { readonly attempt: number; readonly attempts: number; readonly delayMs: number }): void;
+  /** A handler is about to run. */
+  handling(update: Update): void;
+  handled(update: Update): void;
+  handlerError(error: Error, updateId: number): void;
+}
