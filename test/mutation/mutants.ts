@@ -1,12 +1,10 @@
+import type { Patch } from "../tools/patch.js";
+
 /** A test file, and what else vitest is told. */
 export type TestRun = readonly [file: string, ...options: string[]];
 
 /** One way to break the core. */
-export interface Mutant {
-  readonly file: string;
-  /** Is in the file exactly once. */
-  readonly find: string;
-  readonly replace: string;
+export interface Mutant extends Patch {
   /** What is wrong then. */
   readonly breaks: string;
   /** Who should notice, one after the other: arguments of vitest. */

@@ -1,16 +1,18 @@
 // npm run mutate [-- <word of a file or of what breaks> …]
+// npm run mutate -- --check: looks only whether each mutant can still be made.
 // Breaks the core in one place after the other, in copies of the repository, and runs the tests that should
 // notice. Exit code 1: a mutant survived that no reason is given for. A full run writes its table into docs/proof.md.
 import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { patched, pathOf, requireAnchors } from "../tools/patch.js";
 import { type Mutant, mutants, type TestRun } from "./mutants.js";
 
 type Outcome = "killed" | "survived" | "timed out";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
+const root = pathOf("");
+const runtimes = pathOf("test/runtimes/");
 const copied = ["src", "test", "dist", "package.json", "tsconfig.json", "tsup.config.ts", "vitest.config.ts"];
 /** A mutant that hangs is noticed too, by whoever waits for the tests. */
 const deadlineMs = 300_000;
@@ -21,25 +23,23 @@ class Copy {
   readonly #directory = mkdtempSync(join(tmpdir(), "gsp-mutation-"));
 
   constructor() {
-    for (const name of copied) cpSync(join(root, name), join(this.#directory, name), { recursive: true });
+    const filter = (path: string) => !(path.startsWith(runtimes) && path.includes("node_modules"));
+    for (const name of copied)
+      cpSync(join(root, name), join(this.#directory, name), { recursive: true, filter });
     symlinkSync(join(root, "node_modules"), join(this.#directory, "node_modules"));
     // The built package is there already; no mutant is tested by it.
-    mkdirSync(join(this.#directory, "test/support"), { recursive: true });
     writeFileSync(
       join(this.#directory, "test/tools/build-once.ts"),
       "export default function nothing() {}\n",
     );
   }
 
-  async try({ file, find, replace, tests }: Mutant): Promise<Outcome> {
-    const path = join(this.#directory, file);
+  async try(mutant: Mutant): Promise<Outcome> {
+    const path = join(this.#directory, mutant.file);
     const source = readFileSync(path, "utf8");
-    writeFileSync(
-      path,
-      source.replace(find, () => replace),
-    );
+    writeFileSync(path, patched(mutant, source));
     try {
-      for (const test of tests) {
+      for (const test of mutant.tests) {
         const { outcome } = await this.runTests(test);
         if (outcome !== "survived") return outcome;
       }
@@ -88,15 +88,6 @@ function chosenMutants(): readonly Mutant[] {
   const words = process.argv.slice(2);
   const isAsked = ({ file, breaks }: Mutant) => words.some((word) => `${file} ${breaks}`.includes(word));
   return words.length === 0 ? mutants : mutants.filter(isAsked);
-}
-
-/** A mutant that is no longer to be found would pass for one that was noticed. */
-function checkSnippets(chosen: readonly Mutant[]): void {
-  const lost = chosen.filter(
-    ({ file, find }) => readFileSync(join(root, file), "utf8").split(find).length !== 2,
-  );
-  for (const { file, find } of lost) console.error(`not exactly once in ${file}: ${find}`);
-  if (lost.length > 0) process.exit(2);
 }
 
 async function run(chosen: readonly Mutant[]): Promise<Map<Mutant, Outcome>> {
@@ -162,8 +153,13 @@ function writeTable(outcomes: ReadonlyMap<Mutant, Outcome>): void {
   );
 }
 
+requireAnchors(
+  "mutant",
+  mutants.map((mutant) => ({ name: mutant.breaks, patches: [mutant] })),
+  "test/mutation/mutants.ts",
+);
+if (process.argv.includes("--check")) process.exit();
 const chosen = chosenMutants();
-checkSnippets(chosen);
 const outcomes = await run(chosen);
 const survivors = chosen.filter((mutant) => outcomes.get(mutant) === "survived");
 const unexplained = survivors.filter(({ survivesBecause }) => !survivesBecause);

@@ -1,10 +1,4 @@
-import type { Patch } from "./bundle.js";
-
-/** A bug that somebody could write, and that the simulation must find. */
-export interface SeededBug {
-  readonly name: string;
-  readonly patches: readonly Patch[];
-}
+import type { Breakage } from "../tools/patch.js";
 
 const keeper = "src/lease/lease-keeper.ts";
 const lockSession = "src/lease/lock-session.ts";
@@ -14,11 +8,12 @@ const poller = "src/polling/poller.ts";
 const clock = "src/clock.ts";
 const server = "test/simulation/lease-records.ts";
 
-function bug(name: string, ...changes: [file: string, snippet: string, replacement: string][]): SeededBug {
-  return { name, patches: changes.map(([file, snippet, replacement]) => ({ file, snippet, replacement })) };
+function bug(name: string, ...changes: [file: string, find: string, replace: string][]): Breakage {
+  return { name, patches: changes.map(([file, find, replace]) => ({ file, find, replace })) };
 }
 
-export const seededBugs: readonly SeededBug[] = [
+/** Bugs that somebody could write, and that the simulation must find. */
+export const seededBugs: readonly Breakage[] = [
   bug("trust is counted from the answer of a beat, not from its request", [
     keeper,
     "this.renewed(sent);",

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { requireAnchors } from "../tools/patch.js";
 import { bundleSimulation } from "./bundle.js";
 import { play } from "./play.js";
 import { runSeeds, type Summary } from "./run-seeds.js";
@@ -6,7 +7,8 @@ import { seededBugs } from "./seeded-bugs.js";
 
 const usage = `npm run simulate -- --seeds 100000 [--from 0]   plays that many seeds
 npm run simulate -- --seed 42                    tells the story of one
-npm run simulate -- --bugs                       counts the seeds that find each seeded bug`;
+npm run simulate -- --bugs                       counts the seeds that find each seeded bug
+npm run simulate -- --bugs --check               looks only whether each bug can still be put in`;
 
 const { values } = parseArgs({
   options: {
@@ -14,6 +16,7 @@ const { values } = parseArgs({
     from: { type: "string" },
     seed: { type: "string" },
     bugs: { type: "boolean" },
+    check: { type: "boolean" },
   },
 });
 
@@ -56,6 +59,8 @@ async function playMany(count: number, from: number): Promise<void> {
 
 /** Prints the table of docs/simulation.md. */
 async function findSeededBugs(): Promise<void> {
+  requireAnchors("seeded bug", seededBugs, "test/simulation/seeded-bugs.ts");
+  if (values.check) return;
   for (const { name, patches } of seededBugs) {
     await using bundle = await bundleSimulation(patches);
     const { broken } = await runSeeds(bundle, { from: 0, count: 10_000, stopsEarly: true, workers: 1 });
