@@ -4,7 +4,6 @@ const common: Options = {
   target: "node20",
   // Bun and Deno tell their built-ins by it, and so does size-limit.
   removeNodeProtocol: false,
-  sourcemap: true,
   // p-retry is ESM only; the CommonJS build would need require(esm), which Node 20 lacks.
   noExternal: ["p-retry", "is-network-error"],
 };

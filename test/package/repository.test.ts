@@ -48,13 +48,45 @@ it("CI tests on every release of Node.js that is supported", () => {
   expect(commands(jobs.check as Job)).toContain("npm run check");
 });
 
-it("a release is published with provenance and no stored token, after every check", () => {
-  const { publish } = workflow("release").jobs;
+describe("a release", () => {
+  const { build, publish, announce } = workflow("release").jobs as Record<string, Job>;
 
-  expect(publish?.permissions).toEqual({ contents: "write", "id-token": "write" });
-  expect(commands(publish as Job).join("\n")).toMatch(/npm publish --provenance --access public/);
-  expect(read(".github/workflows/release.yml")).not.toMatch(/secrets\./);
-  expect(scripts.prepublishOnly).toBe("npm run check && npm test");
+  it("is published with provenance and no stored token, after every check and every test", () => {
+    expect(commands(build as Job)).toEqual(expect.arrayContaining(["npm run check", "npm test"]));
+    expect(commands(publish as Job).join("\n")).toMatch(
+      /npm publish grammy-safe-polling.tgz --provenance --access public/,
+    );
+    expect(read(".github/workflows/release.yml")).not.toMatch(/secrets\./);
+  });
+
+  it("is the checked tarball: packed last, published by a job that installs and builds nothing", () => {
+    expect(commands(build as Job).filter((run) => run.startsWith("npm"))).toEqual([
+      "npm ci",
+      "npm run check",
+      "npm test",
+      "npm run package",
+    ]);
+    for (const job of [publish, announce] as Job[]) {
+      expect(commands(job).join("\n")).not.toMatch(/npm (ci|install|run)|npx/);
+      expect(job.steps.map(({ uses }) => uses ?? "").join()).not.toContain("checkout");
+    }
+    expect(scripts.prepublishOnly).toMatch(/process\.exit\(1\)/);
+  });
+
+  it("gives each job the rights that it needs, and the one that runs our dependencies none", () => {
+    expect(build?.permissions).toBeUndefined();
+    expect(publish?.permissions).toEqual({ "id-token": "write" });
+    expect(announce?.permissions).toEqual({ contents: "write" });
+  });
+});
+
+it("every action is pinned to a commit", () => {
+  for (const name of ["ci", "release"]) {
+    const uses = Object.values(workflow(name).jobs).flatMap(({ steps }) =>
+      steps.flatMap(({ uses }) => uses ?? []),
+    );
+    for (const action of uses) expect(action).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40}$/);
+  }
 });
 
 it("CHANGELOG.md has a place for what comes, and names the version of package.json with its date", () => {

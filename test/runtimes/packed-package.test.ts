@@ -48,8 +48,15 @@ describe("the tarball", () => {
   it("has dist, both READMEs, CHANGELOG, LICENSE and package.json, and nothing else", () => {
     const others = packed.files.filter((path) => !path.startsWith("dist/"));
 
-    expect(others).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "README.ru.md", "package.json"]);
-    for (const path of packed.files) expect(path).toMatch(/\.(c?js(\.map)?|d\.c?ts|md|json)$|^LICENSE$/);
+    expect(others).toEqual([
+      "CHANGELOG.md",
+      "LICENSE",
+      "README.md",
+      "README.ru.md",
+      "THIRD-PARTY-LICENSES",
+      "package.json",
+    ]);
+    for (const path of packed.files) expect(path).toMatch(/\.(c?js|d\.c?ts|md|json)$|LICENSES?$/);
   });
 
   it("brings types to ESM and to CommonJS", () => {

@@ -1,17 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { pack } from "../package/pack.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   devDependencies: Record<string, string>;
 };
 
-const notCopied = /\/(node_modules|\.git|dist)$/;
-
-/** The package as npm would publish it. */
+/** The package as it is published. */
 export interface PackedPackage {
   /** The directory with everything of it; the caller's to remove. */
   readonly directory: string;
@@ -23,25 +22,13 @@ export interface PackedPackage {
 /** Builds the package with its types, beside `dist`, and packs it. */
 export function packPackage(): PackedPackage {
   const directory = mkdtempSync(join(tmpdir(), "gsp-packed-"));
-  const source = join(directory, "package");
-  // Everything that is in the repository, so that what may not be published could be.
-  cpSync(root, source, { recursive: true, filter: (path) => !notCopied.test(path) });
-  npx("tsup", "--silent", "--out-dir", join(source, "dist"));
-  const output = execFileSync(
-    "npm",
-    ["pack", "--json", "--ignore-scripts", "--pack-destination", directory],
-    {
-      cwd: source,
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-    },
-  );
-  const [packed] = JSON.parse(output) as [{ filename: string; files: { path: string }[] }];
-  return {
-    directory,
-    tarball: join(directory, packed.filename),
-    files: packed.files.map(({ path }) => path).sort(),
-  };
+  const tarball = pack(directory);
+  const listing = execFileSync("tar", ["-tzf", tarball], { encoding: "utf8" });
+  const files = listing
+    .trim()
+    .split("\n")
+    .map((path) => path.replace(/^package\//, ""));
+  return { directory, tarball, files: files.sort() };
 }
 
 /** Installs the tarball and `libraries`, in the versions of our own tests, into an empty project. */
@@ -53,8 +40,4 @@ export function installInto(project: string, tarball: string, libraries: readonl
     cwd: project,
     stdio: ["ignore", "ignore", "inherit"],
   });
-}
-
-function npx(...command: string[]): void {
-  execFileSync("npx", command, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
 }

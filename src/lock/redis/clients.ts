@@ -104,7 +104,8 @@ async function firstThatServes<T>(nodes: readonly T[], ask: (node: T) => Promise
 /** A client that is never connected, from the library that is installed; ioredis first. */
 export async function clientForUrl(url: string): Promise<RedisClient> {
   const ioredis = await load(() => import("ioredis"));
-  if (ioredis) return new ioredis.Redis(url, { lazyConnect: true });
+  // The default export is the class in every release; 5.0 does not name it.
+  if (ioredis) return new ioredis.default.default(url, { lazyConnect: true });
   const redis = await load(() => import("redis"));
   if (redis) return redis.createClient({ url });
   throw new SafePollingError(
