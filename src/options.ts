@@ -1,8 +1,11 @@
 import { SafePollingError } from "./errors.js";
 import type { Lease } from "./events.js";
 import type { LockBackend } from "./lock/backend.js";
+import { fileLock } from "./lock/file/file-lock.js";
 import type { Logger } from "./logger.js";
 import { checkLogger, checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import { platformFacts } from "./platform/instance.js";
+import { shared } from "./platform/process-registry.js";
 import type { ConflictBackoff } from "./polling/conflict-series.js";
 import type { PollParameters } from "./polling/poller.js";
 import type { TelegramBot } from "./polling/telegram-bot.js";
@@ -124,7 +127,7 @@ export interface SafePollingOptions {
 
 /** `SafePollingOptions` with every default in place. */
 export interface ResolvedOptions {
-  readonly lock: LockBackend | false | undefined;
+  readonly lock: LockBackend | false;
   readonly key: string;
   readonly backoff: ConflictBackoff;
   readonly onExhausted: ExhaustedPolicy;
@@ -136,7 +139,7 @@ export interface ResolvedOptions {
   readonly drainTimeoutMs: number;
   readonly signals: readonly NodeJS.Signals[];
   readonly signal: AbortSignal | undefined;
-  readonly instance: string | undefined;
+  readonly instance: string;
   readonly logger: Logger;
 }
 
@@ -177,7 +180,8 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
     signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
     signal: checkSignal(options.signal),
-    instance: optional(options.instance, (value) => checkText("instance", value)),
+    instance:
+      options.instance === undefined ? platformFacts().instance : checkText("instance", options.instance),
     logger: checkLogger(options.logger),
   };
 }
@@ -196,8 +200,9 @@ function checkBot(bot: TelegramBot): void {
   if (!isBot) throw invalidOption("bot", "a grammY Bot", bot);
 }
 
-function checkLock(options: SafePollingOptions): LockBackend | false | undefined {
-  if (!("lock" in options)) return undefined;
+function checkLock(options: SafePollingOptions): LockBackend | false {
+  // One for every handle of the process that names none.
+  if (!("lock" in options)) return shared("default-lock", fileLock);
   const { lock } = options;
   if (lock === false) return false;
   if (typeof lock === "object" && lock !== null && typeof lock.connect === "function") return lock;

@@ -1,7 +1,7 @@
 import { elapsedMs } from "../clock.js";
 import type { Publish } from "../diagnostics.js";
 import { isSafePollingError } from "../errors.js";
-import type { EventHub, Lease, PollingState } from "../events.js";
+import { EventHub, type Lease, type PollingState } from "../events.js";
 import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
@@ -13,7 +13,7 @@ import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError, redact } from "../redact.js";
 import { AbortedError, type Deferred, deferred, unlessAborted, wait } from "../waiting.js";
-import { HandlePromises } from "./handle-promises.js";
+import { DoneAndStarted } from "./done-and-started.js";
 import { HandleRecord } from "./handle-record.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 
@@ -22,16 +22,19 @@ const offerMs = 1_000;
 
 export interface BotSessionOptions {
   readonly bot: TelegramBot;
-  readonly options: ResolvedOptions & { readonly startDelayMs: number; readonly instance: string };
+  readonly options: ResolvedOptions & { readonly startDelayMs: number };
   readonly revision: string | undefined;
-  readonly lockName: string;
   readonly context: CallContext;
-  readonly hub: EventHub;
   readonly publish: Publish;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
-  /** Called once when everything has ended; `exhausted`: a conflict that nothing resolved ended it. */
-  onEnded(outcome: { readonly exhausted: boolean }): void;
+  /** Everything has ended; `done` settles next. */
+  onEnded(end: SessionEnd): void;
+}
+
+export interface SessionEnd {
+  /** A conflict that nothing resolved ended it. */
+  readonly exhausted: boolean;
 }
 
 /** One lease from its grant to its end. `ended` tells how; the controller cuts whatever is under way. */
@@ -47,8 +50,9 @@ interface Term {
  * stopped or cannot go on. The only place that knows both the lock and the polling.
  */
 export class BotSession {
+  readonly events: EventHub;
   readonly #deps: BotSessionOptions;
-  readonly #promises = new HandlePromises<Lease>();
+  readonly #promises = new DoneAndStarted<Lease>();
   readonly #ending = new AbortController();
   readonly #ledger: UpdateLedger;
   readonly #webhook: WebhookGuard;
@@ -69,8 +73,16 @@ export class BotSession {
     this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
     const { instance, key } = deps.options;
     const { clock, logger } = deps.context;
-    const { hub, publish } = deps;
-    this.#record = new HandleRecord({ clock, logger, hub, publish, ledger: this.#ledger, instance, key });
+    this.events = new EventHub(logger);
+    this.#record = new HandleRecord({
+      clock,
+      logger,
+      hub: this.events,
+      publish: deps.publish,
+      ledger: this.#ledger,
+      instance,
+      key,
+    });
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 
@@ -93,6 +105,9 @@ export class BotSession {
   /** Runs to the end. Never rejects: what ends it goes to `done`. */
   async run(): Promise<void> {
     const { signal } = this.#ending;
+    const { instance, lock } = this.#deps.options;
+    const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
+    this.#log("info", { instance, ...where }, "starting");
     const prepared = this.#prepare(signal);
     prepared.catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
@@ -123,7 +138,7 @@ export class BotSession {
   }
 
   health(): HealthReport {
-    const { context, options, revision, lockName } = this.#deps;
+    const { context, options, revision } = this.#deps;
     const renewal = this.lease && this.#candidate.renewal();
     return {
       ...this.#record.report(),
@@ -133,7 +148,7 @@ export class BotSession {
       key: options.key,
       lease: this.lease,
       lock: {
-        name: lockName,
+        name: options.lock === false ? "none" : options.lock.name,
         ...this.#record.lock,
         leaseMs: renewal?.leaseMs,
         sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, context.clock.now())),

@@ -1,4 +1,4 @@
-import type { EventHub, Lease, PollingState, SafePollingEvents, SafePollingListener } from "../events.js";
+import type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "../events.js";
 import type { Logger } from "../logger.js";
 import { shared } from "../platform/process-registry.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
@@ -53,7 +53,8 @@ export interface HandleInternals {
 /** By the handle that `safeStartPolling` returned. */
 export const handleInternals = shared("handle-internals", () => new WeakMap<SafePolling, HandleInternals>());
 
-export function makeHandle(session: BotSession, hub: EventHub): SafePolling {
+export function makeHandle(session: BotSession): SafePolling {
+  const hub = session.events;
   const on: SafePolling["on"] = (event, listener) => {
     hub.on(event, listener);
     return () => hub.off(event, listener);

@@ -61,8 +61,8 @@ describe("who may import whom", () => {
   it("finds the imports that it judges", () => {
     expect(imports.length).toBeGreaterThan(100);
     expect(imports).toContainEqual({
-      from: "lock/default-lock.ts",
-      to: "lock/file/file-lock.ts",
+      from: "lock/file/file-lock.ts",
+      to: "lock/file/open.ts",
       isLazy: true,
       isType: false,
     });

@@ -1,11 +1,12 @@
 import type { Bot } from "grammy";
-import { EventHub, type PollingState } from "../../src/events.js";
+import type { PollingState } from "../../src/events.js";
 import { LockSession } from "../../src/lease/lock-session.js";
+import type { LockBackend } from "../../src/lock/backend.js";
 import { type Logger, silentLogger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
-import { RoundTrip } from "../../src/polling/telegram-call.js";
-import { BotSession } from "../../src/session/bot-session.js";
+import type { BotSession } from "../../src/session/bot-session.js";
+import { createSession } from "../../src/session/create-session.js";
 import { type EventLoop, Host } from "./event-loop.js";
 import { InstanceClock } from "./instance-clock.js";
 import type { LeaseJudge } from "./lease-judge.js";
@@ -83,8 +84,9 @@ export class Instance {
     this.clock = new InstanceClock(world.loop, this.host, random.fork());
     this.lockPath = new Path(world.loop, random.fork(), world.lockDelay, true);
     this.telegramPath = new Path(world.loop, random.fork(), world.telegramDelay, false);
+    const backend = world.locks.backendFor(this);
     const locks = new LockSession({
-      backend: world.locks.backendFor(this),
+      backend,
       instance: name,
       revision: undefined,
       clock: this.clock,
@@ -92,7 +94,7 @@ export class Instance {
       newId: counter(),
       logger: this.#logger(),
     });
-    this.handles = world.keys.map((key) => this.#start(key, locks));
+    this.handles = world.keys.map((key) => this.#start(key, backend, locks));
   }
 
   isPolling(key: string): boolean {
@@ -137,37 +139,37 @@ export class Instance {
     return this.handles.find((handle) => handle.key === key);
   }
 
-  #start(key: string, locks: LockSession): Handle {
+  #start(key: string, lock: LockBackend, locks: LockSession): Handle {
     const { leases, loop, onDone, options, story, telegram, updates } = this.#world;
     const bot = telegram.bot(this, key);
     this.#addHandlers(bot, key);
     const logger = this.#logger();
-    const hub = new EventHub(logger);
     const telegramBot = asTelegramBot(bot);
-    const resolved = resolveOptions(telegramBot, options);
-    const session = new BotSession({
-      bot: telegramBot,
-      options: { ...resolved, instance: this.name, startDelayMs: resolved.startDelayMs ?? 0 },
-      revision: undefined,
-      lockName: "model",
-      context: {
-        clock: this.clock,
-        random: () => this.#random.next(),
-        logger,
-        roundTrip: new RoundTrip(),
-        turn: async () => {},
-      },
-      hub,
+    const enter: LockSession["enter"] = (lockKey, events) => {
+      const candidate = locks.enter(lockKey, events);
+      const trusted = () => {
+        const isTrusted = candidate.trusted();
+        if (isTrusted) leases.believes(this, key);
+        return isTrusted;
+      };
+      return { ...candidate, trusted };
+    };
+    const resolved = resolveOptions(telegramBot, {
+      startDelayMs: 0,
+      ...options,
+      lock,
+      key,
+      logger,
+      instance: this.name,
+    });
+    const session = createSession(telegramBot, resolved, {
+      clock: this.clock,
+      random: () => this.#random.next(),
+      turn: async () => {},
+      newId: counter(),
       publish: () => {},
-      enter: (events) => {
-        const candidate = locks.enter(key, events);
-        const trusted = () => {
-          const isTrusted = candidate.trusted();
-          if (isTrusted) leases.believes(this, key);
-          return isTrusted;
-        };
-        return { ...candidate, trusted };
-      },
+      revision: undefined,
+      lockSessions: new WeakMap([[lock, { enter }]]),
       onEnded: () => {},
     });
     const now = loop.nowMs;
@@ -183,14 +185,14 @@ export class Instance {
       unexplainedSince: undefined,
       resignedAt: undefined,
     };
-    hub.on("state", ({ state }) => {
+    session.events.on("state", ({ state }) => {
       handle.state = state;
       handle.stateSince = loop.nowMs;
       if (state === "draining") handle.drainingSince = loop.nowMs;
       story.tell(this.name, `${key} is ${state}`);
     });
-    hub.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
-    hub.on("lost", ({ reason }) => {
+    session.events.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
+    session.events.on("lost", ({ reason }) => {
       updates.excuse(this, key);
       story.tell(this.name, `${key} lost: ${reason}`);
     });

@@ -1,15 +1,13 @@
 import { Bot } from "grammy";
 import type { Clock } from "../../src/clock.js";
 import { publish } from "../../src/diagnostics.js";
-import { EventHub, type PollingState, type SafePollingEvents } from "../../src/events.js";
-import { LockSession } from "../../src/lease/lock-session.js";
+import type { PollingState, SafePollingEvents } from "../../src/events.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import type { Logger } from "../../src/logger.js";
 import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
-import { RoundTrip } from "../../src/polling/telegram-call.js";
-import { BotSession } from "../../src/session/bot-session.js";
-import { unlockedCandidate } from "../../src/session/unlocked.js";
+import type { BotSession } from "../../src/session/bot-session.js";
+import { createSession } from "../../src/session/create-session.js";
 import { readArguments } from "../../src/testing/bot-api/arguments.js";
 import { BotApi } from "../../src/testing/bot-api/bot-api.js";
 import { LeaseServer } from "./lease-server.js";
@@ -83,7 +81,22 @@ export class VirtualWorld {
       warn: logAs("warn"),
       error: logAs("error"),
     };
-    const hub = new EventHub(logger);
+    const outcome: VirtualInstance["outcome"] = {};
+    const telegramBot = asTelegramBot(bot);
+    const lock = given.lock ?? this.locks.backend();
+    const options = { startDelayMs: 0, instance: name, ...given.options, lock, logger };
+    const session = createSession(telegramBot, resolveOptions(telegramBot, options), {
+      clock,
+      random: () => 0.5,
+      turn: async () => {},
+      newId: uniqueId,
+      publish,
+      revision: undefined,
+      lockSessions: new WeakMap(),
+      onEnded: ({ exhausted }) => {
+        outcome.exhausted = exhausted;
+      },
+    });
     const events: VirtualInstance["events"] = [];
     const states: PollingState[] = [];
     const eventNames = [
@@ -97,44 +110,11 @@ export class VirtualWorld {
       "handlerError",
     ] as const;
     for (const type of eventNames) {
-      hub.on(type, (payload) => {
+      session.events.on(type, (payload) => {
         events.push({ type, at: this.time.nowMs, payload });
         if (type === "state") states.push((payload as SafePollingEvents["state"]).state);
       });
     }
-    const outcome: VirtualInstance["outcome"] = {};
-    const resolved = resolveOptions(asTelegramBot(bot), given.options ?? {});
-    const lock = given.lock ?? this.locks.backend();
-    const session = new BotSession({
-      bot: asTelegramBot(bot),
-      options: { ...resolved, instance: name, startDelayMs: resolved.startDelayMs ?? 0 },
-      revision: undefined,
-      lockName: lock === false ? "none" : lock.name,
-      context: {
-        clock,
-        random: () => 0.5,
-        logger,
-        roundTrip: new RoundTrip(),
-        turn: async () => {},
-      },
-      hub,
-      publish,
-      enter: (candidateEvents) =>
-        lock === false
-          ? unlockedCandidate(candidateEvents)
-          : new LockSession({
-              backend: lock,
-              instance: name,
-              revision: undefined,
-              clock,
-              random: () => 0.5,
-              newId: uniqueId,
-              logger,
-            }).enter(resolved.key, candidateEvents),
-      onEnded: ({ exhausted }) => {
-        outcome.exhausted = exhausted;
-      },
-    });
     session.done.then(
       () => {
         outcome.done = "resolved";

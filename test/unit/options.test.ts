@@ -11,7 +11,7 @@ const resolve = (options: unknown) => resolveOptions(bot, options as SafePolling
 describe("defaults", () => {
   it("are those of the documentation", () => {
     expect(resolve({})).toMatchObject({
-      lock: undefined,
+      lock: { name: "file" },
       key: "123456",
       backoff: { delaysMs: [5_000, 10_000, 15_000, 20_000], jitter: 0.1, isEndless: false },
       onExhausted: "fail",

@@ -1,13 +1,8 @@
 import { resolve } from "node:path";
 import { checkOptions, checkText, invalidOption } from "../../option-checks.js";
 import { separateDiskReason, stateDirectoryIfAny } from "../../platform/shared-disk.js";
-import type { ConnectContext, LockBackend, LockConnection } from "../backend.js";
+import type { LockBackend } from "../backend.js";
 import { fileLockError } from "./failures.js";
-import { FileConnection } from "./file-connection.js";
-import { loadKernelLock } from "./kernel-lock.js";
-import { prepareLockDirectory, refuseSharedFileSystem, tryOutLocks } from "./lock-directory.js";
-import { removeDeadSockets } from "./wake-clients.js";
-import { openWakeServer } from "./wake-server.js";
 
 export interface FileLockOptions {
   /**
@@ -48,28 +43,11 @@ export function fileLock(options: FileLockOptions = {}): LockBackend {
       if (location === undefined) {
         throw fileLockError("ERR_LOCK_CONFIG", "This user has no home directory for the lock files");
       }
+      // Loaded now: it is the default lock, and a bot with another one must not carry its code.
+      const { open } = await import("./open.js");
       return open(location, allowNetworkFileSystem, context);
     },
   };
-}
-
-async function open(
-  directory: string,
-  allowNetworkFileSystem: boolean,
-  context: ConnectContext,
-): Promise<LockConnection> {
-  const lock = await loadKernelLock();
-  context.signal.throwIfAborted();
-  prepareLockDirectory(directory);
-  if (!allowNetworkFileSystem) refuseSharedFileSystem(directory);
-  tryOutLocks(directory, lock);
-  const server = await openWakeServer(directory, context.logger);
-  if (context.signal.aborted) {
-    await server.close();
-    context.signal.throwIfAborted();
-  }
-  void removeDeadSockets(directory);
-  return new FileConnection(directory, lock, server, context);
 }
 
 function checkFileLockOptions(options: FileLockOptions): void {

@@ -2,7 +2,7 @@ import { wallNow } from "../clock.js";
 import type { Candidate, CandidateEvents } from "../lease/candidate.js";
 
 /** What `lock: false` uses: granted at once, and to everyone. */
-export function unlockedCandidate(events: CandidateEvents): Candidate {
+export function candidateWithoutLock(events: CandidateEvents): Candidate {
   let isHolding = false;
   const want = () => {
     isHolding = true;

@@ -5,7 +5,7 @@ import { type Deferred, deferred } from "../waiting.js";
  * The two promises of a handle: `done`, whose unobserved rejection crashes the process on purpose, and
  * `started()`, whose rejection is the same news: delivered there, it counts as observed.
  */
-export class HandlePromises<T> {
+export class DoneAndStarted<T> {
   readonly #done = deferred<void>();
   #started: Deferred<T> | undefined;
   #outcome: { readonly started: T } | { readonly error: unknown } | undefined;

@@ -1,0 +1,26 @@
+import type { ConnectContext, LockConnection } from "../backend.js";
+import { FileConnection } from "./file-connection.js";
+import { loadKernelLock } from "./kernel-lock.js";
+import { prepareLockDirectory, refuseSharedFileSystem, tryOutLocks } from "./lock-directory.js";
+import { removeDeadSockets } from "./wake-clients.js";
+import { openWakeServer } from "./wake-server.js";
+
+/** Opens a connection to the lock files of a directory. */
+export async function open(
+  directory: string,
+  allowNetworkFileSystem: boolean,
+  context: ConnectContext,
+): Promise<LockConnection> {
+  const lock = await loadKernelLock();
+  context.signal.throwIfAborted();
+  prepareLockDirectory(directory);
+  if (!allowNetworkFileSystem) refuseSharedFileSystem(directory);
+  tryOutLocks(directory, lock);
+  const server = await openWakeServer(directory, context.logger);
+  if (context.signal.aborted) {
+    await server.close();
+    context.signal.throwIfAborted();
+  }
+  void removeDeadSockets(directory);
+  return new FileConnection(directory, lock, server, context);
+}

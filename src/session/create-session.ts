@@ -1,0 +1,68 @@
+import type { Clock } from "../clock.js";
+import type { Publish } from "../diagnostics.js";
+import { LockSession } from "../lease/lock-session.js";
+import type { LockBackend } from "../lock/backend.js";
+import type { Logger } from "../logger.js";
+import type { ResolvedOptions } from "../options.js";
+import type { TelegramBot } from "../polling/telegram-bot.js";
+import { RoundTrip } from "../polling/telegram-call.js";
+import { BotSession, type SessionEnd } from "./bot-session.js";
+import { candidateWithoutLock } from "./without-lock.js";
+
+/** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
+const unsharedStartDelayMs = 10_000;
+
+/** What a session lives on: this process and its clocks, or a model of them. */
+export interface Runtime {
+  readonly clock: Clock;
+  random(): number;
+  /** Resolves after a turn of the event loop. */
+  turn(): Promise<unknown>;
+  /** A new unique name. */
+  newId(): string;
+  readonly publish: Publish;
+  readonly revision: string | undefined;
+  /** All bots of a process on one backend object share its connection. */
+  readonly lockSessions: WeakMap<LockBackend, Pick<LockSession, "enter">>;
+  /** Everything has ended; `done` settles next. */
+  onEnded(end: SessionEnd): void;
+}
+
+/** Wires the session of one bot. Nothing happens before its `run()`. */
+export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
+  const { key, lock, logger } = options;
+  const { clock, onEnded, publish, random, revision, turn } = runtime;
+  const startDelayMs = options.startDelayMs ?? defaultStartDelayMs(lock, logger);
+  return new BotSession({
+    bot,
+    options: { ...options, startDelayMs },
+    revision,
+    context: { clock, random, logger, roundTrip: new RoundTrip(), turn },
+    publish,
+    enter: (events) =>
+      lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
+    onEnded,
+  });
+}
+
+function lockSession(
+  backend: LockBackend,
+  { instance, logger }: ResolvedOptions,
+  { clock, lockSessions, newId, random, revision }: Runtime,
+): Pick<LockSession, "enter"> {
+  const existing = lockSessions.get(backend);
+  if (existing) return existing;
+  const session = new LockSession({ backend, instance, revision, logger, clock, random, newId });
+  lockSessions.set(backend, session);
+  return session;
+}
+
+function defaultStartDelayMs(lock: LockBackend | false, logger: Logger): number {
+  const reason = lock === false ? "there is no lock" : lock.unsharedReason?.();
+  if (reason === undefined) return 0;
+  logger.warn(
+    { startDelayMs: unsharedStartDelayMs },
+    `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). Polling starts late so that a predecessor can finish; an overlap of more than 80 s can still exhaust the newcomer's attempts`,
+  );
+  return unsharedStartDelayMs;
+}
