@@ -3,28 +3,31 @@ import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
+/** Process tests run the built package. */
+const build = "test/tools/build-once.ts";
+
+// A project's set-up runs only where one of its files does: `npm run test:unit` builds and downloads nothing.
 export default defineConfig({
   test: {
-    // Process tests start the built package, some on other runtimes: both are made ready once, before everything.
-    globalSetup: ["test/tools/build-once.ts", "test/runtimes/install.ts"],
     // Process tests mostly wait for other processes: more of them at once than there are cores.
     maxWorkers: 3,
-    // The 10 000 stories use every core: they are told first, and nothing beside them.
     projects: [
-      project("simulation", 0, { include: ["test/simulation/simulation.test.ts"] }),
-      project("tests", 1, {
-        include: ["test/**/*.test.ts"],
-        exclude: ["test/simulation/simulation.test.ts"],
-      }),
+      // The 10 000 stories use every core: they are told first, and nothing beside them.
+      project("simulation", 0, ["test/simulation/**/*.test.ts"]),
+      project("unit", 1, ["test/unit/**/*.test.ts"]),
+      project("processes", 1, ["test/!(unit|simulation|runtimes)/**/*.test.ts"], [build]),
+      // Bun, Deno and another Node.js, 405 MB.
+      project("runtimes", 1, ["test/runtimes/**/*.test.ts"], [build, "test/runtimes/install.ts"]),
     ],
   },
 });
 
-/** Settings of its own, not `extends`: that would run the global set-up once more for each project. */
+/** Settings of its own, not `extends`: that would run a global set-up of the root once more for each project. */
 function project(
   name: string,
   groupOrder: number,
-  files: { readonly include: string[]; readonly exclude?: string[] },
+  include: string[],
+  globalSetup: string[] = [],
 ): TestProjectInlineConfiguration {
   return {
     resolve: {
@@ -35,7 +38,8 @@ function project(
     },
     test: {
       name,
-      ...files,
+      include,
+      globalSetup,
       sequence: { groupOrder },
       // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
       testTimeout: 60_000,

@@ -1,8 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { pathOf } from "./patch.js";
 
-/** Builds `dist` once per test run: the process tests run what users install, not the sources. */
+const run: { hasBuilt?: true } = globalThis as object;
+
+/**
+ * Builds `dist` once per test run, for whichever project comes first: the process tests run what users install, not
+ * the sources.
+ */
 export default function buildOnce(): void {
-  const root = fileURLToPath(new URL("../..", import.meta.url));
-  execFileSync("npm", ["run", "--silent", "build:js"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  if (run.hasBuilt) return;
+  execFileSync("npm", ["run", "--silent", "build:js"], {
+    cwd: pathOf(""),
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  run.hasBuilt = true;
 }

@@ -9,7 +9,7 @@ import {
   refuseSharedFileSystem,
   tryOutLocks,
 } from "../../../src/lock/file/lock-directory.js";
-import { openSession, startProcess, temporaryDirectory } from "../../tools/file-lock-bench.js";
+import { openSession, temporaryDirectory } from "../../tools/file-lock-bench.js";
 
 const isRoot = process.getuid?.() === 0;
 /** "nobody" almost everywhere. */
@@ -85,17 +85,6 @@ describe("the lock directory", () => {
         failsWith("ERR_LOCK_CONFIG", directory, "fileLock\\({ directory }\\)", "Redis", "lock: false"),
       );
     }
-  });
-
-  test("is refused where this user cannot write", async () => {
-    const directory = temporaryDirectory();
-    // A directory of root for somebody who is not, or our own without the right to write.
-    chmodSync(directory, isRoot ? 0o755 : 0o500);
-    const process = startProcess(directory, isRoot ? { uid: otherUid } : {});
-
-    await expect(process.next("connected")).rejects.toThrow(
-      /^ERR_LOCK_CONFIG: .*EACCES.*fileLock\({ directory }\).*lock: false/,
-    );
   });
 
   test("leaves no trace of the trial", () => {

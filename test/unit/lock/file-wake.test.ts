@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -15,7 +15,6 @@ import {
   holderHasHeard,
   openSession,
   type Session,
-  startProcess,
   temporaryDirectory,
   tryClaim,
 } from "../../tools/file-lock-bench.js";
@@ -183,48 +182,6 @@ describe("the wake socket", () => {
     await once(server, "connection");
     last.destroy();
     expect(connections).toBe(2);
-  });
-
-  test("that nobody listens on any more wakes once and is removed", async () => {
-    const directory = temporaryDirectory();
-    const dead = startProcess(directory);
-    await dead.next("connected");
-    await dead.ask("claim", { keys: ["1"] });
-    const session = await openSession({ directory }, ["1"]);
-    const name = readRecord(join(directory, "1.json"))?.holder?.socket;
-    await dead.kill();
-    // The record of the dead, in a lock that a live process holds: as between its lock and its own record.
-    const live = await openSession({ directory });
-    const record = readRecord(join(directory, "1.json"));
-    await vi.waitFor(async () => expect(await tryClaim(live, "1")).toBeDefined());
-    if (record) writeRecord(join(directory, "1.json"), "1", record);
-    const woken = session.nextWake();
-
-    expect(await tryClaim(session, "1")).toBeUndefined();
-
-    expect(await woken).toBeUndefined();
-    expect(socketsIn(directory)).not.toContain(`${name}.sock`);
-  });
-
-  test("of a dead process is removed by the next one, that of a live one is not", async () => {
-    const directory = temporaryDirectory();
-    const [dead, live] = [startProcess(directory), startProcess(directory)];
-    await dead.next("connected");
-    await live.next("connected");
-    const before = socketsIn(directory);
-    await dead.kill();
-    writeFileSync(join(directory, "not-ours.sock"), "");
-
-    await openSession({ directory });
-
-    await vi.waitFor(() => expect(socketsIn(directory)).toHaveLength(before.length + 1));
-    expect(socketsIn(directory).filter((name) => before.includes(name))).toHaveLength(1);
-    expect(await live.ask("claim", { keys: ["1"] })).toMatchObject({ granted: 1 });
-    const waiter = await openSession({ directory }, ["1"]);
-    await tryClaim(waiter, "1");
-    const woken = waiter.nextWake();
-    await live.kill();
-    expect(await woken).toBeUndefined();
   });
 
   test("reads nothing from a waiter, and survives one that says too much", async () => {

@@ -1,5 +1,8 @@
 import { once } from "node:events";
-import { describe, expect, test } from "vitest";
+import { chmodSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test, vi } from "vitest";
+import { readRecord, writeRecord } from "../../src/lock/file/holder-record.js";
 import {
   claimAfterWake,
   holderHasHeard,
@@ -8,7 +11,12 @@ import {
   startProcess,
   temporaryDirectory,
   tryClaim,
-} from "../../tools/file-lock-bench.js";
+} from "../tools/file-lock-bench.js";
+
+const socketsIn = (directory: string) => readdirSync(directory).filter((name) => name.endsWith(".sock"));
+const isRoot = process.getuid?.() === 0;
+/** "nobody" almost everywhere. */
+const otherUid = 65_534;
 
 describe("a file lock between processes", () => {
   test.each(["SIGKILL", "SIGTERM"] as const)("wakes who waits when its holder dies by %s", async (signal) => {
@@ -114,5 +122,62 @@ describe("a thousand keys in one process", () => {
 
     expect(await greedy.ask("beat", { held: [] })).toMatchObject({ lost: [], surplus: [] });
     expect(await greedy.ask("claim", { count: 20 })).toMatchObject({ granted: 20 });
+  });
+});
+
+describe("a wake-up socket", () => {
+  test("that nobody listens on any more wakes once and is removed", async () => {
+    const directory = temporaryDirectory();
+    const dead = startProcess(directory);
+    await dead.next("connected");
+    await dead.ask("claim", { keys: ["1"] });
+    const session = await openSession({ directory }, ["1"]);
+    const name = readRecord(join(directory, "1.json"))?.holder?.socket;
+    await dead.kill();
+    // The record of the dead, in a lock that a live process holds: as between its lock and its own record.
+    const live = await openSession({ directory });
+    const record = readRecord(join(directory, "1.json"));
+    await vi.waitFor(async () => expect(await tryClaim(live, "1")).toBeDefined());
+    if (record) writeRecord(join(directory, "1.json"), "1", record);
+    const woken = session.nextWake();
+
+    expect(await tryClaim(session, "1")).toBeUndefined();
+
+    expect(await woken).toBeUndefined();
+    expect(socketsIn(directory)).not.toContain(`${name}.sock`);
+  });
+
+  test("of a dead process is removed by the next one, that of a live one is not", async () => {
+    const directory = temporaryDirectory();
+    const [dead, live] = [startProcess(directory), startProcess(directory)];
+    await dead.next("connected");
+    await live.next("connected");
+    const before = socketsIn(directory);
+    await dead.kill();
+    writeFileSync(join(directory, "not-ours.sock"), "");
+
+    await openSession({ directory });
+
+    await vi.waitFor(() => expect(socketsIn(directory)).toHaveLength(before.length + 1));
+    expect(socketsIn(directory).filter((name) => before.includes(name))).toHaveLength(1);
+    expect(await live.ask("claim", { keys: ["1"] })).toMatchObject({ granted: 1 });
+    const waiter = await openSession({ directory }, ["1"]);
+    await tryClaim(waiter, "1");
+    const woken = waiter.nextWake();
+    await live.kill();
+    expect(await woken).toBeUndefined();
+  });
+});
+
+describe("the lock directory", () => {
+  test("is refused where this user cannot write", async () => {
+    const directory = temporaryDirectory();
+    // A directory of root for somebody who is not, or our own without the right to write.
+    chmodSync(directory, isRoot ? 0o755 : 0o500);
+    const stranger = startProcess(directory, isRoot ? { uid: otherUid } : {});
+
+    await expect(stranger.next("connected")).rejects.toThrow(
+      /^ERR_LOCK_CONFIG: .*EACCES.*fileLock\({ directory }\).*lock: false/,
+    );
   });
 });
