@@ -1,6 +1,5 @@
-import type { SafePolling } from "../session/handle.js";
 import type { HealthReport } from "../session/report.js";
-import { type Handles, isList } from "./handles.js";
+import { type Handles, isList, listOf } from "./handles.js";
 import type { MetricsRegister } from "./metrics.js";
 import { leadershipProblem, livenessProblem, readinessProblem, type Verdict } from "./verdict.js";
 
@@ -11,17 +10,16 @@ export interface Answer {
   readonly body: string;
 }
 
-export type Endpoint = () => Promise<Answer>;
+export type Endpoint = (query: URLSearchParams) => Promise<Answer>;
+type Judge = (reports: readonly HealthReport[]) => Verdict;
 
-/**
- * What is served, by path. With a list of handles the body has one too, and the status is the worst. `metrics`:
- * resolves when they are registered.
- */
+/** What is served, by path. `metrics`: resolves when they are registered. */
 export function endpoints(
   polling: Handles,
   metrics: Promise<MetricsRegister> | undefined,
 ): ReadonlyMap<string, Endpoint> {
-  const probe = (problemOf: (report: HealthReport) => Verdict) => async () => probeAnswer(polling, problemOf);
+  const probe = (problemOf: Judge) => async (query: URLSearchParams) =>
+    probeAnswer(polling, problemOf, query.has("verbose"));
   const served = new Map<string, Endpoint>([
     ["/livez", probe(livenessProblem)],
     ["/readyz", probe(readinessProblem)],
@@ -32,19 +30,16 @@ export function endpoints(
   return served;
 }
 
-function probeAnswer(polling: Handles, problemOf: (report: HealthReport) => Verdict): Answer {
-  const judge = (handle: SafePolling) => {
-    const report = handle.health();
-    const problem = problemOf(report);
-    return { ok: problem === undefined, problem, ...report };
-  };
-  if (!isList(polling)) {
-    const bot = judge(polling);
-    return json(bot.ok ? 200 : 503, bot);
-  }
-  const bots = polling.map(judge);
-  const ok = bots.every((bot) => bot.ok);
-  return json(ok ? 200 : 503, { ok, bots });
+/** Hosts, revisions and bot ids only for those who ask: many of these ports are open to the world. */
+function probeAnswer(polling: Handles, problemOf: Judge, isVerbose: boolean): Answer {
+  const reports = listOf(polling).map((handle) => handle.health());
+  const problem = problemOf(reports);
+  const verdict = { ok: problem === undefined, problem };
+  const status = verdict.ok ? 200 : 503;
+  if (!isVerbose) return text(status, problem ?? "ok");
+  if (!isList(polling)) return json(status, { ...verdict, ...reports[0] });
+  const bots = reports.map((report) => ({ problem: problemOf([report]), ...report }));
+  return json(status, { ...verdict, bots });
 }
 
 async function metricsAnswer(register: MetricsRegister): Promise<Answer> {
@@ -52,7 +47,14 @@ async function metricsAnswer(register: MetricsRegister): Promise<Answer> {
   return { status: 200, headers: { "content-type": register.contentType }, body };
 }
 
-export function json(status: number, body: object, headers: Record<string, string> = {}): Answer {
-  const fixed = { "content-type": "application/json; charset=utf-8", "cache-control": "no-store" };
-  return { status, headers: { ...fixed, ...headers }, body: JSON.stringify(body) };
+function json(status: number, body: object): Answer {
+  return { status, headers: headersOf("application/json"), body: JSON.stringify(body) };
+}
+
+export function text(status: number, line: string, headers: Record<string, string> = {}): Answer {
+  return { status, headers: { ...headersOf("text/plain"), ...headers }, body: `${line}\n` };
+}
+
+function headersOf(type: string): Record<string, string> {
+  return { "content-type": `${type}; charset=utf-8`, "cache-control": "no-store" };
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { checkOptions, checkText, invalidOption } from "../option-checks.js";
 import { describeError } from "../redact.js";
-import { type Answer, endpoints, json } from "./endpoints.js";
+import { type Answer, endpoints, text } from "./endpoints.js";
 import { checkHandles, type Handles } from "./handles.js";
 import { checkRegister, type MetricsRegister, registerMetrics } from "./metrics.js";
 
@@ -51,15 +51,17 @@ export function createHandler(
 ): HealthHandler {
   const answerTo = answerer(polling, prefix, metrics);
   const handle = (request: IncomingMessage, response: ServerResponse, next?: () => void) => {
-    const answering = answerTo(request.method, request.url?.split("?")[0]);
+    const answering = answerTo(request.method, request.url);
     if (!answering && next) return next();
     void (answering ?? notFound()).then(({ status, headers, body }) => {
+      // A middleware in front may have answered meanwhile: with a time limit, or for a client that has gone.
+      if (response.headersSent) return;
       response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
     });
   };
   const fetch = async (request: Request) => {
-    const answering = answerTo(request.method, new URL(request.url).pathname);
-    const { status, headers, body } = await (answering ?? notFound());
+    const { pathname, search } = new URL(request.url);
+    const { status, headers, body } = await (answerTo(request.method, pathname + search) ?? notFound());
     return new Response(request.method === "HEAD" ? null : body, { status, headers });
   };
   return Object.assign(handle, { fetch });
@@ -68,18 +70,20 @@ export function createHandler(
 /** Undefined for a path that is not ours. The promise never rejects. */
 function answerer(polling: Handles, prefix: string, metrics: Promise<MetricsRegister> | undefined) {
   const served = endpoints(polling, metrics);
-  return (method = "GET", path = "/"): Promise<Answer> | undefined => {
-    const endpoint = path.startsWith(prefix) ? served.get(path.slice(prefix.length)) : undefined;
+  return (method = "GET", url = "/"): Promise<Answer> | undefined => {
+    const [, path = "", query] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
+    const plain = path.replace(/\/+/g, "/").replace(/\/$/, "");
+    const endpoint = plain.startsWith(prefix) ? served.get(plain.slice(prefix.length)) : undefined;
     if (!endpoint) return undefined;
     if (method !== "GET" && method !== "HEAD") {
-      return Promise.resolve(json(405, { ok: false, problem: "use GET" }, { allow: "GET, HEAD" }));
+      return Promise.resolve(text(405, "use GET", { allow: "GET, HEAD" }));
     }
-    return endpoint().catch((error) => json(500, { ok: false, problem: describeError(error) }));
+    return endpoint(new URLSearchParams(query)).catch((error) => text(500, describeError(error)));
   };
 }
 
 async function notFound(): Promise<Answer> {
-  return json(404, { ok: false, problem: "nothing is served at this path" });
+  return text(404, "nothing is served at this path");
 }
 
 export function checkHealthOptions(

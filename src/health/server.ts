@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
+import { SafePollingError } from "../errors.js";
 import { checkNumber, invalidOption } from "../option-checks.js";
 import { portOfPlatform } from "../platform/instance.js";
 import type { SafePolling } from "../session/handle.js";
@@ -9,6 +10,13 @@ import { registerMetrics } from "./metrics.js";
 
 /** How long a request that is under way may hold up the closing, in milliseconds. */
 const closingMs = 500;
+
+/**
+ * Clients that send slowly, or nothing, must not keep probes out: they are cut after a while, and the oldest connection
+ * makes room for a new one. A probe is answered within milliseconds and is never the oldest for long.
+ */
+const slowClientMs = 5_000;
+const maxConnections = 64;
 
 /** Options of `startHealthServer`. */
 export interface HealthServerOptions extends HealthOptions {
@@ -35,7 +43,7 @@ export interface HealthServer extends AsyncDisposable {
  * Serves the health endpoints on a port of their own. Closes by itself when every handle has ended, so that the
  * process can end; until then `/readyz` says 503 while they stop. Rejects when the port is taken.
  *
- * @throws SafePollingError ERR_INVALID_OPTION
+ * @throws SafePollingError ERR_INVALID_OPTION, also when the port cannot be listened on
  */
 export async function startHealthServer(
   polling: Handles,
@@ -45,7 +53,11 @@ export async function startHealthServer(
   const { prefix, register } = checkHealthOptions(options, ["port", "host"]);
   const port = checkPort(options.port ?? portOfPlatform());
   const unregister = register && (await registerMetrics(polling, { register }));
-  const server = createServer(createHandler(polling, prefix, register && Promise.resolve(register)));
+  const server = createServer(
+    { headersTimeout: slowClientMs, requestTimeout: slowClientMs, connectionsCheckingInterval: slowClientMs },
+    createHandler(polling, prefix, register && Promise.resolve(register)),
+  );
+  limitConnections(server);
   try {
     await listen(server, port, options.host);
   } catch (error) {
@@ -75,27 +87,51 @@ function hasEnded({ state }: SafePolling): boolean {
 }
 
 function checkPort(port: number | string | undefined): number {
-  if (port === undefined || port === "") {
-    throw invalidOption(
-      "health.port",
-      "a port number",
-      port,
-      "Is PORT set? A worker without one needs `port`.",
-    );
-  }
-  return checkNumber("health.port", Number(port), { min: 0, max: 65_535, integer: true });
+  // Number() would take " " for 0, which is any free port, and "0x1F90" for 8080.
+  const isWritten = typeof port === "number" || /^\s*\d+\s*$/.test(port ?? "");
+  if (isWritten) return checkNumber("health.port", Number(port), { min: 0, max: 65_535, integer: true });
+  throw invalidOption(
+    "health.port",
+    "a port number",
+    port,
+    "Is PORT set? A worker without one needs `port`.",
+  );
+}
+
+function limitConnections(server: Server): void {
+  const open = new Set<Socket>();
+  server.on("connection", (socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    const [oldest] = open;
+    if (open.size > maxConnections) oldest?.destroy();
+  });
 }
 
 function listen(server: Server, port: number, host: string | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    const fail = (error: NodeJS.ErrnoException) => reject(cannotListen(port, host, error));
+    server.once("error", fail);
     server.listen({ port, host }, () => {
-      server.off("error", reject);
+      server.off("error", fail);
       // No more sockets for a moment: probes fail, the bot goes on.
       server.on("error", () => {});
       resolve();
     });
   });
+}
+
+function cannotListen(port: number, host: string | undefined, error: NodeJS.ErrnoException) {
+  const remedies: Record<string, string> = {
+    EADDRINUSE:
+      "Another server has it: stop that one, give `port` another number, or use healthHandler() there.",
+    EACCES: "This user may not: take a port from 1024 on.",
+    EADDRNOTAVAIL: "This machine has no such address: leave `host` out to listen on all.",
+  };
+  const where = host === undefined ? `port ${port}` : `port ${port} of ${host}`;
+  const remedy = remedies[error.code ?? ""] ?? "Check `port` and `host`.";
+  const message = `The health server cannot listen on ${where} (${error.code}). ${remedy}`;
+  return new SafePollingError("ERR_INVALID_OPTION", message, { cause: error });
 }
 
 function closeServer(server: Server): Promise<void> {

@@ -32,12 +32,14 @@ export class HandleRecord implements PollingRecord {
   readonly #options: HandleRecordOptions;
   readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
   readonly #losses = { expired: 0, connection: 0, vanished: 0 };
-  readonly #unanswered = new Stopwatch();
   #state: PollingState = "starting";
   #since: Moment;
   #degraded: string | undefined;
   #holder: Holder | undefined;
   #forgottenUntil: Date | undefined;
+  #hasLockAnswered = false;
+  #telegramTrouble: HealthReport["telegramTrouble"];
+  #isPollOpen = false;
   #pollSent: Moment | undefined;
   #lastAnswer: Moment | undefined;
   #handovers = 0;
@@ -45,8 +47,6 @@ export class HandleRecord implements PollingRecord {
   #updatesHandled = 0;
   /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
-  /** A handler has ended since the last poll was sent. */
-  #hasHandled = false;
 
   constructor(options: HandleRecordOptions) {
     this.#options = options;
@@ -63,7 +63,7 @@ export class HandleRecord implements PollingRecord {
     this.#options.logger.info({ key: this.#options.key }, `${previous} -> ${state}`);
     this.#state = state;
     this.#since = this.#now();
-    this.#unanswered[state === "polling" ? "start" : "stop"](this.#since);
+    if (state !== "polling") this.#isPollOpen = false;
     this.emit("state", { state, previous });
   }
 
@@ -71,6 +71,7 @@ export class HandleRecord implements PollingRecord {
     const from = this.#holder ?? {};
     this.#holder = undefined;
     this.#forgottenUntil = undefined;
+    this.#hasLockAnswered = true;
     this.emit("acquired", { lease });
     if (succession === "handover") this.#handovers += 1;
     if (succession === "takeover") this.#takeovers += 1;
@@ -85,12 +86,14 @@ export class HandleRecord implements PollingRecord {
   standby(holder: Holder): void {
     this.#holder = holder;
     this.#forgottenUntil = undefined;
+    this.#hasLockAnswered = true;
     this.emit("standby", { holder });
   }
 
   /** The lock server does not know the last holder. */
   forgotten(waitMs: number): void {
     this.#forgottenUntil = new Date(this.#now().wallMs + waitMs);
+    this.#hasLockAnswered = true;
   }
 
   /** The lock server is in trouble; undefined: it answers again. */
@@ -100,21 +103,23 @@ export class HandleRecord implements PollingRecord {
 
   polled(): void {
     this.#pollSent = this.#now();
-    if (this.#hasHandled) this.#unanswered.reset(this.#pollSent);
-    this.#hasHandled = false;
+    this.#isPollOpen = true;
     this.enter("polling");
   }
 
   answered(updates: readonly Update[]): void {
     this.#lastAnswer = this.#now();
     if (this.#options.ledger.running === 0) this.#handlersSince = this.#lastAnswer;
-    this.#unanswered.reset(this.#lastAnswer);
+    this.#isPollOpen = false;
+    this.#telegramTrouble = undefined;
     this.#publishPoll("answered", updates.length);
   }
 
-  /** A poll failed. Any answer, even a refusal, is a sign of life. */
+  /** A poll failed. A conflict is somebody else's doing, not Telegram's. */
   failed(kind: TelegramFailure["kind"]): void {
-    if (kind !== "silence") this.#unanswered.reset(this.#now());
+    const since = this.#telegramTrouble?.since ?? dateOf(this.#now());
+    this.#isPollOpen = false;
+    this.#telegramTrouble = kind === "conflict" ? undefined : { kind, since };
     this.#publishPoll(kind, 0);
   }
 
@@ -142,7 +147,6 @@ export class HandleRecord implements PollingRecord {
 
   handled(): void {
     this.#updatesHandled += 1;
-    this.#hasHandled = true;
   }
 
   handlerError(error: Error, updateId: number): void {
@@ -155,13 +159,24 @@ export class HandleRecord implements PollingRecord {
     this.#options.publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
   }
 
-  get lock(): Pick<HealthReport["lock"], "degraded" | "holder" | "forgottenUntil"> {
-    return { degraded: this.#degraded, holder: this.#holder, forgottenUntil: this.#forgottenUntil };
+  get lock(): Pick<HealthReport["lock"], "hasAnswered" | "degraded" | "holder" | "forgottenUntil"> {
+    return {
+      hasAnswered: this.#hasLockAnswered,
+      degraded: this.#degraded,
+      holder: this.#holder,
+      forgottenUntil: this.#forgottenUntil,
+    };
   }
 
   #handlersRunningMs(now: Moment): number {
     if (this.#options.ledger.running === 0 || !this.#handlersSince) return 0;
     return Math.round(elapsedMs(this.#handlersSince, now));
+  }
+
+  /** Monotonic: a machine that slept, or a clock that was set, is no stuck poll. */
+  #pollOpenMs({ monotonicMs }: Moment): number | undefined {
+    if (!this.#isPollOpen || !this.#pollSent) return undefined;
+    return Math.round(monotonicMs - this.#pollSent.monotonicMs);
   }
 
   report(): Recorded {
@@ -171,7 +186,8 @@ export class HandleRecord implements PollingRecord {
       since: dateOf(this.#since),
       lastPollAt: this.#pollSent && dateOf(this.#pollSent),
       lastAnswerAt: this.#lastAnswer && dateOf(this.#lastAnswer),
-      unansweredMs: Math.round(this.#unanswered.elapsedMs(now)),
+      pollOpenMs: this.#pollOpenMs(now),
+      telegramTrouble: this.#telegramTrouble,
       conflicts: { ...this.#conflicts },
       handovers: this.#handovers,
       takeovers: this.#takeovers,
@@ -202,32 +218,6 @@ export class HandleRecord implements PollingRecord {
 
 function dateOf({ wallMs }: Moment): Date {
   return new Date(wallMs);
-}
-
-/** Counts monotonic time, only while it runs: a step of the wall clock or a sleeping machine must not look like silence. */
-class Stopwatch {
-  #countedMs = 0;
-  #runningSinceMs: number | undefined;
-
-  start({ monotonicMs }: Moment): void {
-    this.#runningSinceMs ??= monotonicMs;
-  }
-
-  stop(now: Moment): void {
-    this.#countedMs = this.elapsedMs(now);
-    this.#runningSinceMs = undefined;
-  }
-
-  /** Back to zero; it goes on if it runs. */
-  reset({ monotonicMs }: Moment): void {
-    this.#countedMs = 0;
-    if (this.#runningSinceMs !== undefined) this.#runningSinceMs = monotonicMs;
-  }
-
-  elapsedMs({ monotonicMs }: Moment): number {
-    const runningMs = this.#runningSinceMs === undefined ? 0 : monotonicMs - this.#runningSinceMs;
-    return this.#countedMs + runningMs;
-  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Lease, PollingState } from "../events.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
-import type { ConflictKind } from "../polling/telegram-failure.js";
+import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
 
 /** Something that was found to be wrong around a handle, by a part of this library that looks for it. */
 export interface HealthFinding {
@@ -31,6 +31,8 @@ export interface HealthReport {
   readonly lock: {
     /** Name of the backend; `"none"` for `lock: false`. */
     readonly name: string;
+    /** It has answered this handle at least once. */
+    readonly hasAnswered: boolean;
     /** The lock server cannot be reached, or answers with errors: the last one. */
     readonly degraded: string | undefined;
     /** Who else held the lock when this instance last saw. */
@@ -48,11 +50,15 @@ export interface HealthReport {
   readonly lastAnswerAt: Date | undefined;
   /** How long Telegram may hold a poll, in milliseconds. */
   readonly pollTimeoutMs: number;
+  /** How long the poll that is under way has been, by this machine's monotonic clock, in milliseconds. */
+  readonly pollOpenMs: number | undefined;
   /**
-   * Time spent polling since Telegram last answered (if only with an error), or since the first poll after a handler,
-   * in milliseconds.
+   * Why the last poll was not answered normally; undefined: it was, or nothing was polled. `flood` (wait as long as
+   * Telegram asks), `server` (its 5xx), `silence` (network, or no answer in time), `unauthorized`, `refused`.
    */
-  readonly unansweredMs: number;
+  readonly telegramTrouble:
+    | { readonly kind: Exclude<TelegramFailure["kind"], "conflict">; readonly since: Date }
+    | undefined;
   /** 409s seen by this handle, by kind. */
   readonly conflicts: Readonly<Record<ConflictKind, number>>;
   /** Leases that came from another instance which gave them back. */

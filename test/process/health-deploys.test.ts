@@ -109,7 +109,7 @@ describe("deploys driven through the health endpoint", () => {
     a.kill("SIGKILL");
     await b.state("polling");
 
-    const report = (await (await fetch(`${await healthUrl(b)}/livez`)).json()) as { bots: object[] };
+    const report = (await (await fetch(`${await healthUrl(b)}/livez?verbose`)).json()) as { bots: object[] };
     expect(report.bots).toMatchObject([{ handovers: 0, takeovers: 1, state: "polling" }]);
   });
 });

@@ -74,7 +74,7 @@ describe.concurrent("examples/render", () => {
       await probeUntil(`${next.url}/leaderz`, isGreen);
       await answered(api, 2);
       expect(await probe(`${first.url}/healthz`)).toBe("refused");
-      const report = await (await fetch(`${next.url}/healthz`)).json();
+      const report = await (await fetch(`${next.url}/healthz?verbose`)).json();
       expect(report).toMatchObject({
         instance: expect.stringMatching(/^render:srv-abc2:/),
         revision: "abc2",
@@ -140,7 +140,7 @@ describe.concurrent("examples/two-bots.ts", () => {
       for (const { id } of [api.bot, other]) api.pushMessage(id, "hello");
       await answered(api, 2);
 
-      expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({
+      expect(await (await fetch(`${url}/healthz?verbose`)).json()).toMatchObject({
         ok: true,
         bots: [
           { state: "polling", key: String(api.bot.id) },

@@ -34,7 +34,7 @@ it("no endpoint, metric or channel carries a token, a password or a connection s
   });
   const health = healthHandler(polling, { register: new Registry() });
   const readEverything = async (handler = health) => {
-    for (const path of ["livez", "readyz", "healthz", "leaderz", "metrics"]) {
+    for (const path of ["livez", "readyz?verbose", "healthz?verbose", "leaderz", "metrics"]) {
       const response = await handler.fetch(new Request(`http://bot/${path}`));
       told += `${path} ${response.status} ${await response.text()}\n`;
     }

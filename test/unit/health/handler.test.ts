@@ -81,11 +81,12 @@ for (const [name, start] of Object.entries(frameworks)) {
     it("answers every probe of a holder, and leaves the app's own paths alone", async () => {
       await using web = await start(holder);
 
-      for (const path of ["/livez", "/readyz", "/healthz", "/leaderz", "/livez?verbose"]) {
-        const response = await fetch(web.url + path);
-        expect([path, response.status]).toEqual([path, 200]);
-        expect(response.headers.get("content-type")).toMatch(/^application\/json/);
-        expect(await response.json()).toMatchObject({ ok: true, state: "polling", instance: "old" });
+      for (const path of ["/livez", "/readyz", "/healthz", "/leaderz"]) {
+        const terse = await fetch(web.url + path);
+        expect([path, terse.status, await terse.text()]).toEqual([path, 200, "ok\n"]);
+        const verbose = await fetch(`${web.url}${path}?verbose`);
+        expect(verbose.headers.get("content-type")).toMatch(/^application\/json/);
+        expect(await verbose.json()).toMatchObject({ ok: true, state: "polling", instance: "old" });
       }
       expect(await (await fetch(`${web.url}/own`)).text()).toBe("the app's own");
     });
@@ -114,12 +115,42 @@ for (const [name, start] of Object.entries(frameworks)) {
   });
 }
 
+describe("a middleware in front that answers first", () => {
+  it("ends neither the process nor the answer: a time limit of the app has its way", async () => {
+    const health = healthHandler(holder);
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => unhandled.push(error);
+    process.on("unhandledRejection", note);
+    const server = createServer((request, response) => {
+      health(request, response);
+      response.writeHead(503).end("too late");
+    });
+    await using web = app(await listening(server.listen(0, "127.0.0.1")));
+
+    const response = await fetch(`${web.url}/livez`);
+
+    expect([response.status, await response.text()]).toEqual([503, "too late"]);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
+  });
+});
+
 describe("the body", () => {
+  it("is one word or a reason for everybody, without hosts, revisions or ids", async () => {
+    await inState(standby, "standby");
+    const health = healthHandler([holder, standby]);
+    const read = async (path: string) => (await health.fetch(new Request(`http://bot${path}`))).text();
+
+    expect(await read("/readyz")).toBe("ok\n");
+    expect(await read("/leaderz")).toBe("it does not poll (standby)\n");
+  });
+
   it("tells state, since, holder, token, last poll, conflicts, lock and revision", async () => {
     await using web = await (frameworks["node:http"] as (polling: SafePolling) => Promise<App>)(standby);
     await inState(standby, "standby");
 
-    const body = await (await fetch(`${web.url}/leaderz`)).json();
+    const body = await (await fetch(`${web.url}/leaderz?verbose`)).json();
 
     expect(body).toMatchObject({
       ok: false,
@@ -137,7 +168,7 @@ describe("the body", () => {
       updatesHandled: 0,
     });
     const { lease, lastPollAt } = (await (
-      await healthHandler(holder).fetch(new Request("http://bot/healthz"))
+      await healthHandler(holder).fetch(new Request("http://bot/healthz?verbose"))
     ).json()) as { lease: object; lastPollAt: string };
     expect(lease).toMatchObject({ token: holder.lease?.token, key: String(bots.api.bot.id) });
     expect(Date.parse(lastPollAt)).toBeGreaterThan(Date.now() - 60_000);
@@ -148,14 +179,14 @@ describe("the body", () => {
     const health = healthHandler([holder, standby]);
 
     const ready = await health.fetch(new Request("http://bot/readyz"));
-    const leads = await health.fetch(new Request("http://bot/leaderz"));
+    const leads = await health.fetch(new Request("http://bot/leaderz?verbose"));
 
     expect([ready.status, leads.status]).toEqual([200, 503]);
     expect(await leads.json()).toMatchObject({
       ok: false,
       bots: [
-        { ok: true, instance: "old", state: "polling" },
-        { ok: false, instance: "new", state: "standby" },
+        { instance: "old", state: "polling" },
+        { problem: "it does not poll (standby)", instance: "new", state: "standby" },
       ],
     });
   });
@@ -166,9 +197,16 @@ describe("what is not served", () => {
     healthHandler(holder, options).fetch(new Request(`http://bot${path}`, init));
 
   it("is 404, /metrics without a register too", async () => {
-    for (const path of ["/", "/livez/", "/livezz", "/metrics", "//livez"]) {
+    for (const path of ["/", "//", "/livezz", "/metrics", "/metrics/", "/livez/x"]) {
       expect([path, (await ask(path)).status]).toEqual([path, 404]);
     }
+  });
+
+  it("is not a path with a slash too many: people and proxies write them", async () => {
+    for (const path of ["/livez/", "//livez", "//livez//?verbose"]) {
+      expect([path, (await ask(path)).status]).toEqual([path, 200]);
+    }
+    expect((await ask("//bot//livez/", {}, { prefix: "/bot" })).status).toBe(200);
   });
 
   it("is 405 for other methods", async () => {

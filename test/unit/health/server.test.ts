@@ -32,7 +32,9 @@ describe("startHealthServer", () => {
     await new Promise((resolve) => spare.close(resolve));
     vi.stubEnv("PORT", String(port));
 
-    await using server = await startHealthServer(bots.handle());
+    const polling = bots.handle();
+    await using server = await startHealthServer(polling);
+    await polling.started();
 
     expect(server.port).toBe(port);
     expect((await get(port, "/healthz")).status).toBe(200);
@@ -45,9 +47,11 @@ describe("startHealthServer", () => {
       code: "ERR_INVALID_OPTION",
       message: expect.stringContaining("Is PORT set?"),
     });
-    await expect(startHealthServer(bots.handle(), { port: "http" })).rejects.toMatchObject({
-      code: "ERR_INVALID_OPTION",
-    });
+    for (const port of ["http", "", " ", "0x1F90", "8080.5", "-1", "65536", "1e3"]) {
+      await expect(startHealthServer(bots.handle(), { port })).rejects.toMatchObject({
+        code: "ERR_INVALID_OPTION",
+      });
+    }
   });
 
   it("rejects when the port is taken, and leaves nothing in the register", async () => {
@@ -56,8 +60,37 @@ describe("startHealthServer", () => {
 
     const second = startHealthServer(bots.handle(), { port: first.port, host: "127.0.0.1", register });
 
-    await expect(second).rejects.toMatchObject({ code: "EADDRINUSE" });
+    await expect(second).rejects.toMatchObject({
+      code: "ERR_INVALID_OPTION",
+      message: expect.stringContaining(`port ${first.port} of 127.0.0.1 (EADDRINUSE). Another server has it`),
+    });
     expect(register.getMetricsAsArray()).toEqual([]);
+  });
+
+  it("says which address it does not have", async () => {
+    const elsewhere = startHealthServer(bots.handle(), { port: 0, host: "203.0.113.1" });
+
+    await expect(elsewhere).rejects.toMatchObject({
+      code: "ERR_INVALID_OPTION",
+      message: expect.stringContaining("leave `host` out"),
+    });
+  });
+
+  it("answers probes beside hundreds of clients that never finish their request", async () => {
+    await using server = await startHealthServer(bots.handle(), { port: 0, host: "127.0.0.1" });
+    const clients = Array.from({ length: 300 }, () => connect(server.port, "127.0.0.1"));
+    let ended = 0;
+    await Promise.all(
+      clients.map((client) => {
+        client.on("error", () => {}).on("close", () => (ended += 1));
+        return new Promise((resolve) => client.write("GET /livez HTTP/1.1\r\n", resolve));
+      }),
+    );
+
+    expect((await get(server.port, "/livez")).status).toBe(200);
+
+    await vi.waitFor(() => expect(ended).toBeGreaterThanOrEqual(300 - 64));
+    for (const client of clients) client.destroy();
   });
 
   it("answers 503 on /readyz, and 200 on /livez, while the bot stops, and is gone when it has stopped", async () => {
@@ -86,11 +119,15 @@ describe("startHealthServer", () => {
     const [first, second] = [bots.handle(), bots.handle({ token: bots.api.addBot().token })];
     await using server = await startHealthServer([first, second], { port: 0, host: "127.0.0.1" });
 
+    await Promise.all([first.started(), second.started()]);
     await first.stop();
 
-    const response = await get(server.port, "/readyz");
-    expect(response.status).toBe(503);
-    expect(await response.json()).toMatchObject({ bots: [{ state: "stopped" }, { ok: true }] });
+    const response = await get(server.port, "/readyz?verbose");
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({
+      ok: true,
+      bots: [{ state: "stopped", problem: "it is stopping" }, { state: "polling" }],
+    });
     await second.stop();
     await vi.waitFor(async () => expect(await isRefused(server.port)).toBe(true));
   });

@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { leadershipProblem, livenessProblem, readinessProblem } from "../../../src/health/verdict.js";
+import type { Fault } from "../../../src/testing/bot-api/faults.js";
+import { LeaseServer } from "../../tools/lease-server.js";
 import { type VirtualInstance, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
@@ -9,19 +11,20 @@ beforeEach(() => {
 });
 
 const options = { polling: { timeoutSeconds: 30 } };
-const verdicts = ({ session }: VirtualInstance) => {
-  const report = session.health();
+/** Of one process with one bot or with several. */
+const verdicts = (...bots: VirtualInstance[]) => {
+  const reports = bots.map(({ session }) => session.health());
   return {
-    live: livenessProblem(report) === undefined,
-    ready: readinessProblem(report) === undefined,
-    leads: leadershipProblem(report) === undefined,
+    live: livenessProblem(reports) === undefined,
+    ready: readinessProblem(reports) === undefined,
+    leads: leadershipProblem(reports) === undefined,
   };
 };
 
 describe("an instance that is well", () => {
-  it("is live and ready from its first moment, and leads once it polls", async () => {
+  it("is live from its first moment, ready when its lock has answered, and leads once it polls", async () => {
     const a = world.start("a", { options });
-    expect(verdicts(a)).toEqual({ live: true, ready: true, leads: false });
+    expect(verdicts(a)).toEqual({ live: true, ready: false, leads: false });
 
     await world.advance(100);
 
@@ -32,6 +35,7 @@ describe("an instance that is well", () => {
     const a = world.start("a", { options });
     await world.advance(100);
     const b = world.start("b", { options });
+    await world.advance(100);
 
     for (let minutes = 0; minutes < 120; minutes += 1) {
       await world.advance(60_000);
@@ -71,16 +75,6 @@ describe("an instance that is well", () => {
     expect(verdicts(b)).toEqual({ live: true, ready: true, leads: true });
   });
 
-  it("is live while Telegram refuses to answer: a new process would be refused too", async () => {
-    const a = world.start("a", { options });
-    await world.advance(100);
-    world.api.injectFault({ kind: "bad-gateway", method: "getUpdates", times: null });
-
-    await world.advance(600_000);
-
-    expect(verdicts(a)).toMatchObject({ live: true, ready: true });
-  });
-
   it("is live when the wall clock has been set forward, or the machine has slept", async () => {
     const a = world.start("a", { options, lock: false });
     await world.advance(100);
@@ -108,29 +102,141 @@ describe("an instance that waits out a conflict", () => {
   });
 });
 
-describe("an instance that Telegram has stopped answering", () => {
-  it("is dead after three poll timeouts, and not before; it stays ready", async () => {
-    const a = world.start("a", { options: { polling: { timeoutSeconds: 10 } } });
+describe("Telegram in trouble", () => {
+  const troubles: readonly Fault[] = [
+    { kind: "silent" },
+    { kind: "reset-before" },
+    { kind: "bad-gateway" },
+    { kind: "bad-gateway-html" },
+    { kind: "too-many-requests", retryAfter: 300 },
+  ];
+  const kinds = ["silence", "silence", "server", "silence", "flood"];
+  for (const timeoutSeconds of [5, 30]) {
+    it.each(troubles.map((fault, index) => ({ fault, kind: kinds[index] })))(
+      `kills nobody, is told, and its end too: $fault.kind, polls of ${timeoutSeconds} s`,
+      async ({ fault, kind }) => {
+        const a = world.start("a", { options: { polling: { timeoutSeconds } } });
+        await world.advance(100);
+        const injected = world.api.injectFault({ ...fault, method: "getUpdates", times: null });
+
+        for (let tenSeconds = 0; tenSeconds < 180; tenSeconds += 1) {
+          await world.advance(10_000);
+          expect(verdicts(a)).toMatchObject({ live: true, ready: true });
+        }
+        expect(a.session.health().telegramTrouble).toMatchObject({ kind, since: expect.any(Date) });
+        injected.remove();
+        await world.until(() => a.session.health().telegramTrouble === undefined, 600_000);
+
+        expect(verdicts(a)).toEqual({ live: true, ready: true, leads: true });
+      },
+    );
+  }
+
+  it("counts from the first failure, and is over with the first answer", async () => {
+    const a = world.start("a", { options: { polling: { timeoutSeconds: 5 } } });
     await world.advance(100);
-    world.api.injectFault({ kind: "silent", method: "getUpdates", times: null });
-    while (a.session.health().unansweredMs < 29_000) await world.advance(500);
-    expect(verdicts(a)).toMatchObject({ live: true });
+    const injected = world.api.injectFault({ kind: "bad-gateway", method: "getUpdates", times: null });
+    await world.until(() => a.session.health().telegramTrouble !== undefined);
+    const since = a.session.health().telegramTrouble?.since;
 
-    await world.advance(2_000);
+    await world.advance(60_000);
 
-    expect(livenessProblem(a.session.health())).toMatch(/^no poll was answered for 3\d{4} ms$/);
-    expect(verdicts(a)).toEqual({ live: false, ready: true, leads: true });
+    expect(a.session.health().telegramTrouble).toEqual({ kind: "server", since });
+    injected.remove();
+    await world.advance(20_000);
+    expect(a.session.health().telegramTrouble).toBeUndefined();
   });
+});
 
-  it("is dead although it has offered its lease again and again, with nobody there to take it", async () => {
+describe("a poll that its own deadline did not end", () => {
+  it("makes the instance dead, a minute after it should have ended", async () => {
     const a = world.start("a", { options });
     await world.advance(100);
-    world.api.injectFault({ kind: "silent", method: "getUpdates", times: null });
+    const report = a.session.health();
+    expect(report.pollOpenMs).toBeGreaterThan(0);
 
-    for (let second = 0; second < 400 && verdicts(a).live; second += 1) await world.advance(1_000);
+    expect(livenessProblem([{ ...report, pollOpenMs: 90_000 }])).toBeUndefined();
+    expect(livenessProblem([{ ...report, pollOpenMs: 90_001 }])).toBe("a poll has not ended for 90 s");
+  });
 
-    expect(verdicts(a).live).toBe(false);
-    expect(a.states.filter((state) => state === "standby").length).toBeGreaterThan(0);
+  it("is none while the instance waits, drains or stands by", async () => {
+    const a = world.start("a", { options, onMessage: () => new Promise(() => {}) });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    expect(a.session.health().pollOpenMs).toBeUndefined();
+
+    void a.session.resign();
+    await world.advance(1_000);
+
+    expect(a.session.health().pollOpenMs).toBeUndefined();
+  });
+});
+
+describe("a lock that cannot be reached", () => {
+  it("keeps an instance that has never reached it from being ready, and makes nobody else unready", async () => {
+    const a = world.start("a", { options });
+    await world.advance(100);
+    world.locks.requestsArrive = false;
+    const b = world.start("b", { options });
+
+    await world.advance(600_000);
+
+    expect(a.session.health().lock).toMatchObject({ hasAnswered: true, degraded: expect.any(String) });
+    expect(verdicts(a)).toMatchObject({ live: true, ready: true });
+    expect(b.session.health().lock).toMatchObject({ hasAnswered: false, degraded: expect.any(String) });
+    expect(verdicts(b)).toMatchObject({ live: true, ready: false });
+    expect(readinessProblem([b.session.health()])).toBe("the lock has not answered yet");
+    world.locks.requestsArrive = true;
+    await world.advance(60_000);
+    expect(verdicts(b)).toMatchObject({ live: true, ready: true });
+  });
+
+  it("is no question without a lock", async () => {
+    const a = world.start("a", { options, lock: false });
+    await world.advance(100);
+
+    expect(verdicts(a)).toEqual({ live: true, ready: true, leads: true });
+  });
+});
+
+describe("one bot of several", () => {
+  it("whose token was revoked makes the process neither dead nor unready", async () => {
+    const a = world.start("a", { options });
+    await world.advance(100);
+    world.api.injectFault({ kind: "unauthorized", instance: "b", times: null });
+    const b = world.start("b", { options });
+
+    await world.until(() => b.session.state === "failed");
+
+    expect(verdicts(a, b)).toEqual({ live: true, ready: true, leads: false });
+    expect(verdicts(b, a)).toEqual({ live: true, ready: true, leads: false });
+  });
+
+  it("that was stopped leaves the others ready; when all have ended, a failure shows", async () => {
+    const a = world.start("a", { options });
+    await world.advance(100);
+    world.api.injectFault({ kind: "unauthorized", instance: "b", times: null });
+    const b = world.start("b", { options });
+    const c = world.start("c", { options });
+    await world.until(() => b.session.state === "failed");
+
+    await Promise.all([c.session.stop(), world.advance(5_000)]);
+    expect(verdicts(a, c)).toMatchObject({ live: true, ready: true });
+    await Promise.all([a.session.stop(), world.advance(5_000)]);
+
+    expect(verdicts(a, c)).toMatchObject({ live: true, ready: false });
+    expect(verdicts(a, b, c)).toMatchObject({ live: false, ready: false });
+  });
+
+  it("that cannot reach a lock of its own is waited for", async () => {
+    const a = world.start("a", { options });
+    await world.advance(100);
+    const away = new LeaseServer(world.clock);
+    away.requestsArrive = false;
+    const b = world.start("b", { options, lock: away.backend() });
+    await world.advance(20_000);
+
+    expect(verdicts(a, b)).toMatchObject({ live: true, ready: false });
   });
 });
 
@@ -212,9 +318,8 @@ describe("a lease that is not renewed", () => {
     const report = a.session.health();
     expect(report.lock).toMatchObject({ leaseMs: 10_000, sinceBeatMs: expect.any(Number) });
 
-    expect(livenessProblem({ ...report, lock: { ...report.lock, sinceBeatMs: 10_000 } })).toBeUndefined();
-    expect(livenessProblem({ ...report, lock: { ...report.lock, sinceBeatMs: 10_001 } })).toBe(
-      "the lease was not renewed for 10001 ms",
-    );
+    const beatenAgo = (sinceBeatMs: number) => ({ ...report, lock: { ...report.lock, sinceBeatMs } });
+    expect(livenessProblem([beatenAgo(10_000)])).toBeUndefined();
+    expect(livenessProblem([report, beatenAgo(10_001)])).toBe("the lease was not renewed for 10 s");
   });
 });
