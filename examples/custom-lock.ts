@@ -51,10 +51,7 @@ async function openConnection({ signal, onWake }: ConnectContext): Promise<LockC
 
   return {
     claim: (requests) => Promise.all(requests.map(claim)),
-    beat: async (keys) => ({
-      lost: keys.filter((key) => !held.has(key)),
-      surplus: [...held.keys()].filter((key) => !keys.includes(key)),
-    }),
+    beat: async () => [...held.keys()],
     release: async (keys) => free(keys),
     async inspect(key) {
       const socket = connect(pathOf(key));

@@ -3,7 +3,6 @@ export { isSafePollingError, SafePollingError, type SafePollingErrorCode } from 
 export type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "../events.js";
 export type { LossReason } from "../lease/lease-keeper.js";
 export type {
-  BeatResult,
   Claim,
   ClaimRequest,
   ConnectContext,

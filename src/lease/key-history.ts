@@ -18,47 +18,43 @@ export interface KeyHistory {
   readonly givenBack?: Moment;
   /** The other holder was before our own last lease. */
   readonly isSucceeded?: boolean;
-  /** When the key was first found free without a release on record, since another holder was seen. */
-  readonly foundForgotten?: Moment;
-  /** Our own holding that ended with a lost connection instead of a release. */
-  readonly ownLoss?: { readonly at: Moment; readonly formerOwner: string };
+  /** When our connection `owner` first found the key free without a release on record. */
+  readonly firstForgotten?: { readonly at: Moment; readonly owner: string };
+  /** Our own lease that ended without a release: when it was last renewed, and on which of our connections. */
+  readonly ownLoss?: { readonly renewed: Moment; readonly owner: string };
 }
 
 /** The connection that a claim will be sent on. */
 export interface ConnectionFacts {
   readonly owner: string;
   readonly connectedAt: Moment;
-  /** Age of the server's memory at `connectedAt`; undefined: the server cannot forget. */
   readonly memoryAgeMs: number | undefined;
-  readonly recordsReleases: boolean;
   readonly leaseMs: number | undefined;
 }
 
 /**
  * How long a key that is free without a release on record must still be left alone, in milliseconds; 0: take it.
- * The server may have forgotten a holder that still trusts its own clock. Only its last holder may take it at
- * once; everyone else waits one lease from the latest of: server start, birth of our data, and the moment when a
- * key that another was seen to hold was found forgotten (until then its holder may have renewed its lease).
- * On an unbroken connection to a server that keeps no records a free key is free.
+ * The server has forgotten a holder that may still trust its own clock, for less than a lease from when we first saw
+ * that. This counts for everybody, the last holder included, and by the monotonic clock alone: a wall clock that is
+ * set forward would end the waiting too early. Where a lock dies with its session, so that no release is on record,
+ * only a server that was started or promoted less than a lease ago can have forgotten; a kernel cannot.
  */
 export function forgottenWaitMs(history: KeyHistory, connection: ConnectionFacts, now: Moment): number {
-  const { leaseMs } = connection;
-  if (leaseMs === undefined || isLastHolder(history, leaseMs, now)) return 0;
-  const waits = [0];
-  if (connection.memoryAgeMs !== undefined) {
-    const memoryAgeMs = connection.memoryAgeMs + elapsedMs(connection.connectedAt, now);
-    waits.push(leaseMs - memoryAgeMs);
-  }
-  const { otherHolder, foundForgotten } = history;
-  if (otherHolder && (connection.recordsReleases || otherHolder.owner !== connection.owner)) {
-    waits.push(otherHolder.leaseMs - (foundForgotten ? elapsedMs(foundForgotten, now) : 0));
-  }
-  return Math.max(...waits);
+  const { connectedAt, leaseMs, memoryAgeMs, owner } = connection;
+  if (leaseMs === undefined) return 0;
+  if (memoryAgeMs !== undefined) return leaseMs - memoryAgeMs - (now.monotonicMs - connectedAt.monotonicMs);
+  const { firstForgotten, otherHolder } = history;
+  const theirLeaseMs = Math.max(leaseMs, otherHolder?.leaseMs ?? 0);
+  const waitedMs = firstForgotten?.owner === owner ? now.monotonicMs - firstForgotten.at.monotonicMs : 0;
+  return theirLeaseMs - waitedMs;
 }
 
-/** Whether we were the last to hold the key. Nobody can know that longer than a lease after losing it. */
-function isLastHolder(history: KeyHistory, leaseMs: number, now: Moment): boolean {
-  return history.ownLoss !== undefined && elapsedMs(history.ownLoss.at, now) < leaseMs;
+/**
+ * The owner name of our own lost lease, which the server may still count as the holder. Its lease has ended one
+ * lease after the last renewal: a record that names it later is an old one, and what it says of others is unknown.
+ */
+export function formerOwner({ ownLoss }: KeyHistory, leaseMs: number, now: Moment): string | undefined {
+  return ownLoss && elapsedMs(ownLoss.renewed, now) < leaseMs ? ownLoss.owner : undefined;
 }
 
 /** Whether another instance held the key just before us: its last poll may still be on its way. */
@@ -95,11 +91,11 @@ export class KeyHistories {
     this.#byKey.set(key, givenBack ? { otherHolder, givenBack } : { otherHolder });
   }
 
-  /** The key was found free without a release on record. */
-  foundForgotten(key: string, at: Moment): void {
+  /** Our connection `owner` found the key free without a release on record. */
+  foundForgotten(key: string, owner: string, at: Moment): void {
     const history = this.of(key);
-    if (history.otherHolder && !history.foundForgotten)
-      this.#byKey.set(key, { ...history, foundForgotten: at });
+    if (history.firstForgotten?.owner === owner) return;
+    this.#byKey.set(key, { ...history, firstForgotten: { at, owner } });
   }
 
   /** A holder announced that it has given this key back; undefined: many keys. */
@@ -111,8 +107,8 @@ export class KeyHistories {
   }
 
   /** Our own lease ended without a release. */
-  lost(key: string, at: Moment, formerOwner: string): void {
-    this.#byKey.set(key, { ...this.of(key), ownLoss: { at, formerOwner } });
+  lost(key: string, renewed: Moment, owner: string): void {
+    this.#byKey.set(key, { ...this.of(key), ownLoss: { renewed, owner } });
   }
 
   /** Granted to us, on our connection `owner`: from here on nobody else can hold the key unseen by that connection. */

@@ -171,14 +171,14 @@ export class LeaseKeeper {
     this.#lastSent = sent;
     try {
       const asked = [...this.#held];
-      const { lost, surplus } = await this.#ask((connection) => connection.beat(asked), "beat");
+      const ours = new Set(await this.#ask((connection) => connection.beat(asked), "beat"));
       this.#options.onBeat(sent, true);
       // The answer may have come after trust had ended: it revives nothing.
       if (!this.trusted()) return;
       this.renewed(sent);
       this.#options.onTrouble(undefined);
-      this.#drop(lost.filter((key) => this.#held.has(key)));
-      this.#giveBack(surplus);
+      this.#drop(asked.filter((key) => this.#held.has(key) && !ours.has(key)));
+      this.#giveBack(ours);
     } catch (error) {
       this.#options.onBeat(sent, false);
       if (!this.#ended) this.#options.onTrouble(error);
@@ -194,8 +194,9 @@ export class LeaseKeeper {
     this.#options.onLost(lost);
   }
 
-  #giveBack(surplus: readonly string[]): void {
-    const unwanted = surplus.filter((key) => !this.#held.has(key) && !this.#options.isClaiming(key));
+  /** What the server counts as ours, and nobody here holds or is about to. */
+  #giveBack(ours: ReadonlySet<string>): void {
+    const unwanted = [...ours].filter((key) => !this.#held.has(key) && !this.#options.isClaiming(key));
     const keys = new Set([...unwanted, ...this.#unconfirmed]);
     if (keys.size > 0) void this.release([...keys]);
   }

@@ -4,7 +4,7 @@ import { isSafePollingError, type SafePollingError } from "../errors.js";
 import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
-import { wait, withDeadline } from "../waiting.js";
+import { withDeadline } from "../waiting.js";
 import type { Candidate, CandidateEvents, Renewal } from "./candidate.js";
 import { type CandidateEntry, CandidateSet } from "./candidate.js";
 import { ClaimSchedule } from "./claim-schedule.js";
@@ -13,11 +13,12 @@ import {
   type ConnectionFacts,
   followsAnother,
   forgottenWaitMs,
+  formerOwner,
   KeyHistories,
   succession,
 } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
-import { defaultLeaseMs, isTrusted, type LeaseTiming, leaseTiming } from "./trust-window.js";
+import { checkTimes, defaultLeaseMs, isTrusted, type LeaseTiming, leaseTiming } from "./trust-window.js";
 
 export interface LockSessionOptions {
   readonly backend: LockBackend;
@@ -51,14 +52,16 @@ export class LockSession {
   readonly #connector: Connector;
   readonly #schedule: ClaimSchedule;
   #link: Link | undefined;
-  #gaveBackAt: Moment | undefined;
   #everConnected = false;
   #everAnswered = false;
+  /** Keys that were granted once: what is wrong with one of them later is trouble, not a mistake of the set-up. */
+  readonly #everGranted = new Set<string>();
   #inTrouble = false;
 
   constructor(options: LockSessionOptions) {
     this.#options = options;
     const { backend, clock, random } = options;
+    checkTimes(backend);
     this.#timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
     this.#candidates = new CandidateSet(clock);
     this.#schedule = new ClaimSchedule({
@@ -116,7 +119,6 @@ export class LockSession {
     if (!link) return;
     if (phase === "holding") {
       await link.keeper.release([entry.key]);
-      this.#gaveBackAt = this.#options.clock.now();
     } else if (link.claiming?.keys.has(entry.key)) {
       // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
       await link.claiming.done;
@@ -127,19 +129,10 @@ export class LockSession {
   async #leave(entry: CandidateEntry): Promise<void> {
     await this.#giveUp(entry);
     this.#candidates.delete(entry);
-    if (this.#candidates.isEmpty) await this.#linger();
     if (!this.#candidates.isEmpty) return;
     const connection = this.#link?.connection;
     this.#link?.keeper.end("closed");
     await this.#connector.disconnect(connection);
-  }
-
-  /** The successor comes first: the connection ends, and with it perhaps the process, when that has claimed. */
-  async #linger(): Promise<void> {
-    const { backend, clock } = this.#options;
-    if (!backend.lingerMs || !this.#gaveBackAt) return;
-    const leftMs = backend.lingerMs - elapsedMs(this.#gaveBackAt, clock.now());
-    if (leftMs > 0) await wait(clock, leftMs, new AbortController().signal);
   }
 
   #connected(connection: LockConnection, owner: string): void {
@@ -150,7 +143,6 @@ export class LockSession {
       connection,
       connectedAt: clock.now(),
       memoryAgeMs: connection.memoryAgeMs,
-      recordsReleases: backend.recordsReleases ?? false,
       leaseMs: backend.leaseMs,
       claiming: undefined,
       claimAgain: false,
@@ -177,9 +169,9 @@ export class LockSession {
     this.#connector.connect();
   }
 
-  /** Only a human can help. */
-  #fail(error: SafePollingError): void {
-    for (const entry of this.#candidates.all()) {
+  /** Only a human can help: with one key, or with all. */
+  #fail(error: SafePollingError, key?: string): void {
+    for (const entry of key === undefined ? this.#candidates.all() : this.#candidates.of(key)) {
       entry.phase = "idle";
       entry.events.failed(error);
     }
@@ -190,12 +182,11 @@ export class LockSession {
     this.#link = undefined;
     this.#schedule.stop();
     if (reason === "closed") return;
-    for (const key of lost) this.#histories.lost(key, clock.now(), link.owner);
+    const renewed = link.keeper.lastRenewal ?? clock.now();
+    for (const key of lost) this.#histories.lost(key, renewed, link.owner);
     // First of all the polls are cut: somebody else may have the keys already.
     this.#keysLost(lost, reason);
     this.#connector.dropped(link.connection);
-    // It lingered: nobody is left who needs another one.
-    if (this.#candidates.isEmpty) return;
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
     this.#reportTrouble(cause, `the connection of the ${backend.name} lock ended; opening a new one`);
     this.#connector.connect();
@@ -259,8 +250,8 @@ export class LockSession {
   #request(link: Link, key: string, now: Moment): ClaimRequest {
     const history = this.#histories.of(key);
     const mayTakeForgotten = forgottenWaitMs(history, link, now) <= 0;
-    const formerOwner = history.ownLoss?.formerOwner;
-    return formerOwner === undefined ? { key, mayTakeForgotten } : { key, mayTakeForgotten, formerOwner };
+    const former = formerOwner(history, this.#timing.leaseMs, now);
+    return { key, mayTakeForgotten, ...(former !== undefined && { formerOwner: former }) };
   }
 
   async #takeAnswers(
@@ -278,9 +269,14 @@ export class LockSession {
         if (!this.#grant(link, key, answer)) unwanted.push(key);
         return;
       }
-      const retryInMs = answer.retryInMs ?? Number.POSITIVE_INFINITY;
-      if (answer.holder) this.#heldByOther(link, key, answer.holder, sent);
-      retries.push(answer.holder ? retryInMs : this.#forgotten(link, key, answer.retryInMs));
+      if (answer.failed !== undefined) {
+        this.#keyFailed(key, answer.failed);
+      } else if (answer.forgotten) {
+        retries.push(this.#forgotten(link, key));
+      } else {
+        this.#heldByOther(link, key, answer.holder ?? {}, sent);
+        retries.push(answer.retryInMs ?? Number.POSITIVE_INFINITY);
+      }
     });
     this.#showSiblings(link);
     const soonestMs = retries.reduce((soonest, ms) => Math.min(soonest, ms), Number.POSITIVE_INFINITY);
@@ -292,6 +288,7 @@ export class LockSession {
   /** False: nobody wants the key any more. */
   #grant(link: Link, key: string, { token, isGivenBack }: Granted): boolean {
     link.keeper.hold(key);
+    this.#everGranted.add(key);
     const entry = this.#candidates.next(key);
     if (!entry) return false;
     entry.phase = "holding";
@@ -308,6 +305,14 @@ export class LockSession {
   #heldByOther(link: Link, key: string, holder: Holder, seen: Moment): void {
     this.#histories.sawOther(key, seen, link.owner, holder.leaseMs ?? link.leaseMs);
     this.#showHolder(key, holder);
+  }
+
+  /** Trouble of this key alone: the others go on. */
+  #keyFailed(key: string, error: unknown): void {
+    if (!this.#everGranted.has(key) && isLockMistake(error)) return this.#fail(error, key);
+    const { logger, backend } = this.#options;
+    logger.debug({ lock: backend.name, key, error: describeError(error) }, "this key cannot be claimed");
+    for (const entry of this.#candidates.waiting(key)) entry.events.trouble(error);
   }
 
   /** Handles whose key another handle of this process holds stand by for that one. */
@@ -328,10 +333,10 @@ export class LockSession {
   }
 
   /** Free, but without a release on record: how long to leave it alone. */
-  #forgotten(link: Link, key: string, retryInMs = 0): number {
+  #forgotten(link: Link, key: string): number {
     const now = this.#options.clock.now();
-    this.#histories.foundForgotten(key, now);
-    const waitMs = Math.max(retryInMs, forgottenWaitMs(this.#histories.of(key), link, now));
+    this.#histories.foundForgotten(key, link.owner, now);
+    const waitMs = forgottenWaitMs(this.#histories.of(key), link, now);
     for (const entry of this.#candidates.waiting(key)) {
       if (entry.shownHolder === "forgotten") continue;
       entry.shownHolder = "forgotten";

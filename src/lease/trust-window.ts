@@ -1,4 +1,6 @@
 import { elapsedMs, type Moment } from "../clock.js";
+import type { LockBackend } from "../lock/backend.js";
+import { checkNumber } from "../option-checks.js";
 
 /** The times that follow from a lease length, all in milliseconds. */
 export interface LeaseTiming {
@@ -13,6 +15,22 @@ export interface LeaseTiming {
 
 /** For backends whose lease cannot run out: rules that need a lease length use this one. */
 export const defaultLeaseMs = 10_000;
+
+/**
+ * The same limits for every backend: a shorter lease is lost to any pause of a process, a longer one leaves a bot deaf.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function checkTimes({
+  name,
+  leaseMs,
+  pollMs,
+}: Pick<LockBackend, "name" | "leaseMs" | "pollMs">): void {
+  if (leaseMs !== undefined) {
+    checkNumber(`${name}Lock.leaseMs`, leaseMs, { min: 2_000, max: 120_000, integer: true });
+  }
+  checkNumber(`${name}Lock.pollMs`, pollMs, { min: 10, max: 60_000 });
+}
 
 /**
  * A beat every L/4 with a deadline of L/5 leaves time for two failed beats before trust ends at 0.7 L. The

@@ -13,23 +13,13 @@ export interface LockBackend {
   /** Where the lock is, for the first log line: a directory, a host. Nothing secret. */
   readonly location?: string | undefined;
   /**
-   * How long the server keeps a lease that is not renewed, in milliseconds.
-   * Undefined: a lease lives exactly as long as the connection or the process, and cannot run out under its holder.
+   * How long the server keeps a lease that is not renewed, in milliseconds; 2000 to 120 000. May be left out only
+   * where server and holder die together (the same kernel or process): a server behind a network that keeps a lock as
+   * long as a connection can give it to another while its holder, behind a silent proxy, still believes in it.
    */
   readonly leaseMs?: number;
-  /** How often a standby asks again when nothing wakes it, in milliseconds: the backstop of lost wake-ups. */
+  /** How often a standby asks again when nothing wakes it, in milliseconds: the backstop of lost wake-ups; 10 to 60 000. */
   readonly pollMs: number;
-  /**
-   * True: the server keeps a record of each release, so a key that is free without one was forgotten (flushed,
-   * evicted, lost in a failover) and may still be trusted by its holder.
-   * False: the server drops a key only with its holder's connection; on an unbroken connection a free key is free.
-   */
-  readonly recordsReleases?: boolean;
-  /**
-   * How long the connection of an instance that has given its last key back stays open, in milliseconds: the end of
-   * a connection and of a process takes processor time just while the successor claims. Default: not at all.
-   */
-  readonly lingerMs?: number;
   /**
    * Why this lock probably does not reach the other instances of the bot, where it can tell; undefined where it
    * does. Makes polling start later, so that a predecessor can finish.
@@ -65,11 +55,16 @@ export interface ConnectContext {
   onClosed(error?: unknown): void;
 }
 
-/** One owner's connection to the lock server. Never revived once closed. */
+/**
+ * One owner's connection to the lock server. Never revived once closed. Its calls are carried out in the order in
+ * which they were made, whatever becomes of their answers: a release that overtook the claim after it, or came later
+ * than the next one, would free a key that is held again.
+ */
 export interface LockConnection {
   /**
-   * Age of the server's memory at connect, in milliseconds by the server's clock: since its start, or since the
-   * birth of our data, whichever is later. Undefined: the server cannot forget a lease that its holder still trusts.
+   * Only where a lock dies with its connection, so that no release need be on record: how long before this
+   * connection the server was started or promoted, in milliseconds by its own clock. What was held before that is
+   * forgotten, and its holders may still trust it.
    */
   readonly memoryAgeMs?: number;
   /**
@@ -79,8 +74,11 @@ export interface LockConnection {
    * first claim of the process rejects with them; later they are trouble like any other.
    */
   claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]>;
-  /** Renews the lease and checks every key. `held`: what the session believes to hold. */
-  beat(held: readonly string[]): Promise<BeatResult>;
+  /**
+   * Renews the lease and returns every key that the server counts as ours, whether or not it is in `held`, which is
+   * what the session believes to hold.
+   */
+  beat(held: readonly string[]): Promise<readonly string[]>;
   /** Gives keys back and wakes whoever waits, once per batch. Keys that are not held are ignored. */
   release(keys: readonly string[]): Promise<void>;
   /** Who holds a key, as far as this backend can know. */
@@ -101,7 +99,10 @@ export interface ClaimRequest {
   readonly key: string;
   /** An earlier owner name of this process, whose lease on this key it has itself given up: may be replaced at once. */
   readonly formerOwner?: string;
-  /** True: a key that is free without a release on record may be taken. See `LockBackend.recordsReleases`. */
+  /**
+   * True: a key may be taken that is free although no release is on record (`forgotten` in the answer): it has been
+   * left alone for a lease. Without a meaning for a backend that cannot forget.
+   */
   readonly mayTakeForgotten: boolean;
 }
 
@@ -116,22 +117,18 @@ export type Claim =
     }
   | {
       readonly granted: false;
-      /** Held by another; `{}` where nothing is known of it. Left out: free, but forgotten. */
+      /** Who holds it, as far as that is known. With our own owner name: we do, and did not know. */
       readonly holder?: Holder;
-      /**
-       * In milliseconds from now: when the holder's lease ends unless it is renewed; for a forgotten key, how long
-       * it must be left alone at least.
-       */
+      /** In milliseconds from now: when the holder's lease ends unless it is renewed. */
       readonly retryInMs?: number;
+      /**
+       * True: it is free, but no release is on record. The server has lost whoever held it (a flush, an eviction, a
+       * failover, a restart), and that one may still poll.
+       */
+      readonly forgotten?: boolean;
+      /** An error: this key alone cannot be claimed (its record or file cannot be used); nothing of it is held. */
+      readonly failed?: unknown;
     };
-
-/** The answer to a beat. */
-export interface BeatResult {
-  /** Keys of `held` that are no longer ours. */
-  readonly lost: readonly string[];
-  /** Keys that the server counts as ours and that are not in `held`. */
-  readonly surplus: readonly string[];
-}
 
 /** What is known about who holds a key. Which fields are there depends on the backend. */
 export interface Holder {

@@ -1,15 +1,5 @@
-import type {
-  BeatResult,
-  Claim,
-  ClaimRequest,
-  ConnectContext,
-  Holder,
-  LockBackend,
-  LockConnection,
-} from "./backend.js";
-
-/** A release of more keys than this wakes a waiter once, without names. */
-const maxNamedKeys = 10;
+import type { Claim, ClaimRequest, ConnectContext, Holder, LockBackend, LockConnection } from "./backend.js";
+import { maxNamedKeys } from "./wake-message.js";
 
 interface Store {
   readonly holders: Map<string, { readonly owner: MemoryConnection; readonly holder: Holder }>;
@@ -27,7 +17,6 @@ export function memoryLock(): LockBackend {
     name: "memory",
     // Every wake-up arrives; the poll is only a backstop.
     pollMs: 1000,
-    recordsReleases: false,
     async connect(context) {
       context.signal.throwIfAborted();
       const connection = new MemoryConnection(store, context);
@@ -51,13 +40,9 @@ class MemoryConnection implements LockConnection {
     return requests.map(({ key }) => this.#claim(key));
   }
 
-  async beat(held: readonly string[]): Promise<BeatResult> {
+  async beat(): Promise<readonly string[]> {
     this.#assertOpen();
-    const believed = new Set(held);
-    return {
-      lost: held.filter((key) => !this.#holds(key)),
-      surplus: this.#heldKeys().filter((key) => !believed.has(key)),
-    };
+    return this.#heldKeys();
   }
 
   async release(keys: readonly string[]): Promise<void> {

@@ -89,8 +89,8 @@ const defects: [
   [
     "a beat that hides what nobody asked for",
     "memory",
-    broken.surplusBlindBeat,
-    "a beat reports as surplus what was granted and is not listed",
+    broken.narrowBeat,
+    "a beat tells what was granted and is not listed",
   ],
   ["a token that repeats", "memory", broken.repeatingTokens, "tokens grow with every holder"],
   [

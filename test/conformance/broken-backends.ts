@@ -1,5 +1,4 @@
 import type {
-  BeatResult,
   Claim,
   ClaimRequest,
   ConnectContext,
@@ -76,10 +75,7 @@ export function ghostGrant(backend: LockBackend): LockBackend {
         for (const [index, { key }] of requests.entries()) if (claims[index]?.granted) answered.add(key);
         return claims;
       },
-      async beat(held): Promise<BeatResult> {
-        const { lost, surplus } = await right.beat(held);
-        return { lost, surplus: surplus.filter((key) => answered.has(key)) };
-      },
+      beat: async (held) => (await right.beat(held)).filter((key) => answered.has(key)),
     };
   });
 }
@@ -100,14 +96,14 @@ export function lateGrant(backend: LockBackend): LockBackend {
 /** Renews without looking at the claims. */
 export function blindBeat(backend: LockBackend): LockBackend {
   return broken(backend, (right) => ({
-    beat: async (held) => ({ lost: [], surplus: (await right.beat(held)).surplus }),
+    beat: async (held) => [...new Set([...held, ...(await right.beat(held))])],
   }));
 }
 
-/** Finds what is lost, not what is too much. */
-export function surplusBlindBeat(backend: LockBackend): LockBackend {
+/** Looks only at what it is asked for. */
+export function narrowBeat(backend: LockBackend): LockBackend {
   return broken(backend, (right) => ({
-    beat: async (held) => ({ lost: (await right.beat(held)).lost, surplus: [] }),
+    beat: async (held) => (await right.beat(held)).filter((key) => held.includes(key)),
   }));
 }
 

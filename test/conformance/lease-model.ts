@@ -20,7 +20,6 @@ export class LeaseServer {
   readonly records = new Map<string, KeyRecord>();
   readonly contexts = new Map<LockConnection, ConnectContext>();
   readonly leaseEnds = new Map<string, number>();
-  readonly born = performance.now();
   readonly leaseMs: number;
   #lastToken = 0;
 
@@ -34,7 +33,6 @@ export class LeaseServer {
       name: "lease model",
       leaseMs: this.leaseMs,
       pollMs: 100,
-      recordsReleases: true,
       async connect(context) {
         context.signal.throwIfAborted();
         const connection = new LeaseConnection(server, context);
@@ -65,14 +63,12 @@ export class LeaseServer {
 }
 
 class LeaseConnection implements LockConnection {
-  readonly memoryAgeMs: number;
   readonly #server: LeaseServer;
   readonly #context: ConnectContext;
 
   constructor(server: LeaseServer, context: ConnectContext) {
     this.#server = server;
     this.#context = context;
-    this.memoryAgeMs = performance.now() - server.born;
   }
 
   async claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]> {
@@ -80,13 +76,9 @@ class LeaseConnection implements LockConnection {
     return requests.map((request) => this.#claim(request));
   }
 
-  async beat(held: readonly string[]) {
+  async beat() {
     this.#renew();
-    const own = this.#server.keysOf(this.#context.owner);
-    return {
-      lost: held.filter((key) => !own.includes(key)),
-      surplus: own.filter((key) => !held.includes(key)),
-    };
+    return this.#server.keysOf(this.#context.owner);
   }
 
   async release(keys: readonly string[]): Promise<void> {
@@ -106,7 +98,7 @@ class LeaseConnection implements LockConnection {
   #claim({ key, formerOwner, mayTakeForgotten }: ClaimRequest): Claim {
     const server = this.#server;
     const record = server.records.get(key);
-    if (!record && !mayTakeForgotten) return { granted: false };
+    if (!record && !mayTakeForgotten) return { granted: false, forgotten: true };
     if (record?.owner !== undefined && record.owner !== formerOwner) {
       const retryInMs = server.remainingMs(record.owner);
       const holder = { owner: record.owner, token: record.token, leaseMs: server.leaseMs };

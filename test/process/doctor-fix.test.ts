@@ -111,7 +111,7 @@ describe("doctor --fix of a lock", () => {
     const run = await fix(fleet, where("alive"));
 
     expect(run.stderr).toMatch(/nothing that --fix could repair/);
-    expect(await holder.connection.beat(["alive"])).toEqual({ lost: [], surplus: [] });
+    expect(await holder.connection.beat(["alive"])).toEqual(["alive"]);
     expect((await holder.connection.inspect("alive"))?.token).toBe(token);
   });
 
@@ -132,6 +132,6 @@ describe("doctor --fix of a lock", () => {
     expect(run.stderr).toMatch(
       /The lock was not freed: slow:1 lives and holds it\. To make it give the lock up, stop that instance/,
     );
-    expect(await holder.connection.beat(["slow"])).toEqual({ lost: [], surplus: [] });
+    expect(await holder.connection.beat(["slow"])).toEqual(["slow"]);
   });
 });

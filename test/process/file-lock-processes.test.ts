@@ -108,7 +108,7 @@ describe("a thousand keys in one process", () => {
     for (let pass = 0; pass < 3; pass += 1) {
       expect(await waiter.ask("claim", { count: 1000 })).toMatchObject({ granted: 0 });
     }
-    expect((await holder.ask("beat", { held: [] })).surplus).toHaveLength(1000);
+    expect((await holder.ask("beat", { held: [] })).ours).toHaveLength(1000);
   });
 
   test("that are too many name the limit, and none is held", async () => {
@@ -120,7 +120,7 @@ describe("a thousand keys in one process", () => {
       /ERR_LOCK_CONFIG: .*EMFILE.*ulimit -n/,
     );
 
-    expect(await greedy.ask("beat", { held: [] })).toMatchObject({ lost: [], surplus: [] });
+    expect(await greedy.ask("beat", { held: [] })).toMatchObject({ ours: [] });
     expect(await greedy.ask("claim", { count: 20 })).toMatchObject({ granted: 20 });
   });
 });

@@ -131,7 +131,7 @@ describe("leases", () => {
     await holder.claim("1");
     await server.query(`UPDATE ${table} SET expires_at = clock_timestamp() - interval '1 ms'`);
 
-    expect(await holder.connection.beat(["1"])).toEqual({ lost: ["1"], surplus: [] });
+    expect(await holder.connection.beat(["1"])).toEqual([]);
   });
 
   it("never last longer than their length, whatever the server's clock has done", async () => {
@@ -180,7 +180,7 @@ describe("leases", () => {
     await server.query(`DELETE FROM ${table}`);
 
     expect(await second.claim("1")).toBeGreaterThan(Number(token));
-    expect(await first.connection.beat(["1"])).toEqual({ lost: ["1"], surplus: [] });
+    expect(await first.connection.beat(["1"])).toEqual([]);
   });
 
   it("that an administrator ends are over at the next beat, and free when they would have expired", async () => {
@@ -189,7 +189,7 @@ describe("leases", () => {
 
     await server.query(`UPDATE ${table} SET owner = '' WHERE key = '1'`);
 
-    expect(await holder.connection.beat(["1"])).toEqual({ lost: ["1"], surplus: [] });
+    expect(await holder.connection.beat(["1"])).toEqual([]);
     await refusal(standby, "1");
     await until("the grant", () => standby.claim("1"), leaseMs + 5_000);
   });
@@ -200,7 +200,7 @@ describe("leases", () => {
     await holder.connection.claim(keys.map((key) => ({ key, mayTakeForgotten: true })));
     await server.query(`UPDATE ${table} SET expires_at = clock_timestamp() + interval '1 s'`);
 
-    expect(await holder.connection.beat(keys)).toEqual({ lost: [], surplus: [] });
+    expect(new Set(await holder.connection.beat(keys))).toEqual(new Set(keys));
 
     expect((await refusal(standby, "999")).retryInMs).toBeGreaterThan(1_000);
   });

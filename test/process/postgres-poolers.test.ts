@@ -167,7 +167,7 @@ describe("a pooler in session mode", () => {
     await holder.claim("1");
 
     expect(await standby.claim("1")).toBeUndefined();
-    expect(await holder.connection.beat(["1"])).toEqual({ lost: [], surplus: [] });
+    expect(await holder.connection.beat(["1"])).toEqual(["1"]);
     const warnings = [...holder.logs, ...standby.logs].filter(({ level }) => level === "warn");
     expect(warnings).toHaveLength(1);
     expect(warnings[0]?.message).toContain("session mode");

@@ -89,7 +89,7 @@ describe("sessions that end", () => {
 
     await until("onClosed", () => standby.closures.length > 0);
     await expect(standby.claim("1")).rejects.toThrow();
-    expect(await holder.connection.beat(["1"])).toEqual({ lost: [], surplus: [] });
+    expect(await holder.connection.beat(["1"])).toEqual(["1"]);
   });
 
   it("rejects everything that waits in the queue when the connection breaks", async () => {
@@ -159,7 +159,7 @@ describe("a server that forgets", () => {
     await until("onClosed", () => holder.closures.length > 0);
     expect(newcomer.connection.memoryAgeMs).toBeLessThan(5_000);
     const claims = await newcomer.connection.claim([{ key: "1", mayTakeForgotten: false }]);
-    expect(claims).toEqual([{ granted: false }]);
+    expect(claims).toEqual([{ granted: false, forgotten: true }]);
     expect(await isHeld("1")).toBe(false);
     expect(await newcomer.claim("1", { mayTakeForgotten: true })).toBeGreaterThan(0);
   });
@@ -257,7 +257,7 @@ describe("networks that fail", () => {
     proxy.pass();
     await claim;
 
-    expect(await peer.connection.beat([])).toEqual({ lost: [], surplus: ["1"] });
+    expect(await peer.connection.beat([])).toEqual(["1"]);
     expect(await other.claim("1")).toBeUndefined();
     await peer.connection.release(["1"]);
     expect(await other.claim("1")).toBeGreaterThan(0);
@@ -287,7 +287,7 @@ describe("former owners", () => {
 
     await stranger.claim("1", { formerOwner: "test:00000000-0000-4000-8000-000000000000" });
 
-    expect(await holder.connection.beat(["1"])).toEqual({ lost: [], surplus: [] });
+    expect(await holder.connection.beat(["1"])).toEqual(["1"]);
     expect(stranger.wakes).toEqual([]);
   });
 
@@ -318,10 +318,10 @@ describe("statements that fail", () => {
     const claim = peer.connection.claim(keys.map((key) => ({ key, mayTakeForgotten: true })));
 
     await expect(claim).rejects.toMatchObject({ code: "53200" });
-    const { surplus } = await peer.connection.beat([]);
-    expect(surplus.length).toBeGreaterThan(0);
-    await peer.connection.release(surplus);
-    expect(await peer.connection.beat([])).toEqual({ lost: [], surplus: [] });
+    const ours = await peer.connection.beat([]);
+    expect(ours.length).toBeGreaterThan(0);
+    await peer.connection.release(ours);
+    expect(await peer.connection.beat([])).toEqual([]);
     expect(await peer.claim("1")).toBeGreaterThan(0);
   });
 
@@ -398,7 +398,7 @@ describe("what is seen from outside", () => {
     try {
       const peer = await open();
       expect(await peer.claim("1")).toEqual(expect.any(Number));
-      expect(await peer.connection.beat(["1"])).toEqual({ lost: [], surplus: [] });
+      expect(await peer.connection.beat(["1"])).toEqual(["1"]);
     } finally {
       pg.types.setTypeParser(20, before);
       pg.types.setTypeParser(16, (text) => text === "t");

@@ -1,4 +1,4 @@
-import type { BeatResult, Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
+import type { Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
 import type { LockModel, Memory, ServerClock } from "./lock-model.js";
 
 interface ClaimRecord {
@@ -11,7 +11,6 @@ interface ClaimRecord {
 interface Data {
   readonly claims: Map<string, ClaimRecord>;
   readonly leases: Map<string, { readonly endsAt: number; readonly lengthMs: number }>;
-  bornAt: number | undefined;
 }
 
 /**
@@ -21,7 +20,7 @@ interface Data {
 export class LeaseRecords implements LockModel {
   readonly name = "lease records";
   readonly pollMs = 1_000;
-  readonly recordsReleases = true;
+  readonly diesWithConnection = false;
   readonly #clock: ServerClock;
   readonly #leaseMs: number;
   /** When the server started, as each connection was told. */
@@ -34,12 +33,8 @@ export class LeaseRecords implements LockModel {
     this.#leaseMs = leaseMs;
   }
 
-  opened(owner: string): number {
-    const now = this.#now();
-    const startedAt = now - this.#clock.uptimeMs();
-    this.#startedAt.set(owner, startedAt);
-    this.#data.bornAt ??= now;
-    return Math.max(0, now - Math.max(startedAt, this.#data.bornAt));
+  opened(owner: string): undefined {
+    this.#startedAt.set(owner, this.#now() - this.#clock.uptimeMs());
   }
 
   isOpen(owner: string): boolean {
@@ -56,13 +51,9 @@ export class LeaseRecords implements LockModel {
     return requests.map((request) => this.#claim(owner, request));
   }
 
-  beat(owner: string, held: readonly string[]): BeatResult {
+  beat(owner: string): readonly string[] {
     this.#renew(owner, this.#leaseMs);
-    const ours = [...this.#data.claims].filter(([, claim]) => claim.owner === owner).map(([key]) => key);
-    return {
-      lost: held.filter((key) => !ours.includes(key)),
-      surplus: ours.filter((key) => !held.includes(key)),
-    };
+    return [...this.#data.claims].filter(([, claim]) => claim.owner === owner).map(([key]) => key);
   }
 
   release(owner: string, keys: readonly string[]): readonly string[] {
@@ -81,8 +72,8 @@ export class LeaseRecords implements LockModel {
   }
 
   snapshot(): void {
-    const { claims, leases, bornAt } = this.#data;
-    this.#snapshot = { claims: new Map(claims), leases: new Map(leases), bornAt };
+    const { claims, leases } = this.#data;
+    this.#snapshot = { claims: new Map(claims), leases: new Map(leases) };
   }
 
   restart(memory: Memory): void {
@@ -113,7 +104,7 @@ export class LeaseRecords implements LockModel {
       }
       isProvenFree = renewedAt >= startedAt;
     }
-    if (!isProvenFree && !mayTakeForgotten) return { granted: false };
+    if (!isProvenFree && !mayTakeForgotten) return { granted: false, forgotten: true };
     const token = Math.max((claim?.token ?? 0) + 1, Math.floor(this.#now()));
     this.#data.claims.set(key, { token, owner, releasedAt: 0 });
     return { granted: true, token };
@@ -143,5 +134,5 @@ export class LeaseRecords implements LockModel {
 }
 
 function emptyData(): Data {
-  return { claims: new Map(), leases: new Map(), bornAt: undefined };
+  return { claims: new Map(), leases: new Map() };
 }

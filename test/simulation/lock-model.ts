@@ -1,4 +1,4 @@
-import type { BeatResult, Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
+import type { Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
 
 /** The clocks of the lock server: `wallMs` may be stepped, `uptimeMs` begins with each start. */
 export interface ServerClock {
@@ -13,16 +13,17 @@ export type Memory = "kept" | "old" | "none";
 export interface LockModel {
   readonly name: string;
   readonly pollMs: number;
-  readonly recordsReleases: boolean;
-  readonly lingerMs?: number;
-  /** A connection begins; tells the age of the server's memory. */
-  opened(owner: string): number;
+  /** A break of the connection frees the keys, and no release is on record. */
+  readonly diesWithConnection: boolean;
+  /** A connection begins. Where locks die with it: tells the age of the server's memory. */
+  opened(owner: string): number | undefined;
   /** Whether the server still counts the connection as open. */
   isOpen(owner: string): boolean;
   /** A connection ended. Returns the keys that this freed. */
   closed(owner: string): readonly string[];
   claim(owner: string, requests: readonly ClaimRequest[]): Claim[];
-  beat(owner: string, held: readonly string[]): BeatResult;
+  /** The keys that are the owner's. */
+  beat(owner: string): readonly string[];
   /** Returns the keys that this freed. */
   release(owner: string, keys: readonly string[]): readonly string[];
   inspect(owner: string, key: string): Holder | undefined;

@@ -43,13 +43,11 @@ export class LockServer {
 
   /** The backend object of one instance. */
   backendFor(instance: Instance): LockBackend {
-    const { name, pollMs, recordsReleases, lingerMs = 0 } = this.model;
+    const { name, pollMs } = this.model;
     return {
       name,
       leaseMs: this.options.leaseMs,
       pollMs,
-      recordsReleases,
-      lingerMs,
       connect: (context) => new Connection(this, instance, context).open(),
     };
   }
@@ -132,7 +130,7 @@ export class Connection {
     });
   }
 
-  #shell(memoryAgeMs: number): LockConnection {
+  #shell(memoryAgeMs: number | undefined): LockConnection {
     const { model, options } = this.#server;
     const { judge } = options;
     const renewing = async <T>(ask: () => T): Promise<T> => {
@@ -142,7 +140,7 @@ export class Connection {
       return answer;
     };
     return {
-      memoryAgeMs,
+      ...(memoryAgeMs !== undefined && { memoryAgeMs }),
       claim: async (requests) => {
         judge.claiming(
           this.#instance,
@@ -156,9 +154,10 @@ export class Connection {
         return claims;
       },
       beat: async (held) => {
-        const result = await renewing(() => model.beat(this.owner, held));
-        judge.lost(this.#instance, this.owner, result.lost);
-        return result;
+        const ours = await renewing(() => model.beat(this.owner));
+        const lost = held.filter((key) => !ours.includes(key));
+        judge.lost(this.#instance, this.owner, lost);
+        return ours;
       },
       release: (keys) => {
         judge.releasing(this.#instance, this.owner, keys);

@@ -1,4 +1,4 @@
-import type { BeatResult, Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
+import type { Claim, ClaimRequest, Holder } from "../../src/lock/backend.js";
 import type { LockModel, ServerClock } from "./lock-model.js";
 
 interface Session {
@@ -14,8 +14,7 @@ interface Session {
 export class SessionLocks implements LockModel {
   readonly name = "session locks";
   readonly pollMs = 1_000;
-  readonly recordsReleases = false;
-  readonly lingerMs = 50;
+  readonly diesWithConnection = true;
   readonly #clock: ServerClock;
   readonly #leaseMs: number;
   readonly #sessions = new Map<string, Session>();
@@ -52,19 +51,15 @@ export class SessionLocks implements LockModel {
       // A former session of the process that asks is ended; its keys are free for the next claim.
       if (holder !== undefined && holder === formerOwner) this.#sessions.delete(holder);
       if (holder !== undefined) return { granted: false, holder: { owner: holder, instance: holder } };
-      if (!mayTakeForgotten) return { granted: false };
+      if (!mayTakeForgotten) return { granted: false, forgotten: true };
       keys.add(key);
       this.#lastToken += 1;
       return { granted: true, token: this.#lastToken };
     });
   }
 
-  beat(owner: string, held: readonly string[]): BeatResult {
-    const { keys } = this.#hear(owner);
-    return {
-      lost: held.filter((key) => !keys.has(key)),
-      surplus: [...keys].filter((key) => !held.includes(key)),
-    };
+  beat(owner: string): readonly string[] {
+    return [...this.#hear(owner).keys];
   }
 
   release(owner: string, keys: readonly string[]): readonly string[] {

@@ -237,7 +237,7 @@ export class Stage {
   #toServers(act: Act): (() => void) | undefined {
     const { random, world } = this.#options;
     const { locks, loop, telegram, leases, keys } = world;
-    const isSessionLock = !locks.model.recordsReleases;
+    const isSessionLock = locks.model.diesWithConnection;
     switch (act.kind) {
       case "break lock connections":
         if (isSessionLock) leases.forgot(keys);

@@ -69,7 +69,9 @@ export async function openSession(
 /** Claims one key; the token where it is granted. */
 export async function tryClaim({ connection }: Session, key: string): Promise<number | undefined> {
   const [claim] = await connection.claim([{ key, mayTakeForgotten: true }]);
-  return claim?.granted ? claim.token : undefined;
+  if (claim?.granted) return claim.token;
+  if (claim?.failed !== undefined) throw claim.failed;
+  return undefined;
 }
 
 /** A child process on the built package, killed after the test. */

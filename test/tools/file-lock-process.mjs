@@ -53,7 +53,7 @@ async function claim(/** @type {Connection} */ connection, /** @type {Options} *
 /** @type {Record<string, (connection: Connection, options: Options) => Promise<object | void>>} */
 const commands = {
   claim,
-  beat: (connection, { held = [] }) => connection.beat(held),
+  beat: async (connection, { held = [] }) => ({ ours: await connection.beat(held) }),
   release: (connection, { keys = [] }) => connection.release(keys),
 };
 

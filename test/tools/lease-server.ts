@@ -1,6 +1,5 @@
 import type { Clock } from "../../src/clock.js";
 import type {
-  BeatResult,
   Claim,
   ClaimRequest,
   ConnectContext,
@@ -35,6 +34,8 @@ export class LeaseServer {
   leases = new Map<string, number>();
   bornMs = Number.NEGATIVE_INFINITY;
   readonly connections = new Set<{ owner: string; context: ConnectContext }>();
+  /** False: of a key that was never held, the server knows that it is free. */
+  #hasForgotten = false;
   #held: (() => void)[] = [];
 
   constructor(clock: Clock, leaseMs = 10_000) {
@@ -42,14 +43,13 @@ export class LeaseServer {
     this.leaseMs = leaseMs;
   }
 
-  /** A backend object: one per simulated process. */
+  /** A backend object: one per simulated process. `recordsReleases: false`: as if locks died with their connection. */
   backend(options: { recordsReleases?: boolean; pollMs?: number } = {}): LockBackend {
     return {
       name: "model",
       leaseMs: this.leaseMs,
       pollMs: options.pollMs ?? 1_000,
-      recordsReleases: options.recordsReleases ?? true,
-      connect: (context) => this.#connect(context),
+      connect: (context) => this.#connect(context, options.recordsReleases ?? true),
     };
   }
 
@@ -58,6 +58,7 @@ export class LeaseServer {
     this.records.clear();
     this.leases.clear();
     this.bornMs = this.#now();
+    this.#hasForgotten = true;
   }
 
   holderOf(key: string): string | undefined {
@@ -82,7 +83,7 @@ export class LeaseServer {
     return this.requestsArrive && !this.cutOff.has(instance);
   }
 
-  async #connect(context: ConnectContext): Promise<LockConnection> {
+  async #connect(context: ConnectContext, recordsReleases: boolean): Promise<LockConnection> {
     this.calls.push(`${context.owner} connect`);
     this.#fail("connect");
     if (!this.#reaches(context)) await never();
@@ -99,14 +100,14 @@ export class LeaseServer {
       return result;
     };
     return {
-      memoryAgeMs: this.#now() - this.bornMs,
+      ...(!recordsReleases && { memoryAgeMs: this.#now() - this.bornMs }),
       claim: (requests) =>
         call(
           "claim",
           requests.map(({ key }) => key),
           () => this.#claim(owner, requests),
         ),
-      beat: (held) => call("beat", held, () => this.#beat(owner, held)),
+      beat: (held) => call("beat", held, () => this.#beat(owner)),
       release: (keys) => call("release", keys, () => this.#release(owner, keys)),
       inspect: (key) => call("inspect", [key], () => this.#inspect(key)),
       close: async () => {
@@ -124,20 +125,16 @@ export class LeaseServer {
         const retryInMs = (this.leases.get(record.owner) ?? 0) - this.#now();
         return { granted: false, holder: this.#holder(record), retryInMs };
       }
-      if (!record && !mayTakeForgotten) return { granted: false };
+      if (!record && this.#hasForgotten && !mayTakeForgotten) return { granted: false, forgotten: true };
       const token = (record?.token ?? 0) + 1;
       this.records.set(key, { owner, token });
       return { granted: true, token };
     });
   }
 
-  #beat(owner: string, held: readonly string[]): BeatResult {
+  #beat(owner: string): string[] {
     this.leases.set(owner, this.#now() + this.leaseMs);
-    const ours = [...this.records].filter(([, record]) => record.owner === owner).map(([key]) => key);
-    return {
-      lost: held.filter((key) => !ours.includes(key)),
-      surplus: ours.filter((key) => !held.includes(key)),
-    };
+    return [...this.records].filter(([, record]) => record.owner === owner).map(([key]) => key);
   }
 
   #release(owner: string, keys: readonly string[]): void {

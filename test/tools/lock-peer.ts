@@ -48,7 +48,9 @@ export async function connectPeer(
     logs,
     async claim(key: string, request: Partial<ClaimRequest> = {}) {
       const [claim] = await connection.claim([{ key, mayTakeForgotten: true, ...request }]);
-      return claim?.granted ? claim.token : undefined;
+      if (claim?.granted) return claim.token;
+      if (claim?.failed !== undefined) throw claim.failed;
+      return undefined;
     },
     [Symbol.asyncDispose]: () => connection.close(),
   });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { exponentialDelayMs, withJitter } from "../../src/backoff.js";
 import { elapsedMs } from "../../src/clock.js";
-import { forgottenWaitMs } from "../../src/lease/key-history.js";
+import { forgottenWaitMs, formerOwner } from "../../src/lease/key-history.js";
 import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
 import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
@@ -69,46 +69,58 @@ describe("the trust window", () => {
 });
 
 describe("a forgotten key", () => {
-  const at = (monotonicMs: number) => ({ monotonicMs, wallMs: monotonicMs });
-  const connection = {
-    owner: "a:2",
-    connectedAt: at(0),
-    memoryAgeMs: 1e9,
-    recordsReleases: true,
-    leaseMs: 10_000,
-  };
+  const at = (monotonicMs: number, wallMs = monotonicMs) => ({ monotonicMs, wallMs });
+  const connection = { owner: "a:2", connectedAt: at(0), memoryAgeMs: undefined, leaseMs: 10_000 };
 
-  it("that another was seen to hold is left alone for one lease from when it was found forgotten", () => {
-    const otherHolder = { seen: at(0), owner: "a:2", leaseMs: 10_000 };
+  it("is left alone for one lease from this connection's first look at it, whoever held it", () => {
+    const ownLoss = { renewed: at(0), owner: "a:1" };
     fc.assert(
-      fc.property(ms, ms, (found, passed) => {
-        expect(forgottenWaitMs({ otherHolder }, connection, at(found))).toBe(10_000);
-        const history = { otherHolder, foundForgotten: at(found) };
-        expect(forgottenWaitMs(history, connection, at(found + passed))).toBe(Math.max(0, 10_000 - passed));
+      fc.property(ms, ms, fc.boolean(), (found, passed, isOurs) => {
+        const before = isOurs ? { ownLoss } : {};
+        expect(forgottenWaitMs(before, connection, at(found))).toBe(10_000);
+        const history = { ...before, firstForgotten: { at: at(found), owner: "a:2" } };
+        expect(forgottenWaitMs(history, connection, at(found + passed))).toBe(10_000 - passed);
       }),
     );
   });
 
-  it("on an unbroken connection to a server without records is free", () => {
-    const history = { otherHolder: { seen: at(0), owner: "a:2", leaseMs: 10_000 } };
+  it("is waited for again after a reconnect, which may have met another server", () => {
+    const history = { firstForgotten: { at: at(0), owner: "a:1" } };
 
-    expect(forgottenWaitMs(history, { ...connection, recordsReleases: false }, at(1))).toBe(0);
-    expect(forgottenWaitMs(history, { ...connection, recordsReleases: false, owner: "a:3" }, at(1))).toBe(
-      10_000,
-    );
+    expect(forgottenWaitMs(history, connection, at(9_999))).toBe(10_000);
   });
 
-  it("is left alone for one lease from the birth of the server's memory", () => {
-    expect(forgottenWaitMs({}, { ...connection, memoryAgeMs: 3_000 }, at(2_000))).toBe(5_000);
-    expect(forgottenWaitMs({}, { ...connection, memoryAgeMs: undefined }, at(0))).toBe(0);
+  it("is no sooner free because the wall clock was set forward", () => {
+    const history = { firstForgotten: { at: at(0), owner: "a:2" } };
+
+    expect(forgottenWaitMs(history, connection, at(1_000, 61_000))).toBe(9_000);
   });
 
-  it("goes back to its last holder at once, but only within a lease of losing it", () => {
-    const history = { ownLoss: { at: at(0), formerOwner: "a:1" } };
-    const young = { ...connection, memoryAgeMs: 0, connectedAt: at(5_000) };
+  it("is waited for as long as the lease of who was seen there, where that is longer than ours", () => {
+    const otherHolder = { seen: at(0), owner: "a:2", leaseMs: 30_000 };
 
-    expect(forgottenWaitMs(history, young, at(9_999))).toBe(0);
-    expect(forgottenWaitMs(history, young, at(10_001))).toBe(10_000 - 5_001);
+    expect(forgottenWaitMs({ otherHolder }, connection, at(0))).toBe(30_000);
+  });
+
+  it("of a lock that dies with its session is free, unless the server was started less than a lease ago", () => {
+    expect(forgottenWaitMs({}, { ...connection, memoryAgeMs: 1e9 }, at(1))).toBeLessThan(0);
+    expect(forgottenWaitMs({}, { ...connection, memoryAgeMs: 3_000 }, at(2_000, 90_000))).toBe(5_000);
+  });
+
+  it("does not exist in a kernel", () => {
+    expect(forgottenWaitMs({}, { ...connection, leaseMs: undefined }, at(0))).toBe(0);
+  });
+});
+
+describe("a former owner", () => {
+  const at = (monotonicMs: number) => ({ monotonicMs, wallMs: monotonicMs });
+
+  it("is named until its lease has ended by the server's count, not for ever", () => {
+    const history = { ownLoss: { renewed: at(5_000), owner: "a:1" } };
+
+    expect(formerOwner(history, 10_000, at(14_999))).toBe("a:1");
+    expect(formerOwner(history, 10_000, at(15_000))).toBeUndefined();
+    expect(formerOwner({}, 10_000, at(0))).toBeUndefined();
   });
 });
 

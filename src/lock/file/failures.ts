@@ -31,13 +31,19 @@ export function nameOfErrno(errno: number): string {
 const lasting =
   "EACCES EPERM EROFS ENOTDIR EEXIST EISDIR ENAMETOOLONG ENOLCK ENOSYS ENOTSUP EOPNOTSUPP EINVAL".split(" ");
 
+/** Also for the error that `explainFileError` has made of it. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  const code = codeOf((error as Error | undefined)?.cause ?? error);
+  return code === "EMFILE" || code === "ENFILE";
+}
+
 /**
  * An error of the library for what only a human can help with, which codes in `more` are too; any other comes
  * back as it is.
  */
 export function explainFileError(error: unknown, path: string, ...more: readonly string[]): unknown {
   const code = codeOf(error) ?? "";
-  if (code === "EMFILE" || code === "ENFILE") {
+  if (isOutOfDescriptors(error)) {
     const advice = "Raise the limit (`ulimit -n`, systemd: LimitNOFILE=): every held key takes one.";
     return fileLockError(
       "ERR_LOCK_CONFIG",

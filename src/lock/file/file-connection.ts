@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { wallNow } from "../../clock.js";
-import type { BeatResult, Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
-import { explainFileError } from "./failures.js";
+import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { explainFileError, isOutOfDescriptors } from "./failures.js";
 import { type HolderRecord, readRecord, writeRecord } from "./holder-record.js";
 import type { KernelLock } from "./lock-file.js";
 import { fileNameOf, isAtItsPath, isLocked, type LockedFile, lockFile, unlockFile } from "./lock-file.js";
@@ -42,30 +42,27 @@ export class FileConnection implements LockConnection {
   async claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]> {
     this.#assertOpen();
     const granted: string[] = [];
-    try {
-      return requests.map(({ key }) => {
+    return requests.map(({ key }) => {
+      try {
         const claim = this.#claim(key);
         if (claim.granted) granted.push(key);
         return claim;
-      });
-    } catch (error) {
-      // All or nothing: a claim that throws holds nothing.
-      this.#free(granted);
-      throw error;
-    }
+      } catch (failed) {
+        if (!isOutOfDescriptors(failed)) return { granted: false, failed };
+        // The whole process needs them: a claim that takes the last ones holds nothing.
+        this.#free(granted);
+        throw failed;
+      }
+    });
   }
 
-  async beat(held: readonly string[]): Promise<BeatResult> {
+  async beat(): Promise<readonly string[]> {
     this.#assertOpen();
     for (const [key, { file }] of this.#held) {
       // A lock on a file that was deleted or replaced excludes nobody.
       if (!isAtItsPath(file)) this.#free([key]);
     }
-    const believed = new Set(held);
-    return {
-      lost: held.filter((key) => !this.#held.has(key)),
-      surplus: [...this.#held.keys()].filter((key) => !believed.has(key)),
-    };
+    return [...this.#held.keys()];
   }
 
   async release(keys: readonly string[]): Promise<void> {

@@ -37,7 +37,6 @@ export function fileLock(options: FileLockOptions = {}): LockBackend {
     name: "file",
     location,
     pollMs: 250,
-    recordsReleases: false,
     unsharedReason: () => (location === undefined ? undefined : separateDiskReason(location)),
     async connect(context) {
       if (location === undefined) {

@@ -1,6 +1,7 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import { connectQuietly, decodeWake, maxMessageLength, wakeSocketPath } from "./wake-server.js";
+import { maxWakeLength } from "../wake-message.js";
+import { connectQuietly, readLine, wakeSocketPath } from "./wake-server.js";
 
 /** One descriptor each; the keys of further holders are found by the poll. */
 const maxConnections = 32;
@@ -27,16 +28,14 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
   const refused = new Map<string, Set<string> | undefined>();
 
   function onMessage(line: string, name: string): void {
-    const message = decodeWake(line);
+    const message = readLine(line);
     if (message === "heard") {
       // What was given back before the holder heard of us was announced without us.
       if ([...(refused.get(name) ?? [])].some((key) => !isHeldBy(key, name))) onWake();
       refused.set(name, undefined);
-    } else if (message?.length === 0) {
-      onWake();
-    } else if (message) {
+    } else {
       const wanted = new Set(wantedKeys());
-      for (const key of message) if (wanted.has(key)) onWake(key);
+      for (const key of message) if (key === undefined || wanted.has(key)) onWake(key);
     }
   }
 
@@ -50,7 +49,7 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
       const lines = (text + chunk).split("\n");
       text = lines.pop() ?? "";
       for (const line of lines) onMessage(line, name);
-      if (text.length > maxMessageLength) socket.destroy();
+      if (text.length > maxWakeLength) socket.destroy();
     });
     // The holder died, closed, or could not be reached because it just had: its keys may be free.
     socket.on("close", () => {

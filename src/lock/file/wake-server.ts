@@ -3,6 +3,7 @@ import { chmodSync, renameSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "../../logger.js";
+import { encodeWake, keysIn } from "../wake-message.js";
 
 /** A waiter that lets more than this many bytes of hints pile up does not read them. */
 const maxBacklogBytes = 65_536;
@@ -34,7 +35,7 @@ export async function openWakeServer(directory: string, logger: Logger): Promise
     // Nothing is expected from a waiter; what comes is read and dropped, for its end to be noticed.
     waiter.unref().on("error", ignore).resume();
     waiter.on("close", () => waiters.delete(waiter));
-    waiter.write(encodeWake("heard"));
+    waiter.write(heardLine);
   }).unref();
   try {
     await listen(server, path);
@@ -46,7 +47,7 @@ export async function openWakeServer(directory: string, logger: Logger): Promise
   return {
     name,
     announce(keys) {
-      const line = encodeWake(keys);
+      const line = freeLine(keys);
       for (const waiter of waiters) {
         waiter.write(line);
         if (waiter.writableLength > maxBacklogBytes) waiter.destroy();
@@ -97,12 +98,23 @@ function ignore(): void {}
  * `{"v":1}` you are heard (once, first) · `{"v":1,"free":["key"]}` these may be free · `{"v":1,"free":[]}` some may be.
  * The end of the connection says as much: the holder is gone.
  */
-export type WakeMessage = "heard" | readonly string[];
+const heardLine = '{"v":1}\n';
 
-/** A batch of more keys than this is announced without names. */
-const maxNamedKeys = 10;
-/** No message is longer, in characters; keys that would not fit are not named. */
-export const maxMessageLength = 16_384;
+export function freeLine(keys: readonly string[]): string {
+  return `{"v":1,"free":${encodeWake(keys)}}\n`;
+}
+
+/** "heard", or the keys that may be free; undefined in the list: any key. No keys: not a message of ours. */
+export function readLine(line: string): "heard" | readonly (string | undefined)[] {
+  try {
+    const { v, free } = JSON.parse(line) as { v?: unknown; free?: unknown };
+    if (typeof v !== "number") return [];
+    return free === undefined ? "heard" : keysIn(free);
+  } catch {
+    return [];
+  }
+}
+
 /**
  * sun_path has 108 bytes on Linux, 104 on macOS; Node 20 and 22 cut a longer path without a word and bind
  * something else.
@@ -128,23 +140,4 @@ export function wakeSocketPath(
 /** Connects without keeping the process alive; an error only ends the socket, which `close` reports. */
 export function connectQuietly(path: string, onError: (error: NodeJS.ErrnoException) => void): Socket {
   return connect(path).unref().on("error", onError);
-}
-
-export function encodeWake(message: WakeMessage): string {
-  if (message === "heard") return '{"v":1}\n';
-  const line = `${JSON.stringify({ v: 1, free: message })}\n`;
-  const isShort = message.length <= maxNamedKeys && line.length <= maxMessageLength;
-  return isShort ? line : '{"v":1,"free":[]}\n';
-}
-
-/** Undefined: not a message of ours. */
-export function decodeWake(line: string): WakeMessage | undefined {
-  try {
-    const { v, free } = JSON.parse(line) as { v?: unknown; free?: unknown };
-    if (typeof v !== "number") return undefined;
-    if (free === undefined) return "heard";
-    return Array.isArray(free) ? free.filter((key) => typeof key === "string") : undefined;
-  } catch {
-    return undefined;
-  }
 }

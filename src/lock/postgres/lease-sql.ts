@@ -1,6 +1,5 @@
 import type { ClaimRequest, ConnectContext } from "../backend.js";
-import { announce } from "./announcement.js";
-import { channel, epochMs, identifier, literal } from "./sql.js";
+import { channel, epochMs, identifier, literal, wakePayload } from "./sql.js";
 
 /** The statements of one owner on one table. Each is one statement, and so one transaction, through any pooler. */
 export interface LeaseSql {
@@ -99,7 +98,7 @@ released AS (
   UPDATE ${table} SET released = true, expires_at = ${now} FROM durable
   WHERE owner = ${me} AND NOT released AND key IN (${["NULL", ...keys.map(stored)].join(", ")}) RETURNING key
 )
-SELECT pg_notify('${channel}', ${literal(announce(keys))}) FROM (SELECT count(*) AS count FROM released) AS keys
+SELECT pg_notify('${channel}', ${literal(wakePayload(keys))}) FROM (SELECT count(*) AS count FROM released) AS keys
 WHERE count > 0`,
     find: (
       key,

@@ -1,6 +1,6 @@
 import { SafePollingError } from "../../errors.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
-import { announced } from "./announcement.js";
+import { decodeWake } from "../wake-message.js";
 import { configError } from "./connect-errors.js";
 import { type LeaseSql, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
@@ -20,7 +20,7 @@ export function connectLeaseTable(
       config,
       signal: life.signal,
       onNotification: ({ payload = "" }) => {
-        for (const key of announced(payload)) context.onWake(key, true);
+        for (const key of decodeWake(payload || "[]")) context.onWake(key, true);
       },
       onClosed(error) {
         if (isReady) context.onClosed(error);
@@ -92,14 +92,9 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
           : { granted: false, holder: {} },
       );
     },
-    async beat(held) {
+    async beat() {
       const rows = await wire.askFirst(sql.beat);
-      const ours = new Set(rows.map((row) => originalKey(row.key ?? "")));
-      const wanted = new Set(held);
-      return {
-        lost: held.filter((key) => !ours.has(key)),
-        surplus: [...ours].filter((key) => !wanted.has(key)),
-      };
+      return rows.map((row) => originalKey(row.key ?? ""));
     },
     async release(keys) {
       await wire.ask(sql.release(keys));
@@ -122,7 +117,7 @@ function answerFor(row: Row | undefined): Claim {
   if (row?.granted != null) return { granted: true, token: Number(row.granted) };
   // It was free, and another was faster: who, the next question tells.
   if (row?.tried === "t") return { granted: false, holder: {}, retryInMs: 0 };
-  if (row?.owner == null) return { granted: false };
+  if (row?.owner == null) return { granted: false, forgotten: true };
   return { granted: false, holder: holderFrom(row), retryInMs: Number(row.remaining) };
 }
 

@@ -102,9 +102,6 @@ export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
   const { leaseMs = 10_000, mode = "session", table, ...config } = options;
   checkPresent(options, "connectionString", "DATABASE_URL");
   checkPresent(options, "host", "PGHOST");
-  if (typeof leaseMs !== "number" || !(leaseMs >= 2_000 && leaseMs <= 120_000)) {
-    throw invalidOption("postgresLock.leaseMs", "a number from 2000 to 120000", leaseMs);
-  }
   if (mode !== "session" && mode !== "lease") {
     throw invalidOption("postgresLock.mode", '"session" or "lease"', mode);
   }
@@ -114,7 +111,7 @@ export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
       '`postgresLock.table` is for `mode: "lease"`; a session lock has no table. Leave it out or set the mode.',
     );
   }
-  return { config, leaseMs: Math.round(leaseMs), mode, table: tableName(table) };
+  return { config, leaseMs, mode, table: tableName(table) };
 }
 
 /** Given but undefined or empty would make `pg` connect to localhost, for ever. */

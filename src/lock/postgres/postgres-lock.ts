@@ -4,9 +4,6 @@ import { connectLeaseTable } from "./lease-table.js";
 import { type PostgresLockOptions, resolveOptions } from "./options.js";
 import { connectSession } from "./session-connection.js";
 
-/** Unless a disk is slow, a successor polls sooner than that after a release: `npm run bench -- handover`. */
-const lingerMs = 50;
-
 /**
  * A lock in PostgreSQL, on a connection of its own. By default an advisory lock: no table, no extension, no
  * special rights. The package `pg` must be installed; it is loaded at the first use.
@@ -22,8 +19,6 @@ export function postgresLock(options: PostgresLockOptions): LockBackend {
       leaseMs,
       // Nothing wakes a standby in this mode: with the session's jitter of a fifth, less than two questions a second.
       pollMs: 650,
-      recordsReleases: true,
-      lingerMs,
       connect: (context) => connectLeaseTable(settings, context),
     };
   }
@@ -37,8 +32,6 @@ export function postgresLock(options: PostgresLockOptions): LockBackend {
     name: "postgres",
     leaseMs,
     pollMs: 1_000,
-    recordsReleases: false,
-    lingerMs,
     connect: (context) => connectSession(settings, context, warnOnce),
   };
 }

@@ -1,6 +1,6 @@
 import { describeError } from "../../redact.js";
-import type { BeatResult, Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
-import { announce, announced } from "./announcement.js";
+import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { decodeWake } from "../wake-message.js";
 import { applicationName, holderFromName, namePrefix } from "./application-name.js";
 import { checkServer, type WarnOnce } from "./check-server.js";
 import { connectWith } from "./lifetime.js";
@@ -15,7 +15,7 @@ import {
   terminate,
   terminateSilent,
 } from "./session-sql.js";
-import { askClock, channel, keyNumber } from "./sql.js";
+import { askClock, channel, keyNumber, wakePayload } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
 
 /** One session on the server, whose advisory locks are the keys that it holds. */
@@ -35,7 +35,7 @@ export function connectSession(
       onNotification({ channel: source, payload = "", processId }) {
         // Our own releases are announced to us too.
         if (source !== channel || String(processId) === pid) return;
-        for (const key of announced(payload)) context.onWake(key, true);
+        for (const key of decodeWake(payload || "[]")) context.onWake(key, true);
       },
       onClosed(error) {
         life.abort(error);
@@ -107,21 +107,16 @@ export class SessionConnection implements LockConnection {
     return requests.map((request) => claims.get(request) ?? { granted: false, holder: {} });
   }
 
-  async beat(held: readonly string[]): Promise<BeatResult> {
+  async beat(): Promise<readonly string[]> {
     const [row] = await this.#parts.wire.askFirst(beat);
     this.#checkSession(row);
     const numbers = row?.keys?.split(",") ?? [];
-    const ours = new Set(numbers.map((number) => this.#keys.get(number)).filter((key) => key !== undefined));
-    const wanted = new Set(held);
-    return {
-      lost: held.filter((key) => !ours.has(key)),
-      surplus: [...ours].filter((key) => !wanted.has(key)),
-    };
+    return numbers.map((number) => this.#keys.get(number)).filter((key) => key !== undefined);
   }
 
   async release(keys: readonly string[]): Promise<void> {
     const numbers = keys.map((key) => this.#numberOf(key));
-    await this.#parts.wire.ask(releaseKeys(numbers, announce(keys)));
+    await this.#parts.wire.ask(releaseKeys(numbers, wakePayload(keys)));
   }
 
   async inspect(key: string): Promise<Holder | undefined> {
@@ -191,7 +186,7 @@ function claimFrom(row: Row, { mayTakeForgotten }: ClaimRequest): Claim {
   if (row.granted === "t") return { granted: true, token: Number(row.token) };
   // Tried and refused without a holder in sight: somebody took it that very moment.
   const isFree = !row.holder && !mayTakeForgotten;
-  return isFree ? { granted: false } : { granted: false, holder: holderFrom(row) };
+  return isFree ? { granted: false, forgotten: true } : { granted: false, holder: holderFrom(row) };
 }
 
 /** What the session's name and, where our role may see it, the start of the session tell. */

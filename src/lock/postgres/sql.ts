@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { encodeWake } from "../wake-message.js";
 
 /** Version prefix of everything that is shared between releases of this library. */
 const keyPrefix = "gsp:v1:";
@@ -8,6 +9,12 @@ export const livenessClass = 0x67737031;
 
 /** The NOTIFY channel on which released keys are announced. */
 export const channel = "grammy_safe_polling";
+
+/** What is announced there. Release 1.0.0 takes nothing at all, not an empty list, for "any key". */
+export function wakePayload(keys: readonly string[]): string {
+  const message = encodeWake(keys);
+  return message === "[]" ? "" : message;
+}
 
 /** The advisory lock of a key: the first 64 bits of a SHA-256, as a signed decimal number. */
 export function keyNumber(key: string): string {

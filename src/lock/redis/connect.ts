@@ -1,6 +1,7 @@
 import { isSafePollingError } from "../../errors.js";
 import { describeError, redact } from "../../redact.js";
 import type { ConnectContext, LockConnection } from "../backend.js";
+import { decodeWake } from "../wake-message.js";
 import { clientForUrl, findServer, type RedisClient } from "./clients.js";
 import { type LockNames, lockNames, redisConnection } from "./connection.js";
 import type { RedisLink } from "./link.js";
@@ -50,14 +51,14 @@ export async function connectRedis(
     const commands = open(false, { onEnd });
     const subscriber = open(true, { onReconnected: () => onWake() });
     links.push(commands, subscriber);
-    const [start] = await unlessAborted(
+    const [startedMs] = await unlessAborted(
       signal,
       Promise.all([startOwner(commands, names, context, warned), listen(subscriber, names.channel, onWake)]),
     );
     if (ended !== undefined) throw ended;
     isOpen = true;
     const { leaseMs } = target;
-    return redisConnection({ commands, names, owner, instance, revision, leaseMs, ...start, close });
+    return redisConnection({ commands, names, owner, instance, revision, leaseMs, startedMs, close });
   } catch (error) {
     close();
     if (isSafePollingError(error)) throw error;
@@ -65,13 +66,16 @@ export async function connectRedis(
   }
 }
 
-/** Checks the server, and that the lock's commands are allowed on it: the script uses every one of them. */
+/**
+ * Checks the server, and that the lock's commands are allowed on it: the script uses every one of them. Gives the
+ * server's start, by its own clock; 0: not known.
+ */
 async function startOwner(
   commands: RedisLink,
   names: LockNames,
   { owner, logger }: ConnectContext,
   warned: Set<string>,
-): Promise<{ startedMs: number; bornMs: number; memoryAgeMs: number }> {
+): Promise<number> {
   await commands.connect();
   const info = await commands.send(["INFO"]).then(parseInfo, (error: unknown) => {
     logger.debug({ lock: "redis", error: describeError(error) }, "Redis tells nothing about itself");
@@ -81,10 +85,8 @@ async function startOwner(
     if (!warned.has(warning)) logger.warn({ lock: "redis", unsafe: true }, warning);
     warned.add(warning);
   }
-  const answer = await commands.send(["EVAL", startScript, "1", names.hash, owner, names.channel]);
-  const [nowMs = 0, bornMs = 0] = answer as number[];
-  const startedMs = startOfServer(info, nowMs);
-  return { startedMs, bornMs, memoryAgeMs: Math.max(0, nowMs - Math.max(startedMs, bornMs)) };
+  const now = await commands.send(["EVAL", startScript, "1", names.hash, owner, names.channel]);
+  return startOfServer(info, Number(now));
 }
 
 async function listen(
@@ -94,20 +96,8 @@ async function listen(
 ): Promise<void> {
   await subscriber.connect();
   await subscriber.subscribe(channel, (message) => {
-    const keys = keysIn(message);
-    if (keys?.length === 0) onWake(undefined, true);
-    for (const key of keys?.slice(0, 10) ?? []) onWake(key, true);
+    for (const key of decodeWake(message)) onWake(key, true);
   });
-}
-
-/** The keys that a wake-up names; none: any may be free. Anybody may publish: what is no list is ignored. */
-export function keysIn(message: string): string[] | undefined {
-  try {
-    const keys: unknown = JSON.parse(message);
-    return Array.isArray(keys) ? keys.filter((key) => typeof key === "string") : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {

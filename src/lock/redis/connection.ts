@@ -1,4 +1,5 @@
 import type { Claim, Holder, LockConnection } from "../backend.js";
+import { encodeWake } from "../wake-message.js";
 import type { RedisLink } from "./link.js";
 import { beatScript, claimScript, inspectScript, releaseScript } from "./scripts.js";
 
@@ -22,15 +23,12 @@ export interface RedisConnectionOptions {
   readonly leaseMs: number;
   /** When the server started, by its own clock; 0: not known. */
   readonly startedMs: number;
-  /** When the lock's hash was made, by the server's clock. */
-  readonly bornMs: number;
-  readonly memoryAgeMs: number;
   close(): void;
 }
 
 /** The lock as one owner sees it, over a link that is ready. */
 export function redisConnection(options: RedisConnectionOptions): LockConnection {
-  const { commands, names, instance, revision, memoryAgeMs, startedMs, bornMs } = options;
+  const { commands, names, instance, revision, startedMs } = options;
   const owner = ownerName(options.owner);
   const leaseMs = String(options.leaseMs);
   // Scripts look for the owner at the head.
@@ -50,8 +48,6 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
   };
 
   return {
-    memoryAgeMs,
-
     async claim(requests) {
       for (const { key } of requests) owned.set(key, owned.get(key));
       const asked = requests.flatMap(({ key, formerOwner = "", mayTakeForgotten }) => [
@@ -65,7 +61,6 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
         leaseMs,
         record,
         String(startedMs),
-        String(bornMs),
         ...asked,
       );
       const claims = answers.map(toClaim);
@@ -83,13 +78,11 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
       const answers = await runForEach(keys.length, beatScript, leaseMs, ...asked);
       const ours = new Set(keys.filter((_, index) => answers[index] === 1));
       for (const key of keys) if (!ours.has(key)) owned.delete(key);
-      const lost = held.filter((key) => !ours.has(key));
-      for (const key of held) ours.delete(key);
-      return { lost, surplus: [...ours] };
+      return [...ours];
     },
 
     async release(keys) {
-      await run(releaseScript, names.channel, ...keys);
+      await run(releaseScript, names.channel, encodeWake(keys), ...keys);
       for (const key of keys) owned.delete(key);
     },
 
@@ -119,8 +112,7 @@ function ownerName(owner: string): string {
 function toClaim(answer: unknown): Claim {
   const [token, retryInMs, record] = answer as [number, number?, string?];
   if (token > 0) return { granted: true, token };
-  if (retryInMs === undefined) return { granted: false };
-  if (record === undefined) return { granted: false, retryInMs };
+  if (retryInMs === undefined || record === undefined) return { granted: false, forgotten: true };
   return { granted: false, holder: toHolder(record), retryInMs };
 }
 

@@ -37,7 +37,6 @@ export type RedisLockTarget =
 
 const optionNames = ["url", "client", "leaseMs", "prefix"];
 const defaultLeaseMs = 10_000;
-const leaseRange = { min: 2_000, max: 120_000 };
 /** How often a standby asks; twice that would be the most that a standby may cost. */
 const pollMs = 1_000;
 
@@ -50,14 +49,11 @@ export function redisLock(options: RedisLockOptions): LockBackend {
   checkOptions("redisLock", options, optionNames);
   const { leaseMs = defaultLeaseMs, prefix = "grammy-safe-polling" } = options;
   checkTarget(options);
-  if (!Number.isFinite(leaseMs) || leaseMs < leaseRange.min || leaseMs > leaseRange.max) {
-    throw invalidOption("redisLock.leaseMs", `a number from ${leaseRange.min} to ${leaseRange.max}`, leaseMs);
-  }
   // Braces would end the hash tag, which keeps the key of a Cluster in one slot.
   if (typeof prefix !== "string" || !/^[^\s{}]+$/.test(prefix)) {
     throw invalidOption("redisLock.prefix", "a string without spaces and braces", prefix);
   }
-  const target = { url: options.url, client: options.client, leaseMs: Math.round(leaseMs), prefix };
+  const target = { url: options.url, client: options.client, leaseMs, prefix };
   const warned = new Set<string>();
   return {
     name: "redis",
@@ -65,7 +61,6 @@ export function redisLock(options: RedisLockOptions): LockBackend {
     location: options.url === undefined ? undefined : new URL(options.url).host,
     leaseMs: target.leaseMs,
     pollMs,
-    recordsReleases: true,
     connect: (context) => connectRedis(target, context, warned),
   };
 }

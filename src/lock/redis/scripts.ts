@@ -5,7 +5,7 @@
  * - `claim:<key>`: who holds the key, as JSON that begins with `{"token":<number>,"owner":"<name>"`. A release
  *   leaves `{"token":<number>,"released":<time>`, so that the next token is larger. Every version keeps these heads.
  * - `lease:<owner>`: `<end> <length>`, in milliseconds, of the lease that carries all claims of one connection.
- * - `born`: when this hash was made. A server that was flushed has a young one.
+ * - `born`: when this hash was made. Release 1.0.0 waits while it is young; nothing else reads it.
  *
  * All times are the server's. Scripts are sent by EVAL, not EVALSHA: the second try after a NOSCRIPT would be
  * a command that nobody waits for any more.
@@ -50,42 +50,27 @@ local function lease_of(owner, record)
 end
 `;
 
-/** ARGV[2]: the channel. Answers the server's time and the birth of the hash, in milliseconds. */
+/** ARGV[2]: the channel. Answers the server's time, in milliseconds. */
 export const startScript = `${base}
-local born = tonumber(redis.call('HGET', lock, 'born') or '')
-if not born then
-  born = now
-  redis.call('HSET', lock, 'born', int(now))
-end
+redis.call('HSETNX', lock, 'born', int(now))
 local all = redis.call('HGETALL', lock)
 for i = 1, #all, 2 do
   local ends = string.match(all[i], '^lease:') and tonumber(string.match(all[i + 1], '^%d+'))
   if ends and ends + 86400000 < now then redis.call('HDEL', lock, all[i]) end
 end
 redis.call('PUBLISH', ARGV[2], '')
-return {now, born}`;
+return now`;
 
 /**
- * ARGV: owner, lease length, record, server start and birth of the hash as seen at connect, then key, former
- * owner, "may take forgotten" ("1") per claim. Answers {token} for a grant, {0, time left, record} where another
- * holds the key, {0} where it was forgotten, {0, time to wait} where the whole hash was since we connected.
- * What was written before the server's start is no proof that a key is free: its last writes may be missing.
+ * ARGV: owner, lease length, record, server start as seen at connect, then key, former owner, "may take forgotten"
+ * ("1") per claim. Answers {token} for a grant, {0, time left, record} where another holds the key, {0} where it was
+ * forgotten. What was written before the server's start is no proof that a key is free: its last writes may be missing.
  */
 export const claimScript = `${base}${leaseOf}
 local started = tonumber(ARGV[4])
-local length = tonumber(ARGV[2])
-renew(me, length)
-local born = redis.call('HGET', lock, 'born')
-if not born then
-  born = int(now)
-  redis.call('HSET', lock, 'born', born)
-end
-local young = 0
-if born ~= ARGV[5] then
-  young = math.min(length, length - (now - (tonumber(born) or now)))
-end
+renew(me, tonumber(ARGV[2]))
 local answers = {}
-for i = 6, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local key, former = ARGV[i], ARGV[i + 1]
   local token, owner, record = read(key)
   local left, proven = 0, false
@@ -99,13 +84,11 @@ for i = 6, #ARGV, 3 do
   end
   if left > 0 then
     answers[#answers + 1] = {0, left, record}
-  elseif proven or (ARGV[i + 2] == '1' and (young <= 0 or former ~= '')) then
+  elseif proven or ARGV[i + 2] == '1' then
     token = math.max((token or 0) + 1, now)
     redis.call('HSET', lock, 'claim:' .. key,
       '{"token":' .. int(token) .. ',' .. string.sub(ARGV[3], 2, -2) .. ',"since":' .. int(now) .. '}')
     answers[#answers + 1] = {token}
-  elseif young > 0 then
-    answers[#answers + 1] = {0, young}
   else
     answers[#answers + 1] = {0}
   end
@@ -124,18 +107,18 @@ for i = 3, #ARGV, 2 do
 end
 return answers`;
 
-/** ARGV: owner, channel, keys. Names at most ten keys to those who wait. */
+/** ARGV: owner, channel, message for those who wait, keys. */
 export const releaseScript = `${base}
-local freed = {}
-for i = 3, #ARGV do
+local freed = false
+for i = 4, #ARGV do
   local token, owner = read(ARGV[i])
   if owner == me then
     redis.call('HSET', lock, 'claim:' .. ARGV[i],
       '{"token":' .. int(token) .. ',"released":' .. int(now) .. ',"v":1}')
-    freed[#freed + 1] = ARGV[i]
+    freed = true
   end
 end
-if #freed > 0 then redis.call('PUBLISH', ARGV[2], #freed > 10 and '[]' or cjson.encode(freed)) end`;
+if freed then redis.call('PUBLISH', ARGV[2], ARGV[3]) end`;
 
 /** ARGV: owner, key. Answers {record, milliseconds since the last renewal} of whoever holds the key. */
 export const inspectScript = `${base}${leaseOf}

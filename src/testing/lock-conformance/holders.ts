@@ -74,11 +74,14 @@ export function selfDescriptionCheck<Fixture extends LockFixture>(
   const { capabilities = {}, hooks = {} } = options;
   return {
     "the backend describes itself": async ({ fixture }) => {
-      const { name, leaseMs, pollMs, recordsReleases } = fixture.backend;
+      const { name, leaseMs, pollMs } = fixture.backend;
       assert(name.length > 0, "a backend has a name");
       assert(pollMs > 0 && Number.isFinite(pollMs), "a standby must ask again some time");
       assert.equal(leaseMs !== undefined, capabilities.leaseRunsOut ?? false, "leaseMs: leases that run out");
-      assert(!recordsReleases || hooks.forget, "a backend with recordsReleases needs the hook `forget`");
+      assert(
+        !capabilities.leaseOutlivesConnection || hooks.forget,
+        "leases that outlive their connections need the hook `forget`",
+      );
     },
   };
 }

@@ -24,7 +24,7 @@ describe("fileLock", () => {
   });
 
   test("needs no options", () => {
-    expect(fileLock()).toMatchObject({ name: "file", pollMs: 250, recordsReleases: false });
+    expect(fileLock()).toMatchObject({ name: "file", pollMs: 250 });
     expect(fileLock({}).leaseMs).toBeUndefined();
   });
 });

@@ -4,13 +4,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { readRecord, writeRecord } from "../../../src/lock/file/holder-record.js";
-import {
-  connectQuietly,
-  decodeWake,
-  encodeWake,
-  maxMessageLength,
-  wakeSocketPath,
-} from "../../../src/lock/file/wake-server.js";
+import { connectQuietly, freeLine, wakeSocketPath } from "../../../src/lock/file/wake-server.js";
+import { maxWakeLength } from "../../../src/lock/wake-message.js";
 import {
   holderHasHeard,
   openSession,
@@ -43,36 +38,9 @@ async function startStrangeHolder(
 /** Answers that come after everything that was sent before. */
 async function settle(session: Session, socket: Socket): Promise<void> {
   const woken = session.nextWake();
-  socket.write(encodeWake([]));
+  socket.write(freeLine([]));
   expect(await woken).toBeUndefined();
 }
-
-describe("wake messages", () => {
-  test.each([["heard" as const], [[]], [["1"]], [["a b", "\n", "ключ"]]])(
-    "%j is itself after the journey",
-    (message) => {
-      const line = encodeWake(message);
-
-      expect(line.indexOf("\n")).toBe(line.length - 1);
-      expect(decodeWake(line)).toEqual(message);
-    },
-  );
-
-  test("name at most ten keys, and none that are too long", () => {
-    const keys = Array.from({ length: 11 }, (_, index) => String(index));
-
-    expect(decodeWake(encodeWake(keys.slice(1)))).toEqual(keys.slice(1));
-    expect(decodeWake(encodeWake(keys))).toEqual([]);
-    expect(decodeWake(encodeWake(["x".repeat(maxMessageLength)]))).toEqual([]);
-  });
-
-  test.each(["", "null", "5", "{}", '{"free":["1"]}', '{"v":"1"}', '{"v":1,"free":"1"}', "{", "\0"])(
-    "%j is none",
-    (line) => {
-      expect(decodeWake(line)).toBeUndefined();
-    },
-  );
-});
 
 describe("the wake socket", () => {
   test("is one for all keys of a connection, and goes with it", async () => {
@@ -138,9 +106,9 @@ describe("the wake socket", () => {
     expect(session.wakes).toEqual([undefined]);
 
     const ended = session.nextWake();
-    holder.write("x".repeat(maxMessageLength + 1));
+    holder.write("x".repeat(maxWakeLength + 1));
     expect(await ended).toBeUndefined();
-    expect(holder.bytesWritten).toBeGreaterThan(maxMessageLength);
+    expect(holder.bytesWritten).toBeGreaterThan(maxWakeLength);
   });
 
   test("reads messages in pieces", async () => {
@@ -149,7 +117,7 @@ describe("the wake socket", () => {
     const { waiter: connected } = await startStrangeHolder(directory);
     await tryClaim(session, "1");
     const holder = await connected;
-    const bytes = Buffer.from(encodeWake(["ключ"]));
+    const bytes = Buffer.from(freeLine(["ключ"]));
     const woken = session.nextWake();
 
     // Cut inside a letter.

@@ -391,8 +391,7 @@ describe("a server that forgets", () => {
     await time.advance(1_500);
     // The holder is cut off at the moment when the server forgets: it learns nothing, and trusts its last beat.
     server.cutOff.add("a");
-    server.records.clear();
-    server.leases.clear();
+    server.forget();
 
     while (!b.trusted() && time.nowMs < 60_000) {
       await time.advance(50);
@@ -411,7 +410,7 @@ describe("a server that forgets", () => {
     await time.advance(100);
     server.cutOff.add("b");
     await time.advance(30_000);
-    server.records.clear();
+    server.forget();
     server.cutOff.delete("b");
 
     await time.advance(1_500);
@@ -419,7 +418,7 @@ describe("a server that forgets", () => {
     expect(b.events.filter((event) => event.startsWith("granted"))).toEqual([]);
   });
 
-  it("makes a newcomer wait one lease from the birth of its memory", async () => {
+  it("makes a newcomer wait one lease from its first look", async () => {
     server.forget();
     const a = startProcess("a").enter();
     a.want();
@@ -431,7 +430,7 @@ describe("a server that forgets", () => {
     expect(a.events).toEqual(["forgotten 10000", "granted 1"]);
   });
 
-  it("gives the key back at once to the one who last held it", async () => {
+  it("makes the one who last held it wait too, from the first look of its new connection", async () => {
     const a = startProcess("a").enter();
     a.want();
     await time.advance(1);
@@ -439,7 +438,9 @@ describe("a server that forgets", () => {
     server.dropConnections();
     a.want();
 
-    await time.advance(100);
+    await time.advance(9_900);
+    expect(a.events.at(-1)).toBe("forgotten 10000");
+    await time.advance(200);
 
     expect(a.events.at(-1)).toBe("granted 1");
   });
@@ -639,82 +640,17 @@ describe("trouble", () => {
   });
 });
 
-describe("the connection of an instance that has given its last key back", () => {
-  const lingerMs = 25;
-  const startLingering = (name: string, ms = lingerMs) =>
-    startProcess(name, { ...server.backend(), lingerMs: ms });
-  const connects = () => server.calls.filter((call) => call.endsWith("connect"));
-
-  it("stays open while the successor claims, and is closed after `lingerMs`", async () => {
-    const a = startLingering("a").enter();
-    a.want();
-    await time.advance(1);
-    const b = startProcess("b").enter();
-    b.want();
-    await time.advance(500);
-    let hasLeft = false;
-
-    const leaving = a.leave().then(() => {
-      hasLeft = true;
-    });
-    await time.advance(lingerMs - 1);
-    expect(b.events.at(-1)).toBe("granted 2 after another");
-    expect([...server.connections].map(({ owner }) => owner)).toEqual(["a:1", "b:1"]);
-    expect(hasLeft).toBe(false);
-    await time.advance(1);
-    await leaving;
-
-    expect([...server.connections].map(({ owner }) => owner)).toEqual(["b:1"]);
-  });
-
-  it("is closed at once where nothing was given back, or long ago", async () => {
-    startProcess("a").enter().want();
-    await time.advance(1);
-    const standby = startLingering("b").enter();
-    standby.want();
-    const former = startLingering("c").enter("another bot");
-    former.want();
-    await time.advance(1);
-    await former.giveUp();
-    await time.advance(lingerMs);
-
-    await Promise.all([standby.leave(), former.leave()]);
-
-    expect([...server.connections].map(({ owner }) => owner)).toEqual(["a:1"]);
-  });
-
-  it("serves a handle that comes meanwhile", async () => {
-    const process = startLingering("a");
-    const first = process.enter("k1");
-    first.want();
-    await time.advance(1);
-
-    const leaving = first.leave();
-    await time.advance(1);
-    const second = process.enter("k2");
-    second.want();
-    await time.advance(lingerMs);
-    await leaving;
-
-    expect(second.events).toEqual(["granted 1"]);
-    expect(second.trusted()).toBe(true);
-    expect(connects()).toHaveLength(1);
-  });
-
-  it("is not opened again where it breaks", async () => {
-    // Longer than the wait before a connection that broke is opened again.
-    const a = startLingering("a", 500).enter();
-    a.want();
-    await time.advance(1);
-
-    const leaving = a.leave();
-    await time.advance(1);
-    server.dropConnections();
-    await time.advance(500);
-    await leaving;
-
-    expect(a.events).toEqual(["granted 1"]);
-    expect(connects()).toHaveLength(1);
-    expect(time.pendingTimers).toBe(0);
+describe("the times of a backend, whichever it is", () => {
+  it.each([
+    [{ leaseMs: 1_999 }, "2000 to 120000, got 1999"],
+    [{ leaseMs: 120_001 }, "2000 to 120000"],
+    [{ leaseMs: Number.NaN }, "2000 to 120000, got NaN"],
+    [{ leaseMs: 2_000.5 }, "a whole number"],
+    [{ leaseMs: "5000" as never }, '2000 to 120000, got "5000"'],
+    [{ pollMs: Number.NaN }, "10 to 60000, got NaN"],
+    [{ pollMs: 0 }, "10 to 60000"],
+    [{ pollMs: Number.POSITIVE_INFINITY }, "10 to 60000"],
+  ])("are checked before the first connection: %j", (times, message) => {
+    expect(() => startProcess("a", { ...server.backend(), ...times })).toThrow(message);
   });
 });

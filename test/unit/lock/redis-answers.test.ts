@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { keysIn } from "../../../src/lock/redis/connect.js";
 import { toHolder } from "../../../src/lock/redis/connection.js";
 import { checkServer, parseInfo, refusalFor, startOfServer } from "../../../src/lock/redis/server-checks.js";
 
@@ -11,21 +10,6 @@ describe("a holder's record", () => {
 
   it.each(["", "{", "null", "7", '"text"', "[]"])("may be garbage: %s", (record) => {
     expect(toHolder(record)).toEqual({});
-  });
-});
-
-describe("a wake-up", () => {
-  it("names keys, or none", () => {
-    expect(keysIn('["1","2"]')).toEqual(["1", "2"]);
-    expect(keysIn("[]")).toEqual([]);
-  });
-
-  it.each(["", "1", "{}", "null", '["1"', "wake!"])("may be garbage: %s", (message) => {
-    expect(keysIn(message)).toBeUndefined();
-  });
-
-  it("may name what is no key", () => {
-    expect(keysIn('[1,null,"a",["b"]]')).toEqual(["a"]);
   });
 });
 

@@ -37,20 +37,6 @@ describe("a lone instance", () => {
     expect(world.time.pendingTimers).toBe(0);
   });
 
-  it("tells of the release before the lock's connection ends, which may linger", async () => {
-    const a = world.start("a", { lock: { ...world.locks.backend(), lingerMs: 500 } });
-    await world.advance(100);
-
-    const stopped = a.session.stop();
-    await world.until(() => a.events.some(({ type }) => type === "released"));
-    expect(a.session.state).toBe("draining");
-    const from = world.time.nowMs;
-    await world.until(() => a.session.state === "stopped");
-    await stopped;
-
-    expect(world.time.nowMs - from).toBeGreaterThanOrEqual(450);
-  });
-
   it.each([
     { parkedMs: 100, asks: [0] },
     { parkedMs: 4_000, asks: [] },

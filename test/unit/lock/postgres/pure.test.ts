@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { announce, announced } from "../../../../src/lock/postgres/announcement.js";
 import {
   applicationName,
   holderFromName,
@@ -45,31 +44,6 @@ describe("applicationName()", () => {
 it("holderFromName() knows sessions that are not ours by their name", () => {
   expect(holderFromName("psql")).toEqual({ instance: "psql" });
   expect(holderFromName("")).toEqual({});
-});
-
-describe("announcements", () => {
-  it("name up to ten keys", () => {
-    fc.assert(
-      fc.property(fc.array(hostile, { maxLength: 10 }), (keys) => {
-        expect(announced(announce(keys))).toEqual(keys);
-      }),
-    );
-  });
-
-  it("name none where there are many or long ones, and stand for any key then", () => {
-    const many = Array.from({ length: 11 }, String);
-    expect(announced(announce(many))).toEqual([undefined]);
-    expect(announced(announce(["x".repeat(2_000)]))).toEqual([undefined]);
-  });
-
-  it.each(["garbage", "null", "5", '"1"', '{"keys":["1"]}', `["${"x".repeat(9_000)}"]`, "[1,null]"])(
-    "that are none say nothing: %s",
-    (payload) => expect(announced(payload)).toEqual([]),
-  );
-
-  it("of any size name no more than ten keys", () => {
-    expect(announced(JSON.stringify(Array.from({ length: 50 }, String)))).toHaveLength(10);
-  });
 });
 
 describe("SQL", () => {

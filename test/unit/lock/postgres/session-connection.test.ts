@@ -24,7 +24,7 @@ describe("a session connection", () => {
   it("believes its own session", async () => {
     const { connection, destroyed } = connectionThatHears({ server: "7", standby: "f", keys: "" });
 
-    expect(await connection.beat(["bot"])).toEqual({ lost: ["bot"], surplus: [] });
+    expect(await connection.beat()).toEqual([]);
     expect(destroyed).toEqual([]);
   });
 
@@ -35,7 +35,7 @@ describe("a session connection", () => {
     it(`ends when it hears ${what}`, async () => {
       const { connection, destroyed } = connectionThatHears(row);
 
-      await expect(connection.beat(["bot"])).rejects.toThrow("moved to another process");
+      await expect(connection.beat()).rejects.toThrow("moved to another process");
       expect(destroyed.length).toBe(1);
     });
   }

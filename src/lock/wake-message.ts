@@ -1,0 +1,39 @@
+/**
+ * What a holder tells those who wait when it has given keys back, whatever carries it (NOTIFY, pub/sub, a socket):
+ * the keys as a JSON list, or an empty list where they are many: any key may be free. In ASCII, which every encoding
+ * of a server can carry. Other releases of this library read it, and anybody may send: what is not ours says nothing.
+ */
+
+/** A release of more keys than this wakes once, without names. */
+export const maxNamedKeys = 10;
+/** Far below the 8000 bytes of a NOTIFY. Longer lists are sent without names. */
+const maxSentLength = 1_000;
+/** A longer message is not ours. */
+export const maxWakeLength = 16_384;
+
+export function encodeWake(keys: readonly string[]): string {
+  if (keys.length > maxNamedKeys) return "[]";
+  const list = JSON.stringify(keys).replace(/[^ -~]/g, escaped);
+  return list.length > maxSentLength ? "[]" : list;
+}
+
+/** The keys that may be free; `undefined` stands for any key. */
+export function decodeWake(message: string): readonly (string | undefined)[] {
+  if (message.length > maxWakeLength) return [];
+  try {
+    return keysIn(JSON.parse(message));
+  } catch {
+    return [];
+  }
+}
+
+/** The same for a list that is part of a larger message. */
+export function keysIn(list: unknown): readonly (string | undefined)[] {
+  if (!Array.isArray(list)) return [];
+  if (list.length === 0) return [undefined];
+  return list.filter((key) => typeof key === "string").slice(0, maxNamedKeys);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
