@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { startBotApi } from "grammy-safe-polling/testing";
+import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startLockServer } from "../tools/lock-servers.js";
 import { root } from "../tools/markdown.js";
@@ -176,3 +176,73 @@ describe.each(["oldest", "newest"] as const)(
     );
   },
 );
+
+describe("examples/starter, copied and installed", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = join(directory, "starter");
+    cpSync(join(root, "examples/starter"), folder, { recursive: true });
+    writeFileSync(join(folder, ".npmrc"), registry.npmrc);
+    await run("npm", ["install", "--no-audit", "--no-fund"], { cwd: folder });
+    await run("npm", ["run", "build"], { cwd: folder });
+  }, 240_000);
+
+  const start = (api: BotApiEmulator, env: NodeJS.ProcessEnv) =>
+    new Program(["dist/bot.js"], {
+      cwd: folder,
+      env: { BOT_TOKEN: api.bot.token, API_ROOT: api.url, STATE_DIRECTORY: join(folder, "state"), ...env },
+    });
+
+  async function answers(api: BotApiEmulator, text: string): Promise<void> {
+    api.pushMessage(api.bot.id, text);
+    await api.waitForEvent("sent", (sent) => sent.text === text, { timeoutMs: 45_000 });
+  }
+
+  it.each(["file", "postgres", "redis"] as const)(
+    "hands over between two instances on a %s lock",
+    async (name) => {
+      await using server = name === "file" ? undefined : await startLockServer(name);
+      await using api = await startBotApi();
+      const env = { file: {}, postgres: { DATABASE_URL: server?.url }, redis: { REDIS_URL: server?.url } }[
+        name
+      ];
+      await using first = start(api, env);
+      await answers(api, "one");
+      await using second = start(api, env);
+      await second.prints("stands by");
+      first.process.kill("SIGTERM");
+      expect(await first.exited, first.output).toBe(0);
+      await answers(api, "two");
+      second.process.kill("SIGTERM");
+
+      expect(await second.exited, second.output).toBe(0);
+    },
+  );
+
+  it("says what is missing, and ends with code 2", async () => {
+    await using bot = new Program(["dist/bot.js"], { cwd: folder, env: { BOT_TOKEN: "" } });
+
+    expect(await bot.exited).toBe(2);
+    expect(bot.output).toContain("BOT_TOKEN is not set");
+  });
+
+  it("serves /readyz where the platform gives a port", async () => {
+    const port = 18_080;
+    await using api = await startBotApi();
+    await using bot = start(api, { PORT: String(port) });
+    await answers(api, "one");
+
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status, bot.output).toBe(200);
+  });
+
+  it("has the Dockerfile of the platforms, and libraries in versions that this package is tested with", () => {
+    const read = (file: string) => readFileSync(join(root, "examples", file), "utf8");
+    const manifest = JSON.parse(read("starter/package.json"));
+
+    expect(read("starter/Dockerfile")).toBe(read("platforms/Dockerfile"));
+    for (const name of ["grammy", "pg", "ioredis"])
+      expect(manifest.dependencies[name]).toBe(devDependencies?.[name]);
+    for (const name of ["typescript", "tsx", "@types/node"])
+      expect(manifest.devDependencies[name]).toBe(devDependencies?.[name]);
+  });
+});
