@@ -54,27 +54,42 @@ export interface StateDirectorySources {
 /**
  * Where this library keeps state on this machine: `$STATE_DIRECTORY` (systemd's, as it is), else
  * `$XDG_STATE_HOME/grammy-safe-polling`, else `~/.local/state/grammy-safe-polling`; on Windows
- * `%LOCALAPPDATA%\grammy-safe-polling`. Relative paths in the environment are passed over.
- * Throws what `os.homedir` throws when this user has no home.
+ * `%LOCALAPPDATA%\grammy-safe-polling`.
+ *
+ * @throws where that would be below the working directory, which differs between two releases of a bot, or where
+ * this user has no home.
  */
 export function stateDirectory(sources: StateDirectorySources = {}): string {
   const { env = process.env, platform = process.platform, home = homedir } = sources;
   if (platform === "win32") {
-    const local = absolute(env.LOCALAPPDATA, win32) ?? win32.join(home(), "AppData", "Local");
-    return win32.join(local, ownName);
+    const local =
+      env.LOCALAPPDATA || win32.join(absolute("USERPROFILE", homeOf(home), win32), "AppData", "Local");
+    return win32.join(absolute("LOCALAPPDATA", local, win32), ownName);
   }
   // systemd: one path per StateDirectory= name, separated by colons.
-  const ofService = absolute(env.STATE_DIRECTORY?.split(":")[0], posix);
-  if (ofService !== undefined) return ofService;
-  const ofUser = absolute(env.XDG_STATE_HOME, posix) ?? posix.join(home(), ".local", "state");
-  return posix.join(ofUser, ownName);
+  const ofService = env.STATE_DIRECTORY?.split(":")[0];
+  if (ofService) return absolute("STATE_DIRECTORY", ofService, posix);
+  // As its specification wants it, a relative XDG_STATE_HOME is passed over.
+  const ofUser = env.XDG_STATE_HOME ?? "";
+  if (posix.isAbsolute(ofUser)) return posix.join(ofUser, ownName);
+  return posix.join(absolute("HOME", homeOf(home), posix), ".local", "state", ownName);
 }
 
-function absolute(path: string | undefined, rules: typeof posix): string | undefined {
-  return path !== undefined && rules.isAbsolute(path) ? path : undefined;
+function homeOf(home: () => string): string {
+  try {
+    return home();
+  } catch (cause) {
+    throw new Error("This user has no home directory", { cause });
+  }
 }
 
-/** `stateDirectory()`, or undefined where this user has no home. */
+function absolute(variable: string, path: string, rules: typeof posix): string {
+  if (rules.isAbsolute(path)) return path;
+  const state = path === "" ? "is empty" : `is a relative path (${path})`;
+  throw new Error(`${variable} ${state}: two releases of the bot would not find each other`);
+}
+
+/** `stateDirectory()`, or undefined where it cannot be told. */
 export function stateDirectoryIfAny(): string | undefined {
   try {
     return stateDirectory();

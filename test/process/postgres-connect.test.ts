@@ -71,7 +71,7 @@ it.each([
 it("refuses a connection string that is none, without showing it", async () => {
   const error = await failure({ connectionString: "postgres://bot:top-secret@[/bots" });
 
-  expect(error).toMatchObject({ code: "ERR_LOCK_CONFIG" });
+  expect(error).toMatchObject({ code: "ERR_INVALID_OPTION" });
   expect(inspect(error, { depth: 10, showHidden: true })).not.toContain("top-secret");
 });
 

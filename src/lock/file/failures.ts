@@ -27,9 +27,24 @@ export function nameOfErrno(errno: number): string {
   return name ?? `error ${errno}`;
 }
 
-/** Errors that stay until a human does something. The last four: a file system, or a sandbox, without locks. */
-const lasting =
-  "EACCES EPERM EROFS ENOTDIR EEXIST EISDIR ENAMETOOLONG ENOLCK ENOSYS ENOTSUP EOPNOTSUPP EINVAL".split(" ");
+const noRight = "this user may not write there";
+const noDirectory = "what is there is a file, not a directory";
+const noLocks = "the file system, or a sandbox, has no locks";
+/** Errors that stay until a human does something, and what they mean. */
+const lasting: Readonly<Record<string, string>> = {
+  EACCES: noRight,
+  EPERM: noRight,
+  EROFS: "the file system is read-only",
+  ENOTDIR: noDirectory,
+  EEXIST: noDirectory,
+  EISDIR: "a directory is in the place of a file",
+  ENAMETOOLONG: "the path is too long",
+  ENOLCK: noLocks,
+  ENOSYS: noLocks,
+  ENOTSUP: noLocks,
+  EOPNOTSUPP: noLocks,
+  EINVAL: noLocks,
+};
 
 /** Also for the error that `explainFileError` has made of it. */
 export function isOutOfDescriptors(error: unknown): boolean {
@@ -55,6 +70,12 @@ export function explainFileError(error: unknown, path: string, ...more: readonly
   if (code === "ELOOP") {
     return fileLockError("ERR_LOCK_UNSAFE", `${path} is a symbolic link`, "Remove it.", error);
   }
-  if (![...lasting, ...more].includes(code)) return error;
-  return fileLockError("ERR_LOCK_CONFIG", `Files cannot be locked in ${path} (${code})`, "", error);
+  const reason = lasting[code] ?? (more.includes(code) ? "the directory cannot be made" : undefined);
+  if (reason === undefined) return error;
+  return fileLockError(
+    "ERR_LOCK_CONFIG",
+    `Files cannot be locked in ${path}: ${reason} (${code})`,
+    "",
+    error,
+  );
 }

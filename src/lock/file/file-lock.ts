@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { checkOptions, checkText, invalidOption } from "../../option-checks.js";
-import { separateDiskReason, stateDirectoryIfAny } from "../../platform/shared-disk.js";
+import { separateDiskReason, stateDirectory, stateDirectoryIfAny } from "../../platform/shared-disk.js";
 import type { LockBackend } from "../backend.js";
 import { fileLockError } from "./failures.js";
 
@@ -39,14 +39,20 @@ export function fileLock(options: FileLockOptions = {}): LockBackend {
     pollMs: 250,
     unsharedReason: () => (location === undefined ? undefined : separateDiskReason(location)),
     async connect(context) {
-      if (location === undefined) {
-        throw fileLockError("ERR_LOCK_CONFIG", "This user has no home directory for the lock files");
-      }
+      const chosenOrDefault = location ?? defaultDirectory();
       // Loaded now: it is the default lock, and a bot with another one must not carry its code.
       const { open } = await import("./open.js");
-      return open(location, allowNetworkFileSystem, context);
+      return open(chosenOrDefault, allowNetworkFileSystem, context);
     },
   };
+}
+
+function defaultDirectory(): string {
+  try {
+    return stateDirectory();
+  } catch (error) {
+    throw fileLockError("ERR_LOCK_CONFIG", (error as Error).message, "", error);
+  }
 }
 
 function checkFileLockOptions(options: FileLockOptions): void {

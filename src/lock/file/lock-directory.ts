@@ -1,6 +1,6 @@
-import { lstatSync, mkdirSync, statfsSync, statSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
-import { explainFileError, fileLockError } from "./failures.js";
+import { existsSync, lstatSync, mkdirSync, statfsSync, statSync, unlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { codeOf, explainFileError, fileLockError } from "./failures.js";
 import type { KernelLock } from "./lock-file.js";
 import { isLocked, lockFile, unlockFile } from "./lock-file.js";
 import { newSocketName } from "./wake-server.js";
@@ -50,6 +50,17 @@ export function refuseSharedFileSystem(
   );
 }
 
+/** One after the other: Node's own `recursive` never returns where the system answers ENOENT (/proc). */
+function makeDirectory(directory: string): void {
+  const above = dirname(directory);
+  if (above !== directory && !existsSync(above)) makeDirectory(above);
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST" || !statSync(directory).isDirectory()) throw error;
+  }
+}
+
 /** Mode bits that let group or others write. */
 const writableByOthers = 0o022;
 
@@ -62,9 +73,9 @@ const writableByOthers = 0o022;
  */
 export function prepareLockDirectory(directory: string, uid = process.getuid?.()): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
   } catch (error) {
-    // ENOENT: what Node makes of EROFS when it makes directories on the way.
+    // ENOENT: also where nothing can be made, as in /proc.
     throw explainFileError(error, directory, "ENOENT");
   }
   if (uid === undefined) return;
@@ -79,7 +90,9 @@ export function prepareLockDirectory(directory: string, uid = process.getuid?.()
   }
   if ((mode & writableByOthers) !== 0) {
     const whatHappened = `Others can write into ${directory} (mode ${(mode & 0o7777).toString(8)})`;
-    throw fileLockError("ERR_LOCK_UNSAFE", whatHappened, "Run `chmod 700` on it.");
+    // Not `chmod` alone: a volume of Kubernetes (emptyDir, fsGroup) would be shut to those that it is meant for.
+    const advice = `Use a directory below it, which is then made for this user alone: \`fileLock({ directory: "${join(directory, "locks")}" })\`${owner === uid ? "; or run `chmod 700` on it" : ""}.`;
+    throw fileLockError("ERR_LOCK_UNSAFE", whatHappened, advice);
   }
 }
 

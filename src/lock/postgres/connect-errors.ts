@@ -3,24 +3,38 @@ import { describeError } from "../../redact.js";
 
 /** What to do about errors that will not pass by themselves, by SQLSTATE or error code of Node. */
 const fixes: Readonly<Record<string, string>> = {
-  "28P01": "Check the user and the password.",
-  "28000": "Check the user, the server's pg_hba.conf, and whether the server asks for TLS (option `ssl`).",
+  "28P01":
+    "Check the user and the password; in a connection string special characters of both must be URL-encoded.",
+  "28000":
+    "Check the user, the server's pg_hba.conf, and whether the server asks for TLS: `ssl: true`, or `?sslmode=verify-full` in the connection string.",
   "3D000": "Create the database, or correct its name.",
   "3F000": "Create the schema, or correct the option `table`.",
   "42501": "Grant the role what is missing.",
   "25006": "Connect to the primary, not to a read-only replica.",
-  ERR_INVALID_URL: "Correct the connection string; special characters in the password must be URL-encoded.",
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "Connect by a name that is in the server's certificate, or give `ssl: { servername }`.",
 };
-const tlsFix = "Correct the option `ssl`; for a certificate of your own, give `ssl: { ca }`.";
+const tlsFix =
+  "Give the certificate of the authority that signed the server's with the option `ssl` (`ssl: { ca }`), or `?sslrootcert=` in the connection string. Where the provider has none (Heroku), `ssl: { rejectUnauthorized: false }` encrypts and proves nothing.";
 const tlsCodes = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_(GET|VERIFY))/;
 
 /** What `pg` itself, or a pooler, reports without a code that would tell. */
 const messages: readonly (readonly [RegExp, string])[] = [
-  [/does not support SSL/, "Set `ssl: false` or turn TLS on at the server."],
+  [
+    /does not support SSL/,
+    "Switch TLS off with `ssl: false`, or by `?sslmode=disable` in the connection string; or turn it on at the server.",
+  ],
+  [
+    /SSL( connection|\/TLS)? (is )?required|connection is insecure/i,
+    "This server asks for TLS: `ssl: true`, or `?sslmode=verify-full` in the connection string.",
+  ],
   [/password must be a string/i, "Give the password of this user."],
   [/no such (user|database)|Tenant or user not found/, "Check user and database against the pooler's."],
   [/statement pooling mode/, "Connect directly to the server, without the pooler."],
-  [/unsupported startup parameter/, "Leave the option `options` out, or connect directly."],
+  [
+    /unsupported startup parameter/,
+    "Leave out the option `options` and `?options=` of the connection string, or connect directly.",
+  ],
 ];
 
 /**

@@ -1,5 +1,6 @@
 import { SafePollingError } from "../../errors.js";
 import { checkOptions, invalidOption } from "../../option-checks.js";
+import { readConnectionString } from "./connection-string.js";
 
 /**
  * Where the database is, as `pg` takes it (`connectionString`, or `host`, `user`, … or nothing, for the PG*
@@ -98,10 +99,16 @@ const pgNames = [
 
 /** @throws ERR_INVALID_OPTION */
 export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
+  checkIsNoClient(options);
   checkOptions("postgresLock", options, [...ownNames, ...pgNames]);
-  const { leaseMs = 10_000, mode = "session", table, ...config } = options;
+  const { leaseMs = 10_000, mode = "session", table, ...given } = options;
   checkPresent(options, "connectionString", "DATABASE_URL");
   checkPresent(options, "host", "PGHOST");
+  const { connectionString } = given;
+  const config =
+    connectionString === undefined
+      ? given
+      : { ...given, connectionString: readConnectionString(connectionString, given.ssl !== undefined) };
   if (mode !== "session" && mode !== "lease") {
     throw invalidOption("postgresLock.mode", '"session" or "lease"', mode);
   }
@@ -112,6 +119,17 @@ export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
     );
   }
   return { config, leaseMs, mode, table: tableName(table) };
+}
+
+/** The lock opens connections of its own: those of a pool may be anybody's a moment later. */
+function checkIsNoClient(options: PostgresLockOptions): void {
+  const candidates = [options, ...Object.values(options ?? {})];
+  const isClient = (value: unknown) => typeof (value as { query?: unknown } | null)?.query === "function";
+  if (!candidates.some(isClient)) return;
+  throw new SafePollingError(
+    "ERR_INVALID_OPTION",
+    "postgresLock takes the settings of a connection, not a Pool or a Client. Give it the same settings: postgresLock({ connectionString })",
+  );
 }
 
 /** Given but undefined or empty would make `pg` connect to localhost, for ever. */

@@ -1,5 +1,6 @@
 import type { LockBackend } from "../backend.js";
 import type { WarnOnce } from "./check-server.js";
+import { locationOf } from "./connection-string.js";
 import { connectLeaseTable } from "./lease-table.js";
 import { type PostgresLockOptions, resolveOptions } from "./options.js";
 import { connectSession } from "./session-connection.js";
@@ -13,9 +14,11 @@ import { connectSession } from "./session-connection.js";
 export function postgresLock(options: PostgresLockOptions): LockBackend {
   const settings = resolveOptions(options);
   const { leaseMs } = settings;
+  const location = locationOf(settings.config);
   if (settings.mode === "lease") {
     return {
       name: "postgres",
+      location,
       leaseMs,
       // Nothing wakes a standby in this mode: with the session's jitter of a fifth, less than two questions a second.
       pollMs: 650,
@@ -30,6 +33,7 @@ export function postgresLock(options: PostgresLockOptions): LockBackend {
   };
   return {
     name: "postgres",
+    location,
     leaseMs,
     pollMs: 1_000,
     connect: (context) => connectSession(settings, context, warnOnce),

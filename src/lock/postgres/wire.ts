@@ -1,5 +1,7 @@
 import { Socket } from "node:net";
 import { SafePollingError } from "../../errors.js";
+import { describeError } from "../../redact.js";
+import { configError } from "./connect-errors.js";
 
 interface WireOptions {
   /** Configuration of the `pg` client. */
@@ -33,9 +35,21 @@ const unused = {
 export async function openWire(options: WireOptions): Promise<Wire> {
   const pg = await loadPg();
   options.signal.throwIfAborted();
-  const wire = new Wire(pg, options);
+  const wire = makeWire(pg, options);
   await wire.open();
   return wire;
+}
+
+function makeWire(pg: PgModule, options: WireOptions): Wire {
+  try {
+    return new Wire(pg, options);
+  } catch (error) {
+    // Nothing was sent yet: only the settings can be wrong.
+    throw configError(
+      `\`pg\` cannot use the settings of the connection: ${describeError(error)}. Correct them; a file that they name (sslrootcert, sslcert, sslkey) must be one that this process can read.`,
+      error,
+    );
+  }
 }
 
 /**
@@ -66,6 +80,11 @@ export class Wire {
         return this.#socket;
       },
     });
+    if ("native" in this.#client) {
+      throw new Error(
+        "it is pg-native, which ends the process when a connection is cut; unset NODE_PG_FORCE_NATIVE",
+      );
+    }
     this.#client.on("error", this.destroy);
     this.#client.on("end", () => this.destroy());
     if (onNotification) this.#client.on("notification", onNotification);
@@ -168,7 +187,7 @@ async function loadPg(): Promise<PgModule> {
   } catch (error) {
     throw new SafePollingError(
       "ERR_LOCK_CONFIG",
-      "The Postgres lock needs the package `pg`, which could not be loaded. Install it: npm i pg",
+      "The Postgres lock needs the package `pg`, which could not be loaded. Install it (npm i pg), and unset NODE_PG_FORCE_NATIVE where it is set.",
       { cause: error },
     );
   }

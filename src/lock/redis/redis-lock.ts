@@ -1,6 +1,7 @@
 import { SafePollingError } from "../../errors.js";
 import { checkOptions, invalidOption } from "../../option-checks.js";
 import type { LockBackend } from "../backend.js";
+import { checkServerUrl } from "../server-url.js";
 import { isRedisClient, type RedisClient } from "./clients.js";
 import { connectRedis } from "./connect.js";
 
@@ -35,6 +36,7 @@ export type RedisLockTarget =
       readonly url?: never;
     };
 
+const server = { scheme: /^rediss?:$/i, example: "redis://user:password@host:6379/0 (rediss:// for TLS)" };
 const optionNames = ["url", "client", "leaseMs", "prefix"];
 const defaultLeaseMs = 10_000;
 /** How often a standby asks; twice that would be the most that a standby may cost. */
@@ -46,26 +48,33 @@ const pollMs = 1_000;
  * @throws ERR_INVALID_OPTION
  */
 export function redisLock(options: RedisLockOptions): LockBackend {
+  if (isRedisClient(options)) {
+    throw new SafePollingError(
+      "ERR_INVALID_OPTION",
+      "redisLock takes options, not a client: redisLock({ client }).",
+    );
+  }
   checkOptions("redisLock", options, optionNames);
   const { leaseMs = defaultLeaseMs, prefix = "grammy-safe-polling" } = options;
-  checkTarget(options);
+  const url = checkTarget(options);
   // Braces would end the hash tag, which keeps the key of a Cluster in one slot.
   if (typeof prefix !== "string" || !/^[^\s{}]+$/.test(prefix)) {
     throw invalidOption("redisLock.prefix", "a string without spaces and braces", prefix);
   }
-  const target = { url: options.url, client: options.client, leaseMs, prefix };
+  const target = { url, client: options.client, leaseMs, prefix };
   const warned = new Set<string>();
   return {
     name: "redis",
     // Without user and password.
-    location: options.url === undefined ? undefined : new URL(options.url).host,
+    location: url === undefined ? undefined : new URL(url).host,
     leaseMs: target.leaseMs,
     pollMs,
     connect: (context) => connectRedis(target, context, warned),
   };
 }
 
-function checkTarget(options: RedisLockOptions): void {
+/** The URL, where there is one, as client libraries can read it. */
+function checkTarget(options: RedisLockOptions): string | undefined {
   const { url, client } = options;
   if ("url" in options === "client" in options) {
     throw new SafePollingError(
@@ -74,26 +83,28 @@ function checkTarget(options: RedisLockOptions): void {
     );
   }
   if ("client" in options) {
-    if (!isRedisClient(client)) {
-      throw invalidOption("redisLock.client", "a client of ioredis or redis", client);
-    }
-  } else if (typeof url !== "string" || url === "") {
-    throw invalidOption("redisLock.url", "a non-empty string", url, "`url` is undefined; is REDIS_URL set?");
-  } else if (!isRedisUrl(url)) {
-    // The value is left out: it may hold a password.
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      "Expected `redisLock.url` to be a redis:// or rediss:// URL, such as redis://localhost:6379.",
-    );
+    if (isRedisClient(client)) return undefined;
+    const hint = isPool(client)
+      ? "A pool cannot be copied: give it `url`, or a client of createClient()."
+      : "";
+    throw invalidOption("redisLock.client", "a client of ioredis or redis", client, hint);
   }
+  if (typeof url !== "string" || url.trim() === "") {
+    throw invalidOption("redisLock.url", "a non-empty string", url, "`url` is undefined; is REDIS_URL set?");
+  }
+  const readable = checkServerUrl("redisLock.url", url, server);
+  const { hostname, pathname } = new URL(readable);
+  if (hostname !== "" && /^(\/\d*)?$/.test(pathname)) return readable;
+  // The value is left out: it may hold a password.
+  throw new SafePollingError(
+    "ERR_INVALID_OPTION",
+    `Expected \`redisLock.url\` to have a host, and behind it nothing but the number of a database: ${server.example}`,
+  );
 }
 
-/** The path, where there is one, is the number of the database. */
-function isRedisUrl(url: string): boolean {
-  try {
-    const { protocol, hostname, pathname } = new URL(url);
-    return /^rediss?:$/.test(protocol) && hostname !== "" && /^(\/\d*)?$/.test(pathname);
-  } catch {
-    return false;
-  }
+/** A pool of node-redis, or another that hands clients out. */
+function isPool(client: unknown): boolean {
+  return ["execute", "acquire"].some(
+    (name) => typeof (client as Record<string, unknown>)?.[name] === "function",
+  );
 }

@@ -51,6 +51,35 @@ describe("the lock directory", () => {
     );
   });
 
+  test.each([0o777, 0o1777, 0o2775])("works below one where others can write (mode %o)", async (mode) => {
+    const volume = temporaryDirectory();
+    chmodSync(volume, mode);
+    const [, told = ""] =
+      /directory: "([^"]+)"/.exec(String(await openSession({ directory: volume }).catch(String))) ?? [];
+
+    await openSession({ directory: told });
+
+    expect(statSync(told).mode & 0o777).toBe(0o700);
+  });
+
+  test.runIf(isRoot)("of root is not to be shut to those that it is for", () => {
+    const volume = temporaryDirectory();
+    chmodSync(volume, 0o2775);
+
+    expect(() => prepareLockDirectory(volume, otherUid)).toThrow(
+      failsWith("ERR_LOCK_UNSAFE", "a directory below it"),
+    );
+    expect(() => prepareLockDirectory(volume, otherUid)).not.toThrow(/chmod/);
+  });
+
+  test.runIf(process.platform === "linux")("is refused where nothing can be made", async () => {
+    for (const directory of ["/proc/nope", "/proc/nope/locks"]) {
+      await expect(openSession({ directory })).rejects.toEqual(
+        failsWith("ERR_LOCK_CONFIG", directory, "cannot be made"),
+      );
+    }
+  });
+
   test("is refused where it is a symbolic link", async () => {
     const [target, directory] = [temporaryDirectory(), join(temporaryDirectory(), "link")];
     symlinkSync(target, directory);

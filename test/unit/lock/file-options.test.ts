@@ -1,6 +1,7 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { type FileLockOptions, fileLock } from "../../../src/lock/file/file-lock.js";
 import { stateDirectory } from "../../../src/platform/shared-disk.js";
+import { connectPeer } from "../../tools/lock-peer.js";
 
 const invalid = (message: string) => expect.objectContaining({ code: "ERR_INVALID_OPTION", message });
 
@@ -38,12 +39,31 @@ describe("the state directory", () => {
     ["the user's choice", { XDG_STATE_HOME: "/data/state" }, "/data/state/grammy-safe-polling"],
     ["the user's default", {}, "/home/bot/.local/state/grammy-safe-polling"],
     [
-      "no relative or empty path",
+      "no empty path, and no relative one of XDG",
       { STATE_DIRECTORY: "", XDG_STATE_HOME: "state" },
       "/home/bot/.local/state/grammy-safe-polling",
     ],
   ])("is %s", (_, env, directory) => {
     expect(stateDirectory({ env, platform: "linux", home })).toBe(directory);
+  });
+
+  test.each([
+    ["STATE_DIRECTORY is a relative path (./locks)", { STATE_DIRECTORY: "./locks" }, "/home/bot"],
+    ["HOME is empty", {}, ""],
+    ["HOME is a relative path (home)", {}, "home"],
+  ])("is refused where %s", (reason, env, homePath) => {
+    expect(() => stateDirectory({ env, platform: "linux", home: () => homePath })).toThrow(reason);
+  });
+
+  test("that is refused is told by the lock, with the ways out", async () => {
+    vi.stubEnv("STATE_DIRECTORY", "./locks");
+    const lock = fileLock();
+    expect(lock.location).toBeUndefined();
+    await expect(connectPeer(lock)).rejects.toMatchObject({
+      code: "ERR_LOCK_CONFIG",
+      message: expect.stringMatching(/STATE_DIRECTORY is a relative path.*fileLock\({ directory }\)/),
+    });
+    vi.unstubAllEnvs();
   });
 
   test("is %LOCALAPPDATA% on Windows", () => {

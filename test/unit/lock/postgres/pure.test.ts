@@ -84,7 +84,7 @@ describe("asConfigError()", () => {
     ["0A000", "PostgreSQL 13"],
     ["42601", "PostgreSQL 13"],
     ["SELF_SIGNED_CERT_IN_CHAIN", "`ssl`"],
-    ["ERR_TLS_CERT_ALTNAME_INVALID", "`ssl`"],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", "a name that is in the server's certificate"],
   ])("has a fix for %s", (code, fix) => {
     const error = asConfigError(failure(code)) as Error;
     expect(error).toMatchObject({ code: "ERR_LOCK_CONFIG" });
