@@ -117,7 +117,7 @@ export class RenderBench implements AsyncDisposable {
     const wanted = looks() + count;
     await until(
       () => looks() >= wanted,
-      () => this.time.advance(20),
+      () => this.time.advance(50),
     );
   }
 
