@@ -1,8 +1,9 @@
 // Reads JSON reports of vitest: that of all tests, and where there is one that of a second run of some of its files.
 //   node failed-tests.cjs files <report>            the files with a failed test, a line each
 //   node failed-tests.cjs count <report> [<again>]  "<passed> <failed>"; a second run of a file stands for the first
-//   node failed-tests.cjs print <report> [<again>]  each failed test of each run, with its message
+//   node failed-tests.cjs print <report> [<again>]  each test that failed in either run, in which, and its messages
 const { existsSync, readFileSync } = require("node:fs");
+const { relative } = require("node:path");
 
 const filesOf = (path) =>
   path && existsSync(path) ? JSON.parse(readFileSync(path, "utf8") || '{"testResults":[]}').testResults : [];
@@ -23,18 +24,37 @@ if (command === "files") {
   );
   print(`${passed} ${tests.length - passed + notLoaded.length}`);
 } else {
-  runs.forEach((files, run) => {
-    for (const file of files.filter(hasFailed)) printFailures(file, run === 0 ? "first run" : "second run");
-  });
+  const [inFirst, inSecond] = runs.map(outcomes);
+  const names = new Set([...inFirst.keys(), ...inSecond.keys()]);
+  for (const name of names) {
+    const [one, other] = [inFirst.get(name), inSecond.get(name)];
+    if (isGood(one) && isGood(other)) continue;
+    print(
+      `== ${name}: ${one?.status ?? "not run"} in the first run, ${other?.status ?? "not run"} in the second`,
+    );
+    for (const { messages } of [one, other].filter(Boolean)) {
+      for (const line of messages.join("\n").split("\n").filter(Boolean).slice(0, 15)) print(`   ${line}`);
+    }
+  }
 }
 
-function printFailures({ name, message, assertionResults }, run) {
-  if (assertionResults.length === 0) print(`== ${run}: ${name} did not load: ${message}`);
-  for (const { status, fullName, failureMessages } of assertionResults) {
-    if (status === "passed") continue;
-    print(`== ${run}: ${name} > ${fullName}: ${status}`);
-    for (const line of failureMessages.join("\n").split("\n").slice(0, 15)) print(`   ${line}`);
-  }
+function isGood(outcome) {
+  return outcome === undefined || outcome.status === "passed";
+}
+
+/** What became of each test of a run, and of each file that did not load, by its name. */
+function outcomes(files) {
+  return new Map(
+    files.flatMap(({ name, message, assertionResults }) => {
+      const path = relative(process.cwd(), name);
+      if (assertionResults.length === 0 && message)
+        return [[path, { status: "not loaded", messages: [message] }]];
+      return assertionResults.map(({ status, fullName, failureMessages }) => [
+        `${path} > ${fullName}`,
+        { status, messages: failureMessages },
+      ]);
+    }),
+  );
 }
 
 function print(line) {

@@ -111,9 +111,27 @@ it("issue forms have an id and a label for every question", () => {
   }
 });
 
-it("the map in CONTRIBUTING.md leads to places that exist", () => {
-  const places = [...read("CONTRIBUTING.md").matchAll(/^\| `([^`]+)`/gm)].map(([, place]) => place as string);
+describe("CONTRIBUTING.md", () => {
+  const text = read("CONTRIBUTING.md");
 
-  expect(places.length).toBeGreaterThan(15);
-  for (const place of places) expect(existsSync(path(place)), place).toBe(true);
+  it("names only places that exist", () => {
+    const places = [...text.matchAll(/`((?:src|test|examples|\.ci)\/[^`]*)`/g)].map(
+      ([, place]) => place as string,
+    );
+
+    expect(places.length).toBeGreaterThan(40);
+    for (const place of places) expect(existsSync(path(place)), place).toBe(true);
+  });
+
+  it("has every room in its map", () => {
+    const rows = [...text.matchAll(/^\| `([^`]+)`/gm)].map(([, place]) => place);
+    const rooms = ["src", "src/lock", "src/testing", "test"].flatMap((parent) =>
+      readdirSync(path(parent), { withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => `${parent}/${name}/`),
+    );
+    const isTold = (room: string) => rows.some((row) => row?.startsWith(room));
+
+    expect(rooms.filter((room) => !isTold(room))).toEqual([]);
+  });
 });
