@@ -1,10 +1,19 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { pathOf } from "../tools/patch.js";
 import { type Bar, drawChart, type Panel } from "./chart.js";
 import { contenders } from "./contenders.js";
 import { isOurs, medianOf, type Results, speedOf, sumDeploys, type Table, tablesOf } from "./results.js";
 
-const inDocs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
+const inDocs = (name: string) => pathOf(`docs/${name}`);
+
+/** What the page calls the parts, where it says on which machine each was measured. */
+const partTitles: { readonly [Part in keyof Results]: string } = {
+  deploys: "rolling deploys",
+  handover: "handover and takeover",
+  throughput: "throughput (counting)",
+  answering: "throughput (answering)",
+  manyBots: "many bots",
+};
 
 /** The samples of the last full run of every part, and the machine that it ran on. */
 interface Kept {
@@ -14,15 +23,25 @@ interface Kept {
 
 /** Keeps the samples of a part and draws the page and the chart from all that are kept. */
 export function writePage(machine: string, part: Partial<Results>): void {
-  const before: Kept = existsSync(inDocs("benchmarks.json"))
-    ? JSON.parse(readFileSync(inDocs("benchmarks.json"), "utf8"))
-    : { machines: {}, results: {} };
+  const before = readKept();
   const machines = { ...before.machines };
   for (const name of Object.keys(part)) machines[name] = machine;
   const results = { ...before.results, ...part };
   writeFileSync(inDocs("benchmarks.json"), `${JSON.stringify({ machines, results }, rounded, 1)}\n`);
   writeFileSync(inDocs("benchmarks.svg"), drawChart("grammy-safe-polling beside others", panelsOf(results)));
   writeFileSync(inDocs("benchmarks.md"), pageOf(machines, results));
+}
+
+/** The page, from the samples that are kept. */
+export function pageOfKept(): string {
+  const { machines, results } = readKept();
+  return pageOf(machines, results);
+}
+
+function readKept(): Kept {
+  return existsSync(inDocs("benchmarks.json"))
+    ? JSON.parse(readFileSync(inDocs("benchmarks.json"), "utf8"))
+    : { machines: {}, results: {} };
 }
 
 function rounded(_name: string, value: unknown): unknown {
@@ -80,7 +99,14 @@ const inMilliseconds = (value: number) => (value < 1_000 ? `${value.toFixed(0)} 
 
 function pageOf(machines: Kept["machines"], results: Partial<Results>): string {
   const ways = contenders.map(({ name, about }) => `- **${name}**: ${about}.`);
-  const measured = [...new Set(Object.values(machines))].map((machine) => `- ${machine}`);
+  const partsOn = (machine: string) =>
+    (Object.keys(partTitles) as (keyof Results)[]).filter((part) => machines[part] === machine);
+  const measured = [...new Set(Object.values(machines))].map(
+    (machine) =>
+      `- ${partsOn(machine)
+        .map((part) => partTitles[part])
+        .join(", ")}: ${machine}`,
+  );
   return `# Benchmarks
 
 Written by \`npm run bench\` from [its samples](benchmarks.json); do not edit.
@@ -95,8 +121,21 @@ The ways, each used as its documentation says:
 
 ${ways.join("\n")}
 
-${tablesOf(results).map(sectionOf).join("\n")}
+${[...tablesOf(results), sizes()].map(sectionOf).join("\n")}
 ${notes}`;
+}
+
+/** The limits that `npm run size` keeps, not what a build happens to have. */
+function sizes(): Table {
+  const limits: { name: string; limit: string }[] = JSON.parse(readFileSync(pathOf("package.json"), "utf8"))[
+    "size-limit"
+  ];
+  return {
+    title:
+      "Size of each entry with what it imports, minified and compressed (brotli), without peer dependencies",
+    head: ["entry", "at most"],
+    rows: limits.map(({ name, limit }) => [name, limit]),
+  };
 }
 
 function sectionOf({ title, head, rows }: Table): string {
@@ -125,16 +164,16 @@ const notes = `## How it is measured
   "no shared lock" is the memory lock: what the bots cost without any server. Free: SIGKILL, or with Redis the end of the
   lease on the server.
 
-## The numbers that this library wants to reach
+## What to run
 
-| goal | command |
+| what is measured | command |
 | --- | --- |
-| rolling deploys under traffic: 0 live 409, 0 lost, 0 handled twice in 1000 deploys | \`npm run deploys -- --count 1000 --lock file\` (\`postgres\`, \`redis\`) |
-| handover p99 at most 25 ms with any lock; takeover file at most 20 ms, Postgres 50 ms, Redis the lease and 50 ms | \`npm run bench -- handover --count 100\` |
-| updates per second against plain grammY and the runner at least 0.98 | \`npm run bench -- throughput\` |
-| 1000 bots in one process: at most 3 connections, commands independent of the number of bots, all taken over within 1 s | \`npm run bench -- many-bots\` |
-| core at most 8 kB, each backend at most 3 kB, minified and compressed | \`npm run size\` |
+| rolling deploys under traffic, beside other ways; with one lock, as many as you like | \`npm run bench -- deploys\`, \`npm run deploys -- --count 1000 --lock file\` (\`postgres\`, \`redis\`) |
+| handover and takeover of an idle bot | \`npm run bench -- handover --count 100\` |
+| updates per second, processor time an update | \`npm run bench -- throughput\` |
+| connections, commands, memory and takeover of many bots | \`npm run bench -- many-bots\` |
+| the locks alone, without bots | \`npm run bench:postgres\`, \`npm run bench:redis\` |
+| size of each entry | \`npm run size\` |
 
-The locks alone, without bots: \`npm run bench:postgres\`, \`npm run bench:redis\`.
 Faults instead of figures: [proof.md](proof.md).
 `;

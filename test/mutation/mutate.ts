@@ -8,6 +8,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { patched, pathOf, requireAnchors } from "../tools/patch.js";
 import { type Mutant, mutants, type TestRun } from "./mutants.js";
+import { withMutants } from "./proof-table.js";
 
 type Outcome = "killed" | "survived" | "timed out";
 
@@ -135,22 +136,10 @@ function report(done: number, total: number, { file, breaks }: Mutant, outcome: 
     process.stdout.write(`\r\x1b[K${text.slice(0, process.stdout.columns - 1)}${done === total ? "\n" : ""}`);
 }
 
-/** The table in docs/proof.md, between two marks. */
+/** The table in docs/proof.md. */
 function writeTable(outcomes: ReadonlyMap<Mutant, Outcome>): void {
-  const path = join(root, "docs/proof.md");
-  const lines = mutants.map((mutant) => {
-    const { file, breaks, survivesBecause } = mutant;
-    const outcome = outcomes.get(mutant);
-    const told = outcome === "survived" && survivesBecause ? `survived: ${survivesBecause}` : outcome;
-    return `| \`${file.replace("src/", "")}\` | ${breaks} | ${told} |`;
-  });
-  const table = ["| in | what is broken | |", "| --- | --- | --- |", ...lines].join("\n");
-  const page = readFileSync(path, "utf8");
-  const marked = `<!-- mutants -->\n${table}\n<!-- end -->`;
-  writeFileSync(
-    path,
-    page.replace(/<!-- mutants -->[\s\S]*<!-- end -->/, () => marked),
-  );
+  const path = pathOf("docs/proof.md");
+  writeFileSync(path, withMutants(readFileSync(path, "utf8"), outcomes));
 }
 
 requireAnchors(

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { root } from "./markdown.js";
 
 /** What is done to a source file to break it on purpose. The file itself stays as it is. */
 export interface Patch {
@@ -16,10 +16,8 @@ export interface Breakage {
   readonly patches: readonly Patch[];
 }
 
-const root = new URL("../../", import.meta.url);
-
 export function pathOf(file: string): string {
-  return fileURLToPath(new URL(file, root));
+  return root + file;
 }
 
 /** The file's text with the patch in it. Throws where the anchor is gone: what is not broken is noticed by no test. */
