@@ -9,8 +9,7 @@ export type SafePollingErrorCode =
   | "ERR_UNAUTHORIZED"
   | "ERR_TELEGRAM"
   | "ERR_LOCK_CONFIG"
-  | "ERR_LOCK_UNSAFE"
-  | "ERR_STOPPED";
+  | "ERR_LOCK_UNSAFE";
 
 // The ESM and the CommonJS build have different classes; a registered symbol is the same in both.
 const brand = Symbol.for("grammy-safe-polling.error");

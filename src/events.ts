@@ -27,7 +27,7 @@ export interface Lease {
 export interface SafePollingEvents {
   /** The state has changed. */
   state: { readonly state: PollingState; readonly previous: PollingState };
-  /** The lease was granted. `bot.botInfo` is set before the first poll, not before this. */
+  /** The lease is held, and `bot.botInfo` is set. */
   acquired: { readonly lease: Lease };
   /**
    * The lease came from another instance, which gave it back; right after `acquired`. `from`: that instance, as far
@@ -50,13 +50,14 @@ export interface SafePollingEvents {
   handlerError: { readonly error: Error; readonly updateId: number };
 }
 
-export type SafePollingListener<E extends keyof SafePollingEvents> = (event: SafePollingEvents[E]) => void;
+export type SafePollingListener<E extends keyof SafePollingEvents> = (event: SafePollingEvents[E]) => unknown;
 
 type AnyListener = (event: never) => void;
 
-/** A typed emitter whose listeners cannot break what emits: what they throw is logged. */
+/** A typed emitter whose listeners cannot break what emits: what they throw or reject with is logged. */
 export class EventHub<Events = SafePollingEvents> {
-  readonly #listeners = new Map<keyof Events, Set<AnyListener>>();
+  /** By the listener that was given; true: for one event only. */
+  readonly #listeners = new Map<keyof Events, Map<AnyListener, boolean>>();
   readonly #logger: Logger;
 
   constructor(logger: Logger) {
@@ -64,8 +65,11 @@ export class EventHub<Events = SafePollingEvents> {
   }
 
   on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
-    const listeners = this.#listeners.get(event) ?? new Set();
-    this.#listeners.set(event, listeners.add(listener));
+    this.#add(event, listener, false);
+  }
+
+  once<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
+    this.#add(event, listener, true);
   }
 
   off<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
@@ -73,12 +77,22 @@ export class EventHub<Events = SafePollingEvents> {
   }
 
   emit<E extends keyof Events>(event: E, payload: Events[E]): void {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
-      try {
-        (listener as (event: Events[E]) => void)(payload);
-      } catch (error) {
-        this.#logger.error({ event, error: describeError(error) }, "an event listener threw");
-      }
+    for (const [listener, isOnce] of [...(this.#listeners.get(event) ?? [])]) {
+      if (isOnce) this.#listeners.get(event)?.delete(listener);
+      void this.#call(event, () => (listener as (event: Events[E]) => unknown)(payload));
+    }
+  }
+
+  #add(event: keyof Events, listener: AnyListener, isOnce: boolean): void {
+    const listeners = this.#listeners.get(event) ?? new Map();
+    this.#listeners.set(event, listeners.set(listener, isOnce));
+  }
+
+  async #call(event: keyof Events, call: () => unknown): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      this.#logger.error({ event, error: describeError(error) }, "an event listener threw; polling goes on");
     }
   }
 }

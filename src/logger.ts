@@ -9,6 +9,16 @@ export interface Logger {
 /** Says nothing. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
+/** A user's logger that cannot break what logs: what it throws or rejects with is dropped, for nobody is left to tell. */
+export function harmless(logger: Logger): Logger {
+  const write = (level: keyof Logger) => async (fields: object, message: string) => {
+    try {
+      await logger[level](fields, message);
+    } catch {}
+  };
+  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
+}
+
 /** One plain line per message on the console: level, message, fields as `key=value`. Debug lines are left out. */
 export function consoleLogger(sink: Pick<Console, "log" | "warn" | "error"> = console): Logger {
   const line = (fields: object, message: string) => `[safe-polling] ${message}${formatFields(fields)}`;

@@ -1,5 +1,5 @@
 import { SafePollingError } from "./errors.js";
-import { consoleLogger, type Logger, silentLogger } from "./logger.js";
+import { consoleLogger, harmless, type Logger, silentLogger } from "./logger.js";
 import { redactText } from "./redact.js";
 
 /**
@@ -49,7 +49,7 @@ export function checkLogger(logger: Logger | false | undefined): Logger {
   if (logger === undefined) return consoleLogger();
   if (logger === false) return silentLogger;
   const levels = ["debug", "info", "warn", "error"] as const;
-  if (levels.every((level) => typeof logger?.[level] === "function")) return logger;
+  if (levels.every((level) => typeof logger?.[level] === "function")) return harmless(logger);
   throw invalidOption("logger", "a pino-shaped logger with debug, info, warn and error, or false", logger);
 }
 

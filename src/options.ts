@@ -55,8 +55,6 @@ export interface PollingOptions {
 
 /** What `beforePolling` gets beside the lease. */
 export interface BeforePollingContext {
-  /** True for the first lease of this handle when no other instance was seen: nobody handed over to us. */
-  readonly coldStart: boolean;
   /** Aborts when the lease ends or the handle is stopped. */
   readonly signal: AbortSignal;
 }
@@ -96,10 +94,17 @@ export interface SafePollingOptions {
   /** Parameters of getUpdates. */
   readonly polling?: PollingOptions;
   /**
-   * Runs under the lease, before its first poll: setMyCommands, migrations, dropping pending updates. Its
-   * failure ends `done`.
+   * Runs under the lease, before its first poll: setMyCommands, migrations. Not again for the next lease when nobody
+   * else held one meanwhile; again while the network or Telegram is in trouble. Any other failure ends `done`.
    */
   readonly beforePolling?: (lease: Lease, context: BeforePollingContext) => unknown;
+  /**
+   * Updates that are older than this are not handled, each told in the log: what people want from
+   * `drop_pending_updates`. By the update's own date and this machine's clock; kinds without a date (callback queries)
+   * are always handled.
+   * @defaultValue none: all are handled
+   */
+  readonly skipOlderThanMs?: number;
   /**
    * How long running handlers may take after a stop, in milliseconds. Must be shorter than the platform's
    * grace period.
@@ -136,6 +141,7 @@ export interface ResolvedOptions {
   readonly concurrency: number;
   readonly polling: PollParameters;
   readonly beforePolling: SafePollingOptions["beforePolling"];
+  readonly skipOlderThanMs: number | undefined;
   readonly drainTimeoutMs: number;
   readonly signals: readonly NodeJS.Signals[];
   readonly signal: AbortSignal | undefined;
@@ -152,6 +158,7 @@ const optionNames = [
   "concurrency",
   "polling",
   "beforePolling",
+  "skipOlderThanMs",
   "drainTimeoutMs",
   "signals",
   "signal",
@@ -177,6 +184,7 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     concurrency: checkNumber("concurrency", options.concurrency ?? 1, { min: 1, integer: true }),
     polling,
     beforePolling: checkBeforePolling(options.beforePolling),
+    skipOlderThanMs: optional(options.skipOlderThanMs, (value) => checkDelay("skipOlderThanMs", value)),
     drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
     signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
     signal: checkSignal(options.signal),
@@ -284,9 +292,8 @@ function checkChoice<T extends string>(name: string, value: T, choices: readonly
 }
 
 function checkBeforePolling(hook: SafePollingOptions["beforePolling"]): SafePollingOptions["beforePolling"] {
-  if (hook !== undefined && typeof hook !== "function")
-    throw invalidOption("beforePolling", "a function", hook);
-  return hook;
+  if (hook === undefined || typeof hook === "function") return hook;
+  throw invalidOption("beforePolling", "a function", hook);
 }
 
 function checkSignals(signals: readonly NodeJS.Signals[] | false): readonly NodeJS.Signals[] {

@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+
 /**
  * The bot token appears nowhere. grammY's HttpError carries it in the message of a nested error
  * (`request to https://api.telegram.org/bot<token>/getMe failed`), BotError in `ctx.api.token`: so nothing
@@ -26,7 +28,7 @@ export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === "string") return redactText(value);
   if (typeof value !== "object" || value === null) return value;
   if (depth >= maxDepth) return undefined;
-  if (!(value instanceof Error) && !("message" in value)) return redactText(String(value));
+  if (!(value instanceof Error) && !("message" in value)) return redactText(shown(value));
 
   const original = value as Error & Record<string, unknown>;
   const copy = new Error(redactText(String(original.message))) as Error & Record<string, unknown>;
@@ -43,6 +45,12 @@ export function redact(value: unknown, depth = 0): unknown {
   return copy;
 }
 
+/** The value as it is, of the user's own class; a redacted copy where printing it would show a secret. */
+export function redactIfSecret(value: unknown): unknown {
+  const printed = inspect(value, { depth: maxDepth });
+  return redactText(printed) === printed ? value : redact(value);
+}
+
 /** One line about an error of any kind, fit for a log. */
 export function describeError(error: unknown): string {
   if (typeof error !== "object" || error === null) return redactText(String(error));
@@ -51,7 +59,12 @@ export function describeError(error: unknown): string {
     .filter((part) => part !== undefined)
     .join(" ");
   if (text !== "") return redactText(text);
-  return redactText(typeof code === "string" ? code : String(error));
+  return redactText(typeof code === "string" ? code : shown(error));
+}
+
+/** Of anything that can be thrown: an object without a prototype has no `toString`. */
+function shown(value: object): string {
+  return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
 }
 
 function innerText(inner: unknown): string | undefined {

@@ -3,7 +3,6 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { Api, Bot, Context } from "grammy";
 import { systemClock } from "./clock.js";
 import { publish } from "./diagnostics.js";
-import { SafePollingError } from "./errors.js";
 import type { LockSession } from "./lease/lock-session.js";
 import type { LockBackend } from "./lock/backend.js";
 import { resolveOptions, type SafePollingOptions } from "./options.js";
@@ -12,6 +11,7 @@ import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import { asTelegramBot } from "./polling/telegram-bot.js";
+import { alreadyRunning } from "./session/already-running.js";
 import { createSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
 
@@ -31,7 +31,8 @@ export function safeStartPolling<C extends Context, A extends Api>(
 ): SafePolling {
   const telegramBot = asTelegramBot(bot);
   const resolved = resolveOptions(telegramBot, options);
-  if (polledBots.has(bot) || telegramBot.isRunning()) throw alreadyRunning(polledBots.has(bot));
+  if (polledBots.has(bot)) throw alreadyRunning("us");
+  if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");
   polledBots.add(bot);
 
   const { key, lock, logger, signal, signals } = resolved;
@@ -70,11 +71,4 @@ export function safeStartPolling<C extends Context, A extends Api>(
     showFindings: (read) => session.showFindings(read),
   });
   return handle;
-}
-
-function alreadyRunning(isOurs: boolean): SafePollingError {
-  const message = isOurs
-    ? "safeStartPolling() was called twice for the same bot. Call it once; use the handle that the first call returned."
-    : "This bot is already polling by bot.start(). Remove that call: safeStartPolling() takes its place.";
-  return new SafePollingError("ERR_ALREADY_RUNNING", message);
 }

@@ -5,7 +5,6 @@ import { describeError } from "../redact.js";
 import { AbortedError, abortable, unlessAborted, wait } from "../waiting.js";
 import { type ConflictBackoff, ConflictSeries } from "./conflict-series.js";
 import { Gate } from "./gate.js";
-import { reportHandlerError } from "./handler-errors.js";
 import type { PollingRecord } from "./polling-record.js";
 import type { GetUpdatesParameters, TelegramBot } from "./telegram-bot.js";
 import { type CallContext, waitOutTrouble } from "./telegram-call.js";
@@ -50,6 +49,8 @@ export interface PollerOptions {
   readonly record: PollingRecord;
   /** Another instance held the lease just before. */
   readonly followsAnother: boolean;
+  /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */
+  handle(update: Update): Promise<void>;
   /** Whether the lease can still be proved. */
   trusted(): boolean;
   /** The first poll is under way. */
@@ -295,29 +296,14 @@ export class Poller {
    * again. What runs for every update is kept short: one loop, one reading of the clock.
    */
   async #handle(updates: readonly Update[]): Promise<void> {
-    const { bot, record, ledger } = this.#options;
+    const { handle, record, ledger } = this.#options;
     for (const update of updates) {
       const entry = (await this.#mayGoOn()) ? ledger.start(update.update_id) : undefined;
       if (!entry) continue;
       record.handling(update);
-      try {
-        await bot.handleUpdate(update);
-      } catch (error) {
-        await this.#reportError(update.update_id, error);
-      }
+      await handle(update);
       ledger.finish(entry);
       record.handled(update);
-    }
-  }
-
-  /** Never rejects: not even a logger that throws may end polling here. */
-  async #reportError(updateId: number, error: unknown): Promise<void> {
-    const { bot, context, record } = this.#options;
-    try {
-      const uncaught = await reportHandlerError(bot, context.logger, updateId, error);
-      if (uncaught) record.handlerError(uncaught, updateId);
-    } catch {
-      // Nothing is left to tell it to.
     }
   }
 

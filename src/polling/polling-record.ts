@@ -15,5 +15,4 @@ export interface PollingRecord {
   /** A handler is about to run. */
   handling(update: Update): void;
   handled(update: Update): void;
-  handlerError(error: Error, updateId: number): void;
 }

@@ -24,6 +24,7 @@ export interface TelegramBot {
     getWebhookInfo(signal: AbortSignal): Promise<WebhookInfo>;
     deleteWebhook(parameters: undefined, signal: AbortSignal): Promise<true>;
   };
+  init(signal: AbortSignal): Promise<void>;
   isInited(): boolean;
   isRunning(): boolean;
   handleUpdate(update: Update): Promise<void>;

@@ -8,14 +8,19 @@ import type { Holder } from "../lock/backend.js";
 import type { ResolvedOptions } from "../options.js";
 import { Poller, silenceMs } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
-import { type CallContext, callTelegram } from "../polling/telegram-call.js";
+import type { CallContext } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
-import { describeError, redact } from "../redact.js";
+import { describeError } from "../redact.js";
 import { AbortedError, type Deferred, deferred, unlessAborted, wait } from "../waiting.js";
+import { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
+import { drain } from "./drain.js";
 import { HandleRecord } from "./handle-record.js";
+import { Handlers } from "./handlers.js";
+import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
+import { UserCode } from "./user-code.js";
 
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
@@ -42,6 +47,8 @@ interface Term {
   readonly lease: Lease;
   readonly grant: Grant;
   readonly cut: AbortController;
+  /** Listeners know of it: `acquired` comes when `bot.botInfo` is set. */
+  isTold: boolean;
   ended: "lost" | "resigned" | undefined;
 }
 
@@ -58,21 +65,22 @@ export class BotSession {
   readonly #webhook: WebhookGuard;
   readonly #candidate: Candidate;
   readonly #record: HandleRecord;
-  readonly #findings = new Set<() => readonly HealthFinding[]>();
+  readonly #userCode = new UserCode();
+  readonly #beforePolling: BeforePolling;
+  readonly #handlers: Handlers;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
   #term: Term | undefined;
   #resigned: Deferred<void> | undefined;
   #resignPauseMs: number | undefined;
-  #hasCompany = false;
-  #leases = 0;
 
   constructor(deps: BotSessionOptions) {
     this.#deps = deps;
-    this.#ledger = new UpdateLedger(deps.context.clock);
-    this.#webhook = new WebhookGuard(deps.bot, deps.context, deps.options.webhook);
-    const { instance, key } = deps.options;
-    const { clock, logger } = deps.context;
+    const { bot, context, options } = deps;
+    const { instance, key, skipOlderThanMs } = options;
+    const { clock, logger } = context;
+    this.#ledger = new UpdateLedger(clock);
+    this.#webhook = new WebhookGuard(bot, context, options.webhook);
     this.events = new EventHub(logger);
     this.#record = new HandleRecord({
       clock,
@@ -83,6 +91,9 @@ export class BotSession {
       instance,
       key,
     });
+    const userCode = this.#userCode;
+    this.#beforePolling = new BeforePolling(options.beforePolling, context, userCode);
+    this.#handlers = new Handlers({ bot, context, record: this.#record, userCode, skipOlderThanMs });
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 
@@ -98,17 +109,18 @@ export class BotSession {
     return this.#promises.done;
   }
 
-  started(): Promise<Lease> {
+  started(): Promise<Lease | undefined> {
     return this.#promises.started();
   }
 
   /** Runs to the end. Never rejects: what ends it goes to `done`. */
   async run(): Promise<void> {
     const { signal } = this.#ending;
-    const { instance, lock } = this.#deps.options;
+    const { bot, context, options } = this.#deps;
+    const { instance, lock } = options;
     const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
     this.#log("info", { instance, ...where }, "starting");
-    const prepared = this.#prepare(signal);
+    const prepared = prepareBot(bot, context, this.#webhook, signal);
     prepared.catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
     while (!signal.aborted) {
@@ -121,20 +133,25 @@ export class BotSession {
     this.#finish();
   }
 
-  /** Idempotent; never rejects. */
+  /** Idempotent; never rejects. Called by a handler or `beforePolling`, which it waits for, it resolves at once. */
   async stop(): Promise<void> {
     this.#abort();
+    if (this.#userCode.isCaller) return;
     await this.done.catch(() => {});
   }
 
-  /** Gives the lease up and stands by again. Resolves when it is given back; at once when there is none. */
+  /**
+   * Gives the lease up and stands by again. Resolves when it is given back; at once when there is none, and, as
+   * `stop()`, when it is called by what it waits for.
+   */
   async resign(pauseMs?: number): Promise<void> {
     const term = this.#term;
-    if (!term || term.ended || this.#ending.signal.aborted) return this.#resigned?.promise;
-    this.#resigned = deferred();
-    this.#resignPauseMs = pauseMs;
-    this.#end(term, "resigned");
-    await this.#resigned.promise;
+    if (term && !term.ended && !this.#ending.signal.aborted) {
+      this.#resigned = deferred();
+      this.#resignPauseMs = pauseMs;
+      this.#end(term, "resigned");
+    }
+    if (!this.#userCode.isCaller) await this.#resigned?.promise;
   }
 
   health(): HealthReport {
@@ -154,7 +171,6 @@ export class BotSession {
         sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, context.clock.now())),
       },
       pollTimeoutMs: options.polling.timeoutSeconds * 1000,
-      findings: [...this.#findings].flatMap((read) => read()),
     };
   }
 
@@ -165,21 +181,7 @@ export class BotSession {
 
   /** Shows what a monitor has found in `health()`, until the returned function is called. */
   showFindings(read: () => readonly HealthFinding[]): () => void {
-    this.#findings.add(read);
-    return () => this.#findings.delete(read);
-  }
-
-  /**
-   * What needs no lease, done while still standing by: a bad token ends `done` before any waiting. `bot.init()`
-   * would retry out of sight; its whole effect is to set `botInfo`.
-   */
-  async #prepare(signal: AbortSignal): Promise<void> {
-    const { bot, context } = this.#deps;
-    if (!bot.isInited()) {
-      const me = await callTelegram(context, "getMe", (callSignal) => bot.api.getMe(callSignal), signal);
-      if (!bot.isInited()) bot.botInfo = me;
-    }
-    await this.#webhook.look(signal);
+    return this.#record.showFindings(read);
   }
 
   /** One lease: prepare, poll until it ends, drain, give it back. */
@@ -199,34 +201,27 @@ export class BotSession {
 
   async #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
     const { clock } = this.#deps.context;
-    const { beforePolling, startDelayMs } = this.#deps.options;
+    const { startDelayMs } = this.#deps.options;
     const { signal } = term.cut;
-    await this.#orOffer(unlessAborted(prepared, signal));
+    await this.#orOffer(unlessAborted(prepared, signal), "Telegram has not answered");
+    this.#record.acquired(term.lease, term.grant.succession);
+    term.isTold = true;
     if (startDelayMs > 0) {
       this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
       if (!(await wait(clock, startDelayMs, signal))) throw new AbortedError();
     }
-    await this.#orOffer(this.#webhook.clear(signal));
-    if (!beforePolling) return;
-    const coldStart = this.#leases === 1 && !this.#hasCompany;
-    try {
-      await unlessAborted(
-        Promise.resolve().then(() => beforePolling(term.lease, { coldStart, signal })),
-        signal,
-      );
-    } catch (error) {
-      throw error instanceof AbortedError ? error : redact(error);
-    }
+    await this.#orOffer(this.#webhook.clear(signal), "Telegram has not answered");
+    await this.#orOffer(this.#beforePolling.run(term.lease, signal), "beforePolling has not ended");
   }
 
-  /** Before the first poll too, a holder that Telegram keeps waiting offers its lease. */
-  async #orOffer(callsToTelegram: Promise<void>): Promise<void> {
-    const silence = this.#deps.context.clock.setTimer(() => this.#offerLease(), silenceMs);
-    await callsToTelegram.finally(() => silence.clear());
+  /** Before the first poll too, a holder that is kept waiting offers its lease. */
+  async #orOffer(work: Promise<void>, why: string): Promise<void> {
+    const offer = this.#deps.context.clock.setTimer(() => this.#offerLease(why), silenceMs);
+    await work.finally(() => offer.clear());
   }
 
-  #offerLease(): void {
-    this.#log("warn", {}, "Telegram has not answered for a minute; offering the lease to a standby");
+  #offerLease(why: string): void {
+    this.#log("warn", {}, `${why} for a minute; offering the lease to a standby`);
     void this.resign(offerMs);
   }
 
@@ -242,37 +237,23 @@ export class BotSession {
       backoff: options.backoff,
       followsAnother: term.grant.followsAnother,
       record: this.#record,
+      handle: (update) => this.#handlers.handle(update),
       onFirstPoll: () => this.#promises.hasStarted(term.lease),
-      onSilence: () => this.#offerLease(),
+      onSilence: () => this.#offerLease("Telegram has not answered"),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
       trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
     });
   }
 
-  /** The poll is cut first, then running handlers may end; beats go on meanwhile. After a loss nothing is sent. */
+  /** After a loss nothing is sent. */
   async #drain(term: Term, poller: Poller | undefined): Promise<void> {
-    if (!poller) return;
-    const { logger } = this.#deps.context;
-    const { drainTimeoutMs } = this.#deps.options;
+    const beforePolling = this.#beforePolling;
+    if (!poller && !beforePolling.isRunning) return;
     this.#record.enter("draining");
-    const never = new AbortController();
-    await poller.stop();
-    await Promise.all([poller.lastPollArrives(never.signal), this.#handlersEnd(drainTimeoutMs)]);
-    const unfinished = this.#ledger.runningIds();
-    if (unfinished.length > 0) {
-      logger.warn(
-        { updates: unfinished, drainTimeoutMs },
-        "handlers still run after the drain time; their updates will be delivered again",
-      );
-    }
-    if (term.ended !== "lost") await poller.confirm(never.signal);
-  }
-
-  async #handlersEnd(timeoutMs: number): Promise<void> {
-    const timeUp = new AbortController();
-    const idle = this.#ledger.idle().then(() => timeUp.abort());
-    await Promise.race([idle, wait(this.#deps.context.clock, timeoutMs, timeUp.signal)]);
-    timeUp.abort();
+    const { context } = this.#deps;
+    const { drainTimeoutMs, key } = this.#deps.options;
+    await drain(poller, { context, key, ledger: this.#ledger, beforePolling, drainTimeoutMs });
+    if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);
   }
 
   /** After the poller has stopped, and only then. A stopped handle gives the lease back when it leaves. */
@@ -295,7 +276,7 @@ export class BotSession {
     this.#term = undefined;
     if (!term || term.ended === "lost") return;
     this.#log("info", { token: term.lease.token }, "released the lease");
-    this.#record.emit("released", { lease: term.lease });
+    if (term.isTold) this.#record.emit("released", { lease: term.lease });
   }
 
   #finish(): void {
@@ -339,13 +320,7 @@ export class BotSession {
       granted: (grant) => this.#onGranted(grant),
       lost: (reason) => this.#onLost(reason),
       standby: (holder) => this.#onStandby(holder),
-      forgotten: (waitMs) => {
-        const reason =
-          "the lock server does not know who polled last: waiting until nobody can poll any more";
-        this.#log("info", { waitMs: Math.round(waitMs) }, reason);
-        this.#record.forgotten(waitMs);
-        this.#record.enter("standby");
-      },
+      forgotten: (waitMs) => this.#record.forgotten(waitMs),
       trouble: (error) => {
         this.#record.trouble(error);
         if (error !== undefined && this.state === "starting") this.#record.enter("standby");
@@ -359,11 +334,10 @@ export class BotSession {
     if (this.#ending.signal.aborted) return;
     const since = new Date(context.clock.now().wallMs);
     const lease: Lease = { key: options.key, token: grant.token, since };
-    const term: Term = { lease, grant, cut: new AbortController(), ended: undefined };
+    const term: Term = { lease, grant, cut: new AbortController(), isTold: false, ended: undefined };
     this.#term = term;
-    this.#leases += 1;
-    this.#log("info", { token: grant.token, by: grant.succession }, "holds the lease");
-    this.#record.acquired(lease, grant.succession);
+    this.#record.granted(grant);
+    if (grant.succession) this.#beforePolling.othersHeldTheLease();
     this.#granted.resolve(term);
   }
 
@@ -371,14 +345,11 @@ export class BotSession {
     const term = this.#term;
     if (!term) return;
     this.#end(term, "lost");
-    this.#log("warn", { reason, token: term.lease.token }, "lost the lease; polling is cut");
-    this.#record.lost(term.lease, reason);
+    this.#record.lost(term.lease, reason, term.isTold);
   }
 
   #onStandby(holder: Holder): void {
-    this.#hasCompany = true;
-    this.#log("info", { holder: holder.instance ?? holder.owner }, "stands by: another instance polls");
-    this.#record.enter("standby");
+    this.#beforePolling.othersHeldTheLease();
     this.#record.standby(holder);
   }
 

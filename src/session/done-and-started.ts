@@ -1,4 +1,3 @@
-import { SafePollingError } from "../errors.js";
 import { type Deferred, deferred } from "../waiting.js";
 
 /**
@@ -7,34 +6,28 @@ import { type Deferred, deferred } from "../waiting.js";
  */
 export class DoneAndStarted<T> {
   readonly #done = deferred<void>();
-  #started: Deferred<T> | undefined;
-  #outcome: { readonly started: T } | { readonly error: unknown } | undefined;
+  #started: Deferred<T | undefined> | undefined;
+  #outcome: { readonly started: T | undefined } | { readonly error: unknown } | undefined;
 
   get done(): Promise<void> {
     return this.#done.promise;
   }
 
-  started(): Promise<T> {
+  started(): Promise<T | undefined> {
     if (!this.#started) {
       this.#started = deferred();
-      if (this.#outcome) this.#settleStarted();
+      this.#settleStarted();
     }
     return this.#started.promise;
   }
 
   hasStarted(value: T): void {
-    if (this.#outcome) return;
-    this.#outcome = { started: value };
+    this.#outcome ??= { started: value };
     this.#settleStarted();
   }
 
   stopped(): void {
-    this.#outcome ??= {
-      error: new SafePollingError(
-        "ERR_STOPPED",
-        "Stopped before the first poll. Nothing is wrong if you asked for that.",
-      ),
-    };
+    this.#outcome ??= { started: undefined };
     this.#settleStarted();
     this.#done.resolve();
   }

@@ -2,6 +2,7 @@ import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import type { HandleLabels, Publish, SafePollingMessages } from "../diagnostics.js";
 import type { EventHub, Lease, PollingState, SafePollingEvents } from "../events.js";
+import type { Grant } from "../lease/candidate.js";
 import type { Succession } from "../lease/key-history.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
@@ -10,7 +11,7 @@ import type { PollingRecord } from "../polling/polling-record.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
-import type { HealthReport } from "./report.js";
+import type { HealthFinding, HealthReport } from "./report.js";
 
 export interface HandleRecordOptions extends HandleLabels {
   readonly logger: Logger;
@@ -24,18 +25,21 @@ export interface HandleRecordOptions extends HandleLabels {
 /** The part of the report that is counted here. */
 type Recorded = Omit<
   HealthReport,
-  "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs" | "findings"
+  "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs"
 >;
 
 /** What a handle does, told to the log, to its listeners, on the diagnostics channels, and in its health report. */
 export class HandleRecord implements PollingRecord {
   readonly #options: HandleRecordOptions;
+  readonly #findings = new Set<() => readonly HealthFinding[]>();
   readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
   readonly #losses = { expired: 0, connection: 0, vanished: 0 };
   #state: PollingState = "starting";
   #since: Moment;
   #degraded: string | undefined;
   #holder: Holder | undefined;
+  /** Whom the lease came from. */
+  #predecessor: Holder | undefined;
   #forgottenUntil: Date | undefined;
   #hasLockAnswered = false;
   #telegramTrouble: HealthReport["telegramTrouble"];
@@ -60,40 +64,62 @@ export class HandleRecord implements PollingRecord {
   enter(state: PollingState): void {
     const previous = this.#state;
     if (state === previous) return;
-    this.#options.logger.info({ key: this.#options.key }, `${previous} -> ${state}`);
+    this.#log("info", {}, `${previous} -> ${state}`);
     this.#state = state;
     this.#since = this.#now();
     if (state !== "polling") this.#isPollOpen = false;
     this.emit("state", { state, previous });
   }
 
-  acquired(lease: Lease, succession: Succession | undefined): void {
-    const from = this.#holder ?? {};
+  granted({ token, succession }: Grant): void {
+    this.#log("info", { token, by: succession }, "holds the lease");
+    this.#predecessor = this.#holder;
     this.#holder = undefined;
     this.#forgottenUntil = undefined;
     this.#hasLockAnswered = true;
+  }
+
+  acquired(lease: Lease, succession: Succession | undefined): void {
+    const from = this.#predecessor ?? {};
     this.emit("acquired", { lease });
     if (succession === "handover") this.#handovers += 1;
     if (succession === "takeover") this.#takeovers += 1;
     if (succession) this.emit(succession, { lease, from });
   }
 
-  lost(lease: Lease, reason: LossReason): void {
+  /** `isTold`: listeners were told that it was acquired. */
+  lost(lease: Lease, reason: LossReason, isTold: boolean): void {
     this.#losses[reason] += 1;
-    this.emit("lost", { lease, reason });
+    this.#log("warn", { reason, token: lease.token }, "lost the lease; polling is cut");
+    if (isTold) this.emit("lost", { lease, reason });
   }
 
   standby(holder: Holder): void {
+    const isThisLabel = holder.instance === this.#options.instance;
+    this.#log(
+      "info",
+      { holder: holder.instance ?? holder.owner },
+      isThisLabel
+        ? "stands by: another handle of this process polls, or another instance of the same name. After a hot reload, stop the old handle before the new one starts"
+        : "stands by: another instance polls",
+    );
     this.#holder = holder;
     this.#forgottenUntil = undefined;
     this.#hasLockAnswered = true;
+    this.enter("standby");
     this.emit("standby", { holder });
   }
 
   /** The lock server does not know the last holder. */
   forgotten(waitMs: number): void {
+    this.#log(
+      "info",
+      { waitMs: Math.round(waitMs) },
+      "the lock server does not know who polled last: waiting until nobody can poll any more",
+    );
     this.#forgottenUntil = new Date(this.#now().wallMs + waitMs);
     this.#hasLockAnswered = true;
+    this.enter("standby");
   }
 
   /** The lock server is in trouble; undefined: it answers again. */
@@ -130,10 +156,7 @@ export class HandleRecord implements PollingRecord {
 
   retry(retry: SafePollingEvents["retry"]): void {
     this.enter("conflict");
-    this.#options.logger.warn(
-      { key: this.#options.key, ...retry },
-      "someone else polls this bot without holding the lock; waiting",
-    );
+    this.#log("warn", retry, "someone else polls this bot without holding the lock; waiting");
     this.emit("retry", retry);
   }
 
@@ -179,6 +202,12 @@ export class HandleRecord implements PollingRecord {
     return Math.round(monotonicMs - this.#pollSent.monotonicMs);
   }
 
+  /** Shows what a monitor has found, until the returned function is called. */
+  showFindings(read: () => readonly HealthFinding[]): () => void {
+    this.#findings.add(read);
+    return () => this.#findings.delete(read);
+  }
+
   report(): Recorded {
     const now = this.#now();
     return {
@@ -195,6 +224,7 @@ export class HandleRecord implements PollingRecord {
       updatesHandled: this.#updatesHandled,
       handlersRunning: this.#options.ledger.running,
       handlersRunningMs: this.#handlersRunningMs(now),
+      findings: [...this.#findings].flatMap((read) => read()),
     };
   }
 
@@ -204,6 +234,10 @@ export class HandleRecord implements PollingRecord {
     this.#options.publish("poll", () => {
       return { ...this.#labels(), outcome, updates, durationMs: elapsedMs(sent, this.#now()) };
     });
+  }
+
+  #log(level: "info" | "warn", fields: object, message: string): void {
+    this.#options.logger[level]({ key: this.#options.key, ...fields }, message);
   }
 
   #labels(): HandleLabels {

@@ -16,15 +16,19 @@ export interface SafePolling {
    */
   readonly done: Promise<void>;
   /**
-   * Resolves when the first poll of the first lease is under way. Rejects with what ended polling, or with
-   * ERR_STOPPED when it was stopped before; that rejection counts as observed for `done`.
+   * Resolves with the lease when the first poll of the first lease is under way, or with undefined when it was stopped
+   * before. Rejects only with what ended polling; that rejection counts as observed for `done`.
    */
-  started(): Promise<Lease>;
-  /** Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. */
+  started(): Promise<Lease | undefined>;
+  /**
+   * Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. Called
+   * by a handler or by `beforePolling` it resolves at once, for what it would wait for is its own caller: that update
+   * is done when the handler returns.
+   */
   stop(): Promise<void>;
   /**
    * Gives the lease up and stands by again; takes it back no sooner than another instance has held it or
-   * `leaseMs` has passed. Resolves when it is given back, at once when there is none.
+   * `leaseMs` has passed. Resolves when it is given back, at once when there is none or when a handler calls.
    */
   resign(): Promise<void>;
   /** A snapshot of what this handle is doing. */
@@ -75,11 +79,8 @@ export function makeHandle(session: BotSession): SafePolling {
     health: () => session.health(),
     on,
     once(event, listener) {
-      const remove = on(event, (payload) => {
-        remove();
-        listener(payload);
-      });
-      return remove;
+      hub.once(event, listener);
+      return () => hub.off(event, listener);
     },
     off: (event, listener) => hub.off(event, listener),
     [Symbol.asyncDispose]: () => session.stop(),

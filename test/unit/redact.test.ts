@@ -1,7 +1,8 @@
+import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isSafePollingError, SafePollingError } from "../../src/errors.js";
-import { describeError, redact, redactText } from "../../src/redact.js";
+import { describeError, redact, redactIfSecret, redactText } from "../../src/redact.js";
 
 const token = `123456789:${"AbC_-9".repeat(6)}`;
 
@@ -52,10 +53,20 @@ describe("redaction", () => {
     expect(redact(error)).toMatchObject({ message: "loop" });
   });
 
+  it("leaves an error as it is where nothing of it is secret, however deep", () => {
+    const plain = Object.assign(new RangeError("plain"), { details: { table: "users" } });
+    const secret = Object.assign(new RangeError("secret"), { request: { url: `/bot${token}/getMe` } });
+
+    expect(redactIfSecret(plain)).toBe(plain);
+    expect(inspect(redactIfSecret(secret), { depth: 9 })).not.toContain(token);
+  });
+
   it("describes anything that can be thrown in one line", () => {
     expect(describeError(new Error("plain"))).toBe("plain");
     expect(describeError(`text ${token}`)).toBe("text <token>");
     expect(describeError(undefined)).toBe("undefined");
+    expect(describeError(redact({ code: "E_X" }))).toBe("{ code: 'E_X' }");
+    expect(describeError(redact(Object.create(null)))).toBe("[Object: null prototype] {}");
     expect(describeError(Object.assign(new Error(""), { code: "ECONNRESET" }))).toBe("ECONNRESET");
     expect(describeError(Object.assign(new Error("outer"), { error: new Error("inner") }))).toBe(
       "outer (inner)",

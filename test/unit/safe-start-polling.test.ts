@@ -1,4 +1,4 @@
-import { Bot } from "grammy";
+import { Bot, HttpError } from "grammy";
 import { safeStartPolling } from "grammy-safe-polling";
 import { memoryLock } from "grammy-safe-polling/memory";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
@@ -78,7 +78,67 @@ describe("safeStartPolling", () => {
 
     const late = safeStartPolling(newBot(), { ...options, signal: controller.signal });
     await late.done;
-    await expect(late.started()).rejects.toMatchObject({ code: "ERR_STOPPED" });
+    expect(await late.started()).toBeUndefined();
+  });
+
+  it("fails at once where a bot.start() was left below it", async () => {
+    const bot = newBot();
+    const polling = safeStartPolling(bot, options);
+    const leftover = bot.start().catch(() => {});
+
+    await expect(polling.done).rejects.toMatchObject({ code: "ERR_ALREADY_RUNNING" });
+    await bot.stop();
+    await leftover;
+  });
+
+  it("runs what a subclass of Bot does in init(), once, and tries again in trouble", async () => {
+    let calls = 0;
+    class PreparedBot extends Bot {
+      override async init(...given: Parameters<Bot["init"]>) {
+        await super.init(...given);
+        calls += 1;
+        if (calls === 1) throw new HttpError("Network request for 'getMe' failed!", new Error("reset"));
+      }
+    }
+    const polling = safeStartPolling(
+      new PreparedBot(api.bot.token, { client: { apiRoot: api.url } }),
+      options,
+    );
+
+    await polling.started();
+    await polling.stop();
+
+    expect(calls).toBe(2);
+  });
+
+  it("lets a once listener be taken out by off()", async () => {
+    const polling = safeStartPolling(newBot(), options);
+    let calls = 0;
+    const listener = () => {
+      calls += 1;
+    };
+    polling.once("state", listener);
+    polling.off("state", listener);
+
+    await polling.started();
+    await polling.stop();
+
+    expect(calls).toBe(0);
+  });
+
+  it("goes on when listeners reject, and when the logger throws or rejects", async () => {
+    const rejects = () => Promise.reject(new Error("a logger's own trouble"));
+    const throws = () => {
+      throw new Error("a logger's own trouble");
+    };
+    const logger = { debug: rejects, info: throws, warn: rejects, error: throws };
+    const polling = safeStartPolling(newBot(), { ...options, logger });
+    polling.on("acquired", () => Promise.reject(new Error("a listener's own trouble")));
+
+    await polling.started();
+    await polling.stop();
+
+    expect(polling.state).toBe("stopped");
   });
 
   it("works with `await using`", async () => {
@@ -101,7 +161,7 @@ describe("safeStartPolling", () => {
 
     const next = await second.started();
 
-    expect(next.token).toBeGreaterThan(lease.token);
+    expect(next?.token).toBeGreaterThan(lease?.token ?? Number.NaN);
     await second.stop();
   });
 

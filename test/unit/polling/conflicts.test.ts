@@ -116,11 +116,14 @@ describe("a rival without our lock", () => {
   });
 
   it("named bot.start() is pointed out when it is this process's own", async () => {
-    startRogue(world);
+    let isRunning = false;
     const a = world.start("a", {
       options: { backoff: [] },
-      configure: (bot) => Object.assign(bot, { isRunning: () => true }),
+      configure: (bot) => Object.assign(bot, { isRunning: () => isRunning }),
     });
+    await world.advance(100);
+    isRunning = true;
+    startRogue(world);
 
     await world.until(() => a.outcome.done !== undefined);
 

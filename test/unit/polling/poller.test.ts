@@ -34,10 +34,15 @@ interface Surroundings {
 }
 
 function makePoller(clock: Clock, surroundings: Surroundings): Poller {
-  const { getUpdates, handleUpdate, turn = async () => {}, trusted = () => true } = surroundings;
+  const {
+    getUpdates,
+    handleUpdate = async () => {},
+    turn = async () => {},
+    trusted = () => true,
+  } = surroundings;
   const nothing = () => {};
   return new Poller({
-    bot: { api: { getUpdates }, handleUpdate } as unknown as TelegramBot,
+    bot: { api: { getUpdates } } as unknown as TelegramBot,
     context: {
       clock,
       random: () => 0.5,
@@ -51,6 +56,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     concurrency: 1,
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
+    handle: handleUpdate,
     trusted,
     record: {
       polled: nothing,
@@ -60,7 +66,6 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
       retry: nothing,
       handling: nothing,
       handled: nothing,
-      handlerError: nothing,
     },
     onFirstPoll: nothing,
     onSilence: nothing,

@@ -93,7 +93,10 @@ describe("a lone instance", () => {
     await stopped;
 
     expect(a.logs).toContainEqual(
-      expect.objectContaining({ level: "warn", fields: { updates: [5_000_000], drainTimeoutMs: 500 } }),
+      expect.objectContaining({
+        level: "warn",
+        fields: expect.objectContaining({ updates: [5_000_000], drainTimeoutMs: 500 }),
+      }),
     );
     const b = world.start("b");
     await world.until(() => b.handled.length === 1);
@@ -155,7 +158,7 @@ describe("a standby", () => {
     await stopped;
 
     expect(b.states).toEqual(["standby", "stopped"]);
-    await expect(b.session.started()).rejects.toMatchObject({ code: "ERR_STOPPED" });
+    expect(await b.session.started()).toBeUndefined();
   });
 });
 
@@ -276,7 +279,10 @@ describe("stop", () => {
     {
       name: "beforePolling",
       prepare: () => {},
-      options: { beforePolling: () => new Promise(() => {}) },
+      options: {
+        beforePolling: (_lease: object, { signal }: { signal: AbortSignal }) =>
+          new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+      },
     },
   ];
   for (const { name, prepare, options = {} } of during) {
@@ -392,13 +398,13 @@ describe("resign", () => {
 });
 
 describe("beforePolling", () => {
-  it("runs under the lease, before the first poll, and knows a cold start", async () => {
+  const httpError = () => Object.assign(new Error("Network request failed!"), { name: "HttpError" });
+
+  it("runs under the lease, before the first poll, in every instance", async () => {
     const seen: unknown[] = [];
-    const hook =
-      (name: string) =>
-      async (lease: { token: number }, { coldStart }: { coldStart: boolean }) => {
-        seen.push([name, lease.token, coldStart, world.polls(name).length]);
-      };
+    const hook = (name: string) => async (lease: { token: number }) => {
+      seen.push([name, lease.token, world.polls(name).length]);
+    };
     const a = world.start("a", { options: { beforePolling: hook("a") } });
     await world.advance(100);
     world.start("b", { options: { beforePolling: hook("b") } });
@@ -408,8 +414,8 @@ describe("beforePolling", () => {
     await stopped;
 
     expect(seen).toEqual([
-      ["a", 1, true, 0],
-      ["b", 2, false, 0],
+      ["a", 1, 0],
+      ["b", 2, 0],
     ]);
   });
 
@@ -426,5 +432,229 @@ describe("beforePolling", () => {
     expect(a.outcome.done).toMatchObject({ error: { message: "cannot reach /bot<token>/setMyCommands" } });
     expect(world.polls("a")).toEqual([]);
     expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
+  });
+
+  it("that fails with an error of the user's own class ends polling with that very error", async () => {
+    class MigrationFailed extends Error {}
+    const failure = new MigrationFailed("no such column");
+    const a = world.start("a", {
+      options: {
+        beforePolling: async () => {
+          throw failure;
+        },
+      },
+    });
+    await world.advance(1_000);
+
+    expect((a.outcome.done as { error: unknown }).error).toBe(failure);
+  });
+
+  it.each([
+    { what: "the network", error: httpError() },
+    {
+      what: "a flood limit",
+      error: { error_code: 429, description: "Too Many Requests", parameters: { retry_after: 1 } },
+    },
+    { what: "Telegram's servers", error: { error_code: 502, description: "Bad Gateway" } },
+  ])("is run again after trouble of $what", async ({ error }) => {
+    let runs = 0;
+    const a = world.start("a", {
+      options: {
+        beforePolling: async () => {
+          runs += 1;
+          if (runs < 3) throw error;
+        },
+      },
+    });
+
+    await world.until(() => a.session.state === "polling");
+    expect(runs).toBe(3);
+  });
+
+  it("survives a minute without Telegram, and does not run again when nobody else held the lease", async () => {
+    let runs = 0;
+    const a = world.start("a", {
+      options: {
+        beforePolling: async () => {
+          runs += 1;
+          await a.bot.api.setMyCommands([]);
+        },
+      },
+    });
+    await world.until(() => a.session.state === "polling");
+    const fault = world.api.injectFault({ kind: "reset-before", instance: "a", times: null });
+    await world.advance(200_000);
+    fault.remove();
+    await world.until(() => a.session.state === "polling");
+
+    expect(a.outcome.done).toBeUndefined();
+    expect(eventsOf(a, "acquired").length).toBeGreaterThan(1);
+    expect(runs).toBe(1);
+  });
+
+  it("runs again when another instance held the lease meanwhile", async () => {
+    let runs = 0;
+    const a = world.start("a", {
+      options: {
+        beforePolling: () => {
+          runs += 1;
+        },
+      },
+    });
+    await world.advance(100);
+    const b = world.start("b");
+    await world.advance(100);
+    void a.session.resign();
+    await world.until(() => b.session.state === "polling");
+    void b.session.stop();
+    await world.until(() => a.session.state === "polling");
+
+    expect(runs).toBe(2);
+  });
+
+  it("has ended before a stop releases the lease: it never runs in two instances at once", async () => {
+    let running = 0;
+    let most = 0;
+    const beforePolling = async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => world.clock.setTimer(() => resolve(0), 1_000));
+      running -= 1;
+    };
+    const a = world.start("a", { options: { beforePolling } });
+    const b = world.start("b", { options: { beforePolling } });
+    await world.advance(500);
+    void a.session.stop();
+    await world.until(() => b.session.state === "polling");
+
+    expect(a.outcome.done).toBe("resolved");
+    expect(most).toBe(1);
+  });
+
+  it("that hangs is told of, and its lease offered after a minute", async () => {
+    const a = world.start("a", { options: { beforePolling: () => new Promise(() => {}) } });
+    await world.advance(100);
+    const b = world.start("b");
+
+    await world.until(() => b.session.state === "polling");
+
+    expect(world.time.nowMs).toBeLessThan(66_000);
+    const told = a.logs.filter(({ level }) => level === "warn").map(({ message }) => message);
+    expect(told).toContainEqual(expect.stringContaining("beforePolling has not ended"));
+    expect(told).toContainEqual(expect.stringContaining("beforePolling still runs after the drain time"));
+  });
+});
+
+describe("called by what it waits for", () => {
+  it.each(["stop", "resign"] as const)(
+    "%s() in a handler resolves, and the update is done",
+    async (method) => {
+      const a = world.start("a", {
+        onMessage: async () => {
+          await a.session[method]();
+        },
+      });
+      await world.advance(100);
+      const b = world.start("b");
+      await world.advance(100);
+      world.push();
+      await world.until(() => b.session.state === "polling", 2_000);
+      await world.advance(1_000);
+
+      expect(a.session.state).toBe(method === "stop" ? "stopped" : "standby");
+      expect([a.handled.length, b.handled.length]).toEqual([1, 0]);
+      expect(world.api.counters()).toMatchObject({ pending: 0, repeatedAnswers: 0 });
+    },
+  );
+
+  it("stop() in bot.catch and in an async listener resolves", async () => {
+    const a = world.start("a", {
+      onMessage: () => {
+        throw new Error("a handler's own trouble");
+      },
+      configure: (bot) => bot.catch(() => a.session.stop()),
+    });
+    world.push();
+
+    await world.until(() => a.outcome.done !== undefined, 2_000);
+    expect(world.api.counters()).toMatchObject({ pending: 0 });
+
+    const b = world.start("b");
+    b.session.events.on("acquired", async () => {
+      await b.session.stop();
+    });
+    await world.until(() => b.outcome.done !== undefined, 2_000);
+  });
+
+  it.each(["stop", "resign"] as const)("%s() in beforePolling resolves", async (method) => {
+    let runs = 0;
+    const a = world.start("a", {
+      options: {
+        beforePolling: async () => {
+          runs += 1;
+          if (runs === 1) await a.session[method]();
+        },
+      },
+    });
+
+    await world.until(
+      () => (method === "stop" ? a.session.state === "stopped" : eventsOf(a, "released").length === 1),
+      2_000,
+    );
+  });
+
+  it("stop() of a task that a handler has left behind waits until all has ended", async () => {
+    let isStopped = false;
+    const a = world.start("a", {
+      onMessage: () => {
+        world.clock.setTimer(() => {
+          void a.session.stop().then(() => {
+            isStopped = a.outcome.done === "resolved" || a.session.state === "stopped";
+          });
+        }, 100);
+      },
+    });
+    world.push();
+    await world.until(() => a.outcome.done !== undefined);
+    await world.advance(10);
+
+    expect(isStopped).toBe(true);
+  });
+});
+
+describe("skipOlderThanMs", () => {
+  it("passes over what is older, tells of each, and handles what is not", async () => {
+    const old = [world.push("old"), world.push("older")];
+    await world.advance(120_000);
+    const fresh = world.push("fresh");
+    const a = world.start("a", { options: { skipOlderThanMs: 60_000 } });
+
+    await world.until(() => a.handled.length === 1);
+    await world.advance(1_000);
+
+    expect(a.handled).toEqual([fresh]);
+    const skipped = a.logs.filter(({ message }) => message.startsWith("skipped"));
+    expect(skipped.map(({ fields }) => (fields as { updateId: number }).updateId)).toEqual(old);
+    expect(a.outcome.done).toBeUndefined();
+  });
+});
+
+describe("acquired", () => {
+  it("comes when bot.botInfo is set, and neither lost nor released comes without it", async () => {
+    world.api.injectFault({ kind: "silent", method: "getMe", times: 1 });
+    const a = world.start("a");
+    let isInited: boolean | undefined;
+    a.session.events.on("acquired", () => {
+      isInited = a.bot.isInited();
+    });
+    await world.advance(1_000);
+    expect(a.session.lease).toBeDefined();
+    expect(eventsOf(a, "acquired")).toEqual([]);
+    world.locks.dropConnections();
+    await world.advance(100);
+    expect(eventsOf(a, "lost")).toEqual([]);
+
+    await world.until(() => a.session.state === "polling");
+    expect(isInited).toBe(true);
   });
 });

@@ -1,0 +1,34 @@
+import { type CallContext, waitOutTrouble } from "../polling/telegram-call.js";
+import { classifyFailure, type TelegramFailure } from "../polling/telegram-failure.js";
+import { AbortedError } from "../waiting.js";
+
+/**
+ * Runs code of the user that may call Telegram, and runs it again while what it fails with passes by itself: the
+ * network, a flood limit, trouble of Telegram's servers. Rejects with any other error, as it is.
+ */
+export async function retryPassingTrouble(
+  context: CallContext,
+  name: string,
+  code: () => unknown,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let retry = 0; ; retry += 1) {
+    try {
+      await code();
+      return;
+    } catch (error) {
+      if (signal.aborted) throw new AbortedError();
+      const trouble = passingTrouble(error);
+      if (!trouble) throw error;
+      await waitOutTrouble(context, name, trouble, error, retry, signal);
+    }
+  }
+}
+
+/** By the shape of grammY's errors: what else the user's code throws is no trouble of Telegram's. */
+function passingTrouble(error: unknown): TelegramFailure | undefined {
+  const failure = classifyFailure(error);
+  if (failure.kind === "flood" || failure.kind === "server") return failure;
+  const isOfNetwork = (error as { name?: unknown } | null)?.name === "HttpError";
+  return isOfNetwork && failure.kind === "silence" ? failure : undefined;
+}

@@ -1,0 +1,27 @@
+import type { TelegramBot } from "../polling/telegram-bot.js";
+import { type CallContext, callTelegram } from "../polling/telegram-call.js";
+import type { WebhookGuard } from "../polling/webhook-guard.js";
+import { unlessAborted } from "../waiting.js";
+import { alreadyRunning } from "./already-running.js";
+import { retryPassingTrouble } from "./passing-trouble.js";
+
+/** What needs no lease, done while still standing by: a bad token ends `done` before any waiting. */
+export async function prepareBot(
+  bot: TelegramBot,
+  context: CallContext,
+  webhook: WebhookGuard,
+  signal: AbortSignal,
+): Promise<void> {
+  // Once more: a `bot.start()` in the lines below `safeStartPolling(bot)` has run by now.
+  if (bot.isRunning()) throw alreadyRunning("bot.start()");
+  if (!bot.isInited()) {
+    const me = await callTelegram(context, "getMe", (callSignal) => bot.api.getMe(callSignal), signal);
+    if (!bot.isInited()) bot.botInfo = me;
+  }
+  // Nothing is left to do for grammY's own `init`, which would retry for ever out of sight: this is for overridden ones.
+  await unlessAborted(
+    retryPassingTrouble(context, "bot.init", () => bot.init(signal), signal),
+    signal,
+  );
+  await webhook.look(signal);
+}

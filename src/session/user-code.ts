@@ -1,0 +1,27 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+
+interface Run {
+  readonly owner: UserCode;
+  isRunning: boolean;
+}
+
+// One for all handles: each costs something with every promise of the process.
+const currentRun = new AsyncLocalStorage<Run>();
+
+/** Code of the user that a stop waits for: a handler, `beforePolling`. When it calls for the stop, it would wait for itself. */
+export class UserCode {
+  async run<T>(code: () => T | PromiseLike<T>): Promise<T> {
+    const run: Run = { owner: this, isRunning: true };
+    try {
+      return await currentRun.run(run, code);
+    } finally {
+      run.isRunning = false;
+    }
+  }
+
+  /** Whether whoever asks is called from such code, which has not ended yet. */
+  get isCaller(): boolean {
+    const run = currentRun.getStore();
+    return run?.owner === this && run.isRunning;
+  }
+}
