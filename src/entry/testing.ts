@@ -16,6 +16,7 @@ export type {
   BotApiEventBody,
   ConflictEvent,
   DisconnectedEvent,
+  EditedEvent,
   EventOf,
   EventStamp,
   FaultEvent,

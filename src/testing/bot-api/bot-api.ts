@@ -1,4 +1,4 @@
-import { type Clock, systemClock, type Timer } from "../../clock.js";
+import { type Clock, systemClock } from "../../clock.js";
 import type { Arguments } from "./arguments.js";
 import type { Bot, BotEnvironment } from "./bot.js";
 import {
@@ -13,10 +13,12 @@ import { type EventListener, Journal, type WaitOptions } from "./journal.js";
 import type { BotApiEvent, EventOf, ZombieReason } from "./journal-events.js";
 import { limits } from "./limits.js";
 import { handleCall } from "./methods.js";
-import { tooManyRequests } from "./reply.js";
+import { restarting, tooManyRequests } from "./reply.js";
 import { type Answer, type PendingCall, PendingRequest } from "./request.js";
+import { StartLimits } from "./start-limits.js";
 import { type BotApiCounters, sumCounters } from "./statistics.js";
-import { type MessageOptions, messageUpdate, updateTypeOf } from "./update-types.js";
+import { type TrackedClock, trackTimers } from "./tracked-clock.js";
+import { type MessageOptions, textMessage, updateTypeOf } from "./update-types.js";
 
 export interface BotApiOptions {
   /** @defaultValue the machine's clocks */
@@ -31,10 +33,21 @@ export interface BotApiOptions {
   readonly malformedToken?: 401 | 404;
   /** How long setting or removing a webhook takes, in milliseconds. @defaultValue 0 */
   readonly webhookSetupMs?: number;
-  /** How long a bot must have been up before `close` works, in milliseconds. @defaultValue 600 000 */
+  /**
+   * How long a bot must have been up before `close` works, unless it was first called within so long after the server's
+   * start, in milliseconds. @defaultValue 600 000
+   */
   readonly closeUptimeMs?: number;
-  /** How long every call is refused after `logOut`, in milliseconds. @defaultValue 600 000 */
+  /**
+   * How long every call is refused after `logOut`, in milliseconds. @defaultValue 1 800 000 for a bot whose first call was
+   * less than half an hour ago, else 1000
+   */
   readonly loggedOutMs?: number;
+  /**
+   * Whether the first calls of many bots, after the server's start or a close, meet 429: 1000 a minute and 10 000 an hour
+   * in all; for callers with an `X-Real-IP` 20 and 600. @defaultValue false: the bots of a test are known already
+   */
+  readonly limitStarts?: boolean;
 }
 
 /** How many events the journal keeps. */
@@ -44,12 +57,16 @@ function journalLimit({ journal = true }: BotApiOptions): number {
 
 function resolveEnvironment(options: BotApiOptions, clock: Clock): BotEnvironment {
   const { random = Math.random, firstUpdateId } = options;
+  const { monotonicMs: startedAt, wallMs } = clock.now();
   return {
     clock,
+    startedAt,
+    // Counted from the start, so that a clock that is set ages no update.
+    unixTime: () => Math.floor((wallMs + clock.now().monotonicMs - startedAt) / 1_000),
     firstUpdateId: () => firstUpdateId ?? randomUpdateId(random),
     webhookSetupMs: options.webhookSetupMs ?? 0,
     closeUptimeMs: options.closeUptimeMs ?? limits.closeUptimeMs,
-    loggedOutMs: options.loggedOutMs ?? limits.loggedOutMs,
+    loggedOutMs: options.loggedOutMs,
   };
 }
 
@@ -60,12 +77,15 @@ function randomUpdateId(random: () => number): number {
 
 /** A call, however it came. */
 export interface BotApiCall {
+  /** With `/test` behind it in the test environment. */
   readonly token: string;
   /** In upper or lower case. */
   readonly method: string;
   readonly args: Arguments;
   /** Who sent it. */
   readonly instance: string;
+  /** The IP address that `limitStarts` counts by; left out: only the limits for all count. */
+  readonly address?: string;
   /** Asked when the answer is written, for a transport that can know before it calls `disconnect`. */
   readonly isConnected?: () => boolean;
 }
@@ -94,6 +114,7 @@ export class BotApi {
   readonly #journal: Journal;
   readonly #registry: BotRegistry;
   readonly #faults = new FaultPlan();
+  readonly #startLimits: StartLimits | undefined;
   readonly #pending = new Set<PendingRequest>();
   #nextRequestId = 1;
   #isDown = false;
@@ -102,6 +123,7 @@ export class BotApi {
     this.#malformedToken = options.malformedToken ?? 401;
     this.#clock = trackTimers(options.clock ?? systemClock);
     this.#journal = new Journal(this.#clock, journalLimit(options));
+    this.#startLimits = options.limitStarts === true ? new StartLimits(this.#clock) : undefined;
     const environment = resolveEnvironment(options, this.#clock);
     this.#registry = new BotRegistry(environment, this.#journal, options.random ?? Math.random);
   }
@@ -115,17 +137,19 @@ export class BotApi {
     return this.#registry.add(bot);
   }
 
-  /** Makes a bot's token invalid and gives it another one; updates stay. */
+  /** Makes a bot's token invalid and gives it another one; updates stay, webhook and allowed_updates do not. */
   revoke(bot: BotReference): BotAccount {
     return this.#registry.revoke(bot);
   }
 
   /**
-   * Adds an update and tells its id; undefined when the bot's `allowed_updates` filter it out or its queue is full.
+   * Adds an update of any type and tells its id; undefined when the bot's `allowed_updates` filter it out, it is older
+   * than a day, or the queue is full. An `update_id` in it counts for nothing.
    * @throws TypeError for an update of no known type
    */
   push(bot: BotReference, update: object): number | undefined {
-    return this.#registry.get(bot).push(updateTypeOf(update), () => update);
+    const type = updateTypeOf(update);
+    return this.#registry.get(bot).push(type, () => (update as Record<string, unknown>)[type]);
   }
 
   /**
@@ -134,7 +158,7 @@ export class BotApi {
    */
   pushMessage(bot: BotReference, text: string, options: MessageOptions = {}): number | undefined {
     const { wallMs } = this.#clock.now();
-    return this.#registry.get(bot).push("message", (id) => messageUpdate(id, text, options, wallMs));
+    return this.#registry.get(bot).push("message", (id) => textMessage(id, text, options, wallMs));
   }
 
   /** Calls a method. `onAnswer` is called at most once, possibly before this returns. */
@@ -161,8 +185,8 @@ export class BotApi {
     if (method === "getupdates") bot?.statistics.polled(call.instance);
 
     const fault = this.#faults.take({ method, instance: call.instance, botId });
-    if (fault === undefined) this.#process(request, call.token);
-    else applyFault(fault, request, () => this.#process(request, call.token), this.#clock);
+    if (fault === undefined) this.#process(request, call);
+    else applyFault(fault, request, () => this.#process(request, call), this.#clock);
     return request;
   }
 
@@ -171,7 +195,10 @@ export class BotApi {
     this.#registry.get(bot).webhook.failed(message, this.#clock.now().wallMs);
   }
 
-  /** Lets calls go wrong from now on. The oldest fault that fits a call hits it. */
+  /**
+   * Lets calls go wrong from now on. The oldest fault that fits a call hits it.
+   * @throws TypeError for an unknown kind
+   */
   injectFault(fault: Fault): InjectedFault {
     return this.#faults.inject(fault);
   }
@@ -183,7 +210,7 @@ export class BotApi {
   /** Waiting polls are answered with what there is, every new call by 429: as when the server process ends. */
   shutDown(): void {
     this.#isDown = true;
-    for (const bot of this.#registry.bots) bot.endSession();
+    for (const bot of this.#registry.bots) bot.endSession(restarting);
   }
 
   /** The server is back, with all its updates. */
@@ -254,10 +281,13 @@ export class BotApi {
     this.#clock.clearAll();
   }
 
-  #process(request: PendingRequest, token: string): void {
+  #process(request: PendingRequest, { token, address }: BotApiCall): void {
     if (this.#isDown) return request.reply(tooManyRequests(limits.shutdownRetryAfterSeconds));
     const bot = this.#registry.byToken(token);
     if (bot === undefined) return request.reply(unknownTokenReply(token, this.#malformedToken));
+    const startsBot = !bot.hasSession && request.method !== "close";
+    const waitSeconds = startsBot ? this.#startLimits?.start(address) : undefined;
+    if (waitSeconds !== undefined) return request.reply(tooManyRequests(waitSeconds));
     handleCall(bot, request);
   }
 
@@ -295,33 +325,4 @@ export class BotApi {
     statistics.undelivered(event.updateIds, (id) => queue.has(id));
     return { ...event, zombie: "lease-ended" };
   }
-}
-
-/** A clock whose running timers can all be cleared at once. */
-export interface TrackedClock extends Clock {
-  clearAll(): void;
-}
-
-function trackTimers(clock: Clock): TrackedClock {
-  const running = new Set<Timer>();
-  return {
-    now: () => clock.now(),
-    setTimer(callback, delayMs) {
-      const timer = clock.setTimer(() => {
-        running.delete(timer);
-        callback();
-      }, delayMs);
-      running.add(timer);
-      return {
-        clear() {
-          running.delete(timer);
-          timer.clear();
-        },
-      };
-    },
-    clearAll() {
-      for (const timer of running) timer.clear();
-      running.clear();
-    },
-  };
 }

@@ -1,6 +1,6 @@
 import { Bot, type BotEnvironment } from "./bot.js";
 import type { Journal } from "./journal.js";
-import { failure, type Reply } from "./reply.js";
+import { failure, type Reply, unauthorized } from "./reply.js";
 
 /** A bot of the emulator. */
 export interface BotAccount {
@@ -18,10 +18,13 @@ export interface NewBot {
   readonly token?: string;
   /** @defaultValue made from the id */
   readonly username?: string;
+  /** Whether it lives in Telegram's test environment, whose calls have `/test` behind the token. @defaultValue false */
+  readonly isTest?: boolean;
 }
 
 interface Registered {
   readonly bot: Bot;
+  readonly isTest: boolean;
   account: BotAccount;
 }
 
@@ -48,7 +51,7 @@ export class BotRegistry {
     return [...this.#byId.values()].map(({ account }) => account);
   }
 
-  add({ token = makeToken(this.#nextId++, this.#random), username }: NewBot): BotAccount {
+  add({ token = makeToken(this.#nextId++, this.#random), username, isTest = false }: NewBot): BotAccount {
     const id = Number(token.split(":", 1)[0]);
     if (!Number.isSafeInteger(id) || id <= 0 || !token.includes(":")) {
       throw new TypeError("Expected `token` to be a bot id, a colon and a secret");
@@ -57,20 +60,23 @@ export class BotRegistry {
 
     const identity = { id, username: username ?? `bot_${id}_bot` };
     const bot = new Bot(identity, this.#environment, (event) => this.#journal.record(id, event));
-    const registered = { bot, account: { ...identity, token } };
+    const registered = { bot, isTest, account: { ...identity, token } };
     this.#byId.set(id, registered);
-    this.#byToken.set(token, registered);
+    this.#byToken.set(callToken(registered), registered);
     return registered.account;
   }
 
-  /** Replaces a bot's token. Its queue and settings stay: they belong to the bot, not to the token. */
+  /**
+   * Replaces a bot's token. Its queue stays, since it belongs to the bot; webhook and allowed_updates were stored under the
+   * token. ClientManager.cpp get_tqueue_id:313, Client.cpp start_up:7927 (bot_token_with_dc_), on_closed:9307.
+   */
   revoke(reference: BotReference): BotAccount {
     const registered = this.#find(reference);
-    this.#byToken.delete(registered.account.token);
-    registered.bot.endSession();
-    const token = makeToken(registered.account.id, this.#random);
-    this.#byToken.set(token, registered);
-    registered.account = { ...registered.account, token };
+    this.#byToken.delete(callToken(registered));
+    registered.bot.endSession(unauthorized);
+    registered.bot.forgetSettings();
+    registered.account = { ...registered.account, token: makeToken(registered.account.id, this.#random) };
+    this.#byToken.set(callToken(registered), registered);
     return registered.account;
   }
 
@@ -89,6 +95,13 @@ export class BotRegistry {
   }
 }
 
+/** A token as calls have it. ClientManager.cpp send:87. */
+function callToken({ account, isTest }: Registered): string {
+  return `${account.token}${isTest ? testSuffix : ""}`;
+}
+
+const testSuffix = "/test";
+
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
 
 /** A token as Telegram makes them: bot id, colon, 35 characters. */
@@ -98,13 +111,21 @@ function makeToken(botId: number, random: () => number): string {
 }
 
 /**
- * The answer to a call whose token belongs to no bot. A malformed one is told so, by 401; the hosted service was
- * seen to say 404. ClientManager.cpp send:73-85, Client.cpp start_up:7912.
+ * The answer to a call whose token belongs to no bot; the hosted service was seen to say 404 to one that is malformed.
+ * ClientManager.cpp send:73-85, Client.cpp start_up:7912.
  */
-export function unknownTokenReply(token: string, malformed: 401 | 404): Reply {
-  const isMalformed = !/^[1-9]\d{0,15}:/.test(token) || token.length > 80 || token.includes("/");
-  if (!isMalformed) return failure(401, "Unauthorized");
-  return malformed === 404
-    ? failure(404, "Not Found")
-    : failure(401, "Unauthorized: invalid token specified");
+export function unknownTokenReply(callToken: string, malformed: 401 | 404): Reply {
+  const token = callToken.endsWith(testSuffix) ? callToken.slice(0, -testSuffix.length) : callToken;
+  const refusal = tokenRefusal(token);
+  if (refusal === undefined) return unauthorized;
+  return malformed === 404 ? failure(404, "Not Found") : refusal;
+}
+
+function tokenRefusal(token: string): Reply | undefined {
+  const invalid = failure(401, "Unauthorized: invalid token specified");
+  const colon = token.indexOf(":");
+  if (token.startsWith("0") || token.length > 80 || token.includes("/") || colon === -1) return invalid;
+  const id = token.slice(0, colon);
+  if (!/^-?[1-9]\d{0,18}$/.test(id)) return failure(421, "Misdirected Request: unallowed token specified");
+  return BigInt(id) <= 0n || BigInt(id) >= 1n << 54n ? invalid : undefined;
 }

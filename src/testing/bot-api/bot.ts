@@ -1,12 +1,13 @@
 import type { Clock } from "../../clock.js";
 import { jsonArgument } from "./arguments.js";
-import type { RecordEvent } from "./journal-events.js";
+import type { RecordEvent, RejectedEvent } from "./journal-events.js";
+import { limits } from "./limits.js";
 import { ConflictThrottle, LongPoll, type ParkedPoll } from "./long-poll.js";
-import { failure, success, tooManyRequests } from "./reply.js";
+import { failure, loggedOut, type Reply, restarting, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import { BotStatistics } from "./statistics.js";
 import { UpdateQueue } from "./update-queue.js";
-import { defaultAllowedUpdates, parseAllowedUpdates, updateLifetimeMs } from "./update-types.js";
+import { defaultAllowedUpdates, expiryOf, parseAllowedUpdates } from "./update-types.js";
 import { Webhook, type WebhookContext } from "./webhook.js";
 
 /** Who a bot is. */
@@ -20,9 +21,14 @@ export interface BotEnvironment {
   readonly clock: Clock;
   /** The id of a first update, for queues that start or start anew. */
   firstUpdateId(): number;
+  /** The server's time: whole seconds since 1970. */
+  unixTime(): number;
+  /** When the server process started: monotonic time, in milliseconds. */
+  readonly startedAt: number;
   readonly webhookSetupMs: number;
   readonly closeUptimeMs: number;
-  readonly loggedOutMs: number;
+  /** Undefined: as the real server, by how long ago the bot had logged in. */
+  readonly loggedOutMs: number | undefined;
 }
 
 /** What lives from the first call for a token until close, logOut or the end of the server: a `Client` object. */
@@ -47,6 +53,7 @@ export class Bot implements WebhookContext {
   commands: unknown = [];
   readonly #environment: BotEnvironment;
   #session: Session | undefined;
+  #loggedInAt: number | undefined;
   #loggedOutUntil = Number.NEGATIVE_INFINITY;
 
   constructor(identity: BotIdentity, environment: BotEnvironment, record: RecordEvent) {
@@ -57,6 +64,7 @@ export class Bot implements WebhookContext {
     this.#environment = environment;
     this.queue = new UpdateQueue({
       firstId: environment.firstUpdateId,
+      unixTime: environment.unixTime,
       onRemoved: (updates, reason) => {
         const lostIds = this.statistics.removed(updates, reason);
         record({ type: "removed", reason, updateIds: updates.map((update) => update.id), lostIds });
@@ -73,6 +81,10 @@ export class Bot implements WebhookContext {
     return this.#now() < this.#loggedOutUntil;
   }
 
+  get hasSession(): boolean {
+    return this.#session !== undefined;
+  }
+
   get longPoll(): LongPoll {
     return this.startSession().longPoll;
   }
@@ -81,16 +93,21 @@ export class Bot implements WebhookContext {
     return this.startSession().conflicts;
   }
 
-  /** Puts an update into the queue and tells its id; undefined when the bot does not want its type, or has no room. */
-  push(updateType: string, build: (id: number) => object): number | undefined {
-    const now = this.#now();
-    const isAllowed = this.allowedUpdates.has(updateType);
-    const updateId = isAllowed ? this.queue.push(build, now + updateLifetimeMs(updateType)) : undefined;
-    if (updateId === undefined) {
+  /**
+   * Puts an update into the queue and tells its id; undefined when the bot does not want its type, or it is too old, or
+   * there is no room. `contentOf` is told the id. Client.cpp add_update_impl:16966.
+   */
+  push(updateType: string, contentOf: (id: number) => unknown): number | undefined {
+    const reject = (reason: RejectedEvent["reason"]) => {
       this.statistics.rejected();
-      this.record({ type: "rejected", updateType, reason: isAllowed ? "no-room" : "not-allowed" });
+      this.record({ type: "rejected", updateType, reason });
       return undefined;
-    }
+    };
+    const expiresAt = expiryOf(updateType, contentOf(this.queue.tail), this.#environment.unixTime());
+    if (expiresAt === undefined) return reject("too-old");
+    if (!this.allowedUpdates.has(updateType)) return reject("not-allowed");
+    const updateId = this.queue.push((id) => ({ [updateType]: contentOf(id) }), expiresAt);
+    if (updateId === undefined) return reject("no-room");
     this.statistics.pushed(updateId);
     this.record({ type: "pushed", updateId, updateType });
     if (!this.webhook.isActive) this.#session?.longPoll.pushed();
@@ -104,37 +121,54 @@ export class Bot implements WebhookContext {
     this.longPoll.getUpdates(request);
   }
 
-  /** Client.cpp on_cmd:12649: the queue and the webhook go, and every call is refused for a while. */
+  /** Client.cpp on_cmd:12649, on_closed:9307, finish_closing:9326: every call is refused for a while. */
   logOut(request: ApiRequest): void {
+    const now = this.#now();
+    const isOldLogin = now - (this.#loggedInAt ?? now) > limits.loggedOutMs;
+    const byAge = isOldLogin ? limits.loggedOutLongAgoMs : limits.loggedOutMs;
+    this.#loggedOutUntil = now + (this.#environment.loggedOutMs ?? byAge);
+    this.endSession(loggedOut);
+    this.forgetSettings();
     this.queue.clear();
-    this.webhook.forget();
-    this.endSession();
-    this.#loggedOutUntil = this.#now() + this.#environment.loggedOutMs;
     request.reply(success(true));
   }
 
-  /** The waiting poll is answered with what there is. Client.cpp on_closed:9269. */
-  endSession(): void {
+  /** What is stored under the token goes: allowed_updates and webhook. Client.cpp on_closed:9307-9318. */
+  forgetSettings(): void {
+    this.allowedUpdates = defaultAllowedUpdates;
+    this.webhook.forget();
+    this.#loggedInAt = undefined;
+  }
+
+  /** The waiting poll is answered with what there is, a waiting setWebhook with `closing`. Client.cpp on_closed:9255. */
+  endSession(closing: Reply): void {
+    this.webhook.endChange(closing);
     this.#session?.longPoll.wake();
     this.#session = undefined;
   }
 
-  /** Client.cpp on_cmd:12641, ClientManager.cpp send:94. */
+  /**
+   * Refused for ten minutes, but not to a client that was started in the server's own first ten minutes.
+   * Client.cpp on_cmd:12641, ClientManager.cpp send:94.
+   */
   close(request: ApiRequest): void {
     if (this.#session === undefined) {
       return request.reply(failure(400, "Bad Request: the bot has already been closed"));
     }
-    const secondsLeft = Math.ceil(
-      (this.#session.startedAt + this.#environment.closeUptimeMs - this.#now()) / 1_000,
-    );
-    if (secondsLeft > 0) return request.reply(tooManyRequests(secondsLeft));
-    this.endSession();
+    const { startedAt } = this.#session;
+    const { closeUptimeMs, startedAt: serverStartedAt } = this.#environment;
+    const secondsLeft = Math.floor((startedAt + closeUptimeMs - this.#now()) / 1_000);
+    if (secondsLeft > 0 && startedAt > serverStartedAt + closeUptimeMs) {
+      return request.reply(tooManyRequests(secondsLeft));
+    }
+    this.endSession(restarting);
     request.reply(success(true));
   }
 
   /** The present session; a new one when there is none. */
   startSession(): Session {
     if (this.#session === undefined) {
+      this.#loggedInAt ??= this.#now();
       const conflicts = new ConflictThrottle(this.clock);
       const longPoll = new LongPoll(this.clock, this.queue, conflicts);
       this.#session = { startedAt: this.#now(), conflicts, longPoll };

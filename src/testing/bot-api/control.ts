@@ -21,7 +21,7 @@ type Control = (api: BotApi, input: ControlInput) => unknown;
  * - `POST faults {kind, …}`: injects a fault; `DELETE faults`: ends all
  * - `POST lease-ended {instance, wallAt?}`: see `BotApi.markLeaseEnded`
  */
-export const controls: Readonly<Record<string, Control | undefined>> = {
+const commands: Readonly<Record<string, Control>> = {
   "GET counters": (api, { botId }) => api.counters(botId === undefined ? undefined : Number(botId)),
   "GET events": (api, { after = -1 }) => api.events.filter((event) => event.sequence > Number(after)),
   "POST bots": (api, input) => api.addBot(input as NewBot),
@@ -43,3 +43,5 @@ export const controls: Readonly<Record<string, Control | undefined>> = {
     return {};
   },
 };
+
+export const controls: ReadonlyMap<string, Control> = new Map(Object.entries(commands));

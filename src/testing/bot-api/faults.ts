@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.js";
-import type { FaultKind } from "./journal-events.js";
-import { failure, nginxPage, type Reply, tooManyRequests } from "./reply.js";
+import { type FaultKind, faultKinds } from "./journal-events.js";
+import { failure, nginxPage, type Reply, restarting, tooManyRequests, unauthorized } from "./reply.js";
 import type { PendingRequest } from "./request.js";
 
 /** A fault, and the calls that it hits: those that match everything given here. */
@@ -59,7 +59,7 @@ function faultReply(fault: Fault): Reply | undefined {
     case "too-many-requests":
       return tooManyRequests(fault.retryAfter ?? 5);
     case "internal-error":
-      return failure(500, "Internal Server Error: restart");
+      return restarting;
     case "bad-gateway":
       return failure(502, "Bad Gateway");
     case "bad-gateway-html":
@@ -67,7 +67,7 @@ function faultReply(fault: Fault): Reply | undefined {
     case "not-found-html":
       return nginxPage(404, "Not Found");
     case "unauthorized":
-      return failure(401, "Unauthorized");
+      return unauthorized;
     default:
       return undefined;
   }
@@ -77,7 +77,11 @@ function faultReply(fault: Fault): Reply | undefined {
 export class FaultPlan {
   readonly #active = new Set<ActiveFault>();
 
+  /** @throws TypeError for an unknown kind */
   inject(fault: Fault): InjectedFault {
+    if (!faultKinds.includes(fault.kind)) {
+      throw new TypeError(`Expected \`kind\` to be one of ${faultKinds.join(", ")}, got ${fault.kind}`);
+    }
     const active = new ActiveFault(fault, () => this.#active.delete(active));
     this.#active.add(active);
     return active;

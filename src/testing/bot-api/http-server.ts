@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { MalformedBodyError, readArguments } from "./arguments.js";
+import { unzipSync } from "node:zlib";
+import { type Arguments, RefusedRequestError, readArguments } from "./arguments.js";
 import type { BotApi } from "./bot-api.js";
 import { controls } from "./control.js";
 import { limits } from "./limits.js";
@@ -9,13 +10,21 @@ import type { Answer, PendingCall } from "./request.js";
 
 const controlPrefix = "/_emulator/";
 
-/** `[/as/<instance>]/bot<token>[/test]/<method>`, HttpConnection.cpp handle:28-45; the first part is ours. */
-const methodPath = /^(?:\/as\/([^/]+))?\/bot([^/]*)(?:\/test)?\/(.+)$/;
+/**
+ * `/bot<token>[/test]/[<method>]`, HttpConnection.cpp handle:28-45. A method that begins with "test" is not found, as on
+ * the real server.
+ */
+const methodPath = /^\/bot([^/]*)(?:(\/test)\/|\/(?!test))(.*)$/;
 
 /** An HTTP server, not listening yet, in front of a Bot API. */
 export function createHttpServer(api: BotApi): Server {
   // Only the client ends a connection or a request: a poll may wait for 50 s and more.
-  const server = createServer({ keepAliveTimeout: limits.keepAliveMs, requestTimeout: 0 });
+  const server = createServer({
+    keepAliveTimeout: limits.keepAliveMs,
+    requestTimeout: 0,
+    // Node answers a longer one as the server does: 431, and the connection is closed.
+    maxHeaderSize: limits.maxHeaderBytes,
+  });
   server.on("request", (request, response) => {
     const connection = connectionOf(request);
     const chunks: Buffer[] = [];
@@ -43,40 +52,59 @@ function handle(
   response: ServerResponse,
   body: Buffer,
 ): void {
-  const [rawPath = "", query = ""] = (request.url ?? "").split("?", 2);
+  const [rawPath = "", query = ""] = (request.url ?? "").split(/[?#](.*)/s, 2);
   if (rawPath.startsWith(controlPrefix)) {
     const command = `${request.method} ${rawPath.slice(controlPrefix.length)}`;
     return connection.answer(response, control(api, command, query, body));
   }
 
-  const [, tag, token, method] = methodPath.exec(rawPath)?.map(decode) ?? [];
-  if (token === undefined || method === undefined) {
-    return connection.answer(response, failure(404, "Not Found"));
-  }
   const args = argumentsOf(request, query, body);
-  if (args === undefined) {
-    response.writeHead(400, { Connection: "close", "Content-Length": 0 }).end();
+  if (typeof args === "number") {
+    response.writeHead(args, { Connection: "close", "Content-Length": 0 }).end();
     return;
   }
-  const instance = tag ?? request.headers["x-instance"]?.toString() ?? `port:${request.socket.remotePort}`;
+  const [, tag, botPath = ""] = /^(?:\/as\/([^/]+))?(.*)$/s.exec(rawPath) ?? [];
+  const [, botToken, test = "", pathMethod] = methodPath.exec(decode(botPath)) ?? [];
+  if (botToken === undefined || pathMethod === undefined) {
+    return connection.answer(response, failure(404, "Not Found"));
+  }
+  const token = `${botToken}${test}`;
+  // Query.cpp:41: without a name in the path, the argument counts.
+  const method = pathMethod || (args.get("method") ?? "");
+  const instance =
+    (tag && decode(tag)) ?? request.headers["x-instance"]?.toString() ?? `port:${request.socket.remotePort}`;
   const isConnected = () => connection.isOpen;
-  connection.serve(
-    (onAnswer) => api.call({ token, method, args, instance, isConnected }, onAnswer),
-    response,
-  );
+  const address = request.headers["x-real-ip"]?.toString();
+  const call = { token, method, args, instance, isConnected, ...(address && { address }) };
+  connection.serve((onAnswer) => api.call(call, onAnswer), response);
 }
 
-function argumentsOf(request: IncomingMessage, query: string, body: Buffer) {
+/** The arguments of a request, or the bare status that it is refused with. */
+function argumentsOf(request: IncomingMessage, query: string, body: Buffer): Arguments | number {
+  // HttpReader.cpp parse_head:736.
+  if (request.method !== "GET" && request.method !== "POST") return 501;
   try {
-    return readArguments(query, body, request.headers["content-type"] ?? "");
+    const content = unpack(body, request.headers["content-encoding"]?.toLowerCase() ?? "none");
+    return readArguments(query, content, request.headers["content-type"] ?? "");
   } catch (error) {
-    if (error instanceof MalformedBodyError) return undefined;
+    if (error instanceof RefusedRequestError) return error.status;
     throw error;
   }
 }
 
+/** HttpReader.cpp read_next:94-106. */
+function unpack(body: Buffer, encoding: string): Buffer {
+  if (encoding === "none") return body;
+  if (encoding !== "gzip" && encoding !== "deflate") throw new RefusedRequestError(415, "unknown encoding");
+  try {
+    return unzipSync(body);
+  } catch {
+    throw new RefusedRequestError(400, "body cannot be unpacked");
+  }
+}
+
 function control(api: BotApi, command: string, query: string, body: Buffer): Reply {
-  const run = controls[command];
+  const run = controls.get(command);
   if (run === undefined) return jsonReply(404, { error: `no such command: ${command}` });
   try {
     const input =
@@ -91,11 +119,11 @@ function jsonReply(status: number, content: unknown): Reply {
   return { status, contentType: "application/json", body: JSON.stringify(content) };
 }
 
-function decode(part: string | undefined): string | undefined {
+function decode(path: string): string {
   try {
-    return part && decodeURIComponent(part);
+    return decodeURIComponent(path);
   } catch {
-    return part;
+    return path;
   }
 }
 

@@ -92,11 +92,11 @@ export interface PushedEvent {
   readonly updateType: string;
 }
 
-/** An update that never came into the queue: its type was not asked for, or it was full. */
+/** An update that never came into the queue: its type was not asked for, it was older than a day, or it was full. */
 export interface RejectedEvent {
   readonly type: "rejected";
   readonly updateType: string;
-  readonly reason: "not-allowed" | "no-room";
+  readonly reason: "not-allowed" | "too-old" | "no-room";
 }
 
 /** Updates that left the queue. */
@@ -108,14 +108,29 @@ export interface RemovedEvent {
   readonly lostIds: readonly number[];
 }
 
-/** A message that a bot sent. */
+/** A message that a bot sent; of a photo or a file, `text` is the caption. */
 export interface SentEvent extends OfRequest {
   readonly type: "sent";
   readonly chatId: string;
   readonly text: string;
   readonly messageId: number;
+  /** As the bot sent it, parsed. */
+  readonly replyMarkup?: unknown;
   /** The update that it answers: see `BotApi.pushMessage`. */
   readonly updateId?: number;
+}
+
+/** A message of a bot that it changed. */
+export interface EditedEvent extends OfRequest {
+  readonly type: "edited";
+  /** Empty for an inline message. */
+  readonly chatId: string;
+  /** An inline message has a text for an id. */
+  readonly messageId: number | string;
+  /** Left out where only the buttons change. */
+  readonly text?: string;
+  /** As the bot sent it, parsed; left out: the message has no buttons any more. */
+  readonly replyMarkup?: unknown;
 }
 
 /**
@@ -133,18 +148,21 @@ export interface SentEvent extends OfRequest {
  * - `delay-answer`: the answer is held back for `delayMs`
  * - `hold`: processed only after `delayMs`, or when the fault is released, even if the client has gone by then
  */
-export type FaultKind =
-  | "too-many-requests"
-  | "internal-error"
-  | "bad-gateway"
-  | "bad-gateway-html"
-  | "not-found-html"
-  | "unauthorized"
-  | "reset-before"
-  | "silent"
-  | "reset-after"
-  | "delay-answer"
-  | "hold";
+export type FaultKind = (typeof faultKinds)[number];
+
+export const faultKinds = [
+  "too-many-requests",
+  "internal-error",
+  "bad-gateway",
+  "bad-gateway-html",
+  "not-found-html",
+  "unauthorized",
+  "reset-before",
+  "silent",
+  "reset-after",
+  "delay-answer",
+  "hold",
+] as const;
 
 /** A fault took hold of a request. */
 export interface FaultEvent extends OfRequest {
@@ -164,6 +182,7 @@ export type BotApiEventBody =
   | RejectedEvent
   | RemovedEvent
   | SentEvent
+  | EditedEvent
   | FaultEvent;
 
 /** One line of the journal. */

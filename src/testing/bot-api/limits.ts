@@ -19,10 +19,16 @@ export const limits = {
   wakeAfterFirstPushMs: 2,
   /** An offset further ahead of the next id is ignored. TQueue.cpp get:303. */
   maxOffsetAhead: 10,
-  /** MAX_QUEUE_EVENTS, TQueue.cpp:88: what comes on top is discarded. */
+  /** MAX_QUEUE_EVENTS, TQueue.cpp:87: what comes on top is discarded. */
   maxQueuedUpdates: 100_000,
   /** MAX_EVENT_LENGTH, TQueue.cpp:86. */
   maxUpdateBytes: 512 * 1024,
+  /** MAX_TOTAL_EVENT_LENGTH, TQueue.cpp:88: all updates of a bot together. */
+  maxQueuedBytes: 128 * 1024 * 1024,
+  /** Expired updates are swept out for the first time after … ClientManager.cpp start_up:355. */
+  firstSweepSeconds: 600,
+  /** … and then every. ClientManager.cpp timeout_expired:556. */
+  sweepIntervalSeconds: 60,
   /** Client.cpp JsonUpdates:16305: an answer stops before the sum of 50 + length reaches this. */
   maxAnswerBytes: 4 * 1024 * 1024,
   answerBytesPerUpdate: 50,
@@ -33,12 +39,23 @@ export const limits = {
   maxUpdateId: 2_000_000_000,
   /** Client.cpp process_set_webhook_query:15733. */
   setWebhookIntervalMs: 1_000,
-  /** Client.cpp process_close_query:12641. */
+  /** Client.cpp do_set_webhook:16020. */
+  maxSecretTokenLength: 256,
+  /** Client.cpp on_cmd:12642. */
   closeUptimeMs: 600_000,
-  /** Documented as ten minutes; in the source up to 1800 s. */
-  loggedOutMs: 600_000,
+  /** How long a bot that had logged in less than this ago is refused after logOut … Client.cpp finish_closing:9335. */
+  loggedOutMs: 1_800_000,
+  /** … and one that had logged in before. */
+  loggedOutLongAgoMs: 1_000,
+  /** Starts of clients per IP address, and of all together. ClientManager.cpp send:113-114, timeout_expired:567-568. */
+  startsPerAddress: { minute: 20, hour: 600 },
+  startsInAll: { minute: 1_000, hour: 10_000 },
   /** PromiseDeleter, Query.h:246: what a server that shuts down tells everybody. */
   shutdownRetryAfterSeconds: 5,
+  /** MAX_TOTAL_PARAMETERS_LENGTH, HttpReader.h:109. */
+  maxParameterBytes: 1024 * 1024,
+  /** MAX_TOTAL_HEADERS_LENGTH, HttpReader.h:110: the request line, which holds the query string, included. */
+  maxHeaderBytes: 256 * 1024,
   /** HttpServer.h:64: an idle connection is closed. */
   keepAliveMs: 500_000,
 } as const;

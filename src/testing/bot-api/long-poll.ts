@@ -72,10 +72,12 @@ export class LongPoll {
     const { timeoutSeconds, limit } = this.#applyRepeatRule(request, offset);
     request.note({ type: "poll", ...request.identity, offset, timeoutSeconds, limit });
 
-    const resolved = this.#queue.resolveOffset(offset);
-    const updates = this.#queue.read(resolved, limit, this.#now());
+    // Client.cpp do_get_updates:16326-16332. A waiting poll keeps a positive offset as it is, even an ignored one.
+    if (offset < 0) this.#queue.keepLast(-offset);
+    const start = offset > 0 ? offset : this.#queue.head;
+    const updates = this.#queue.read(start, limit);
     if (updates.length > 0 || timeoutSeconds === 0) request.reply(updatesReply(updates));
-    else this.#park(request, resolved, limit, timeoutSeconds * 1_000);
+    else this.#park(request, start, limit, timeoutSeconds * 1_000);
   }
 
   /** An update was added: the waiting poll is answered 1 ms after the last one, at most 2 ms after the first. */
@@ -93,7 +95,8 @@ export class LongPoll {
   wake(): void {
     const slot = this.#empty();
     if (slot === undefined) return;
-    const updates = this.#queue.read(this.#queue.resolveOffset(slot.offset), slot.limit, this.#now());
+    // 0: there was no update ever when the poll began to wait.
+    const updates = this.#queue.read(slot.offset || this.#queue.head, slot.limit);
     slot.request.reply(updatesReply(updates));
   }
 

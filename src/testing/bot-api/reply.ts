@@ -39,6 +39,15 @@ export function failure(errorCode: number, description: string): Reply {
   return json(errorCode, JSON.stringify({ ok: false, error_code: errorCode, description }));
 }
 
+/** Client.cpp get_closing_error:16286. */
+export const loggedOut = failure(400, "Logged out");
+
+/** Client.cpp get_closing_error:16289. */
+export const unauthorized = failure(401, "Unauthorized");
+
+/** Client.cpp get_closing_error:16294. */
+export const restarting = failure(500, "Internal Server Error: restart");
+
 export function conflictReply(kind: ServerConflict): Reply {
   return { ...failure(409, conflictTexts[kind]), conflict: kind };
 }

@@ -6,7 +6,7 @@ export interface StoredUpdate {
   readonly json: string;
   /** Length of the update without its id: what the server counts. */
   readonly bytes: number;
-  /** Monotonic time, in milliseconds. */
+  /** It is kept up to the end of this second since 1970. */
   readonly expiresAt: number;
 }
 
@@ -16,6 +16,8 @@ export type RemovalReason = "confirmed" | "dropped" | "expired";
 export interface UpdateQueueOptions {
   /** Gives the id of the first update, and of the first one after ids were used up. */
   firstId(): number;
+  /** The server's time: whole seconds since 1970. */
+  unixTime(): number;
   onRemoved(updates: readonly StoredUpdate[], reason: RemovalReason): void;
 }
 
@@ -30,9 +32,14 @@ export class UpdateQueue {
   #start = 0;
   #tail = 0;
   #size = 0;
+  #bytes = 0;
+  #nextSweepAt: number;
+  /** No sweep looks at the queue before this moment has passed. */
+  #sweepAfter = Number.POSITIVE_INFINITY;
 
   constructor(options: UpdateQueueOptions) {
     this.#options = options;
+    this.#nextSweepAt = options.unixTime() + limits.firstSweepSeconds;
   }
 
   /** Id of the oldest update; the next id when there is none; 0 before the first push. */
@@ -45,8 +52,9 @@ export class UpdateQueue {
     return this.#tail;
   }
 
-  /** Updates in the queue, delivered ones and expired ones that nobody has come across included. */
+  /** Updates in the queue, delivered ones and expired ones that neither a poll nor a sweep came across included. */
   get size(): number {
+    this.#sweep();
     return this.#size;
   }
 
@@ -54,63 +62,97 @@ export class UpdateQueue {
     return id >= this.head && id < this.#tail && this.#entries[this.#indexOf(id)] !== undefined;
   }
 
-  /** Adds an update and tells its id; undefined when the queue is full or the update too large. */
+  /** Adds an update and tells its id; undefined when the queue is full or the update too large. TQueue.cpp push:137. */
   push(build: (id: number) => object, expiresAt: number): number | undefined {
+    this.#sweep();
     if (this.#size >= limits.maxQueuedUpdates) return undefined;
     if (this.#tail === 0 || this.#tail + 1 >= limits.maxUpdateId) this.#renumber();
 
     const id = this.#tail;
     const content = JSON.stringify(build(id));
     const bytes = Buffer.byteLength(content) - 2;
-    if (bytes > limits.maxUpdateBytes) return undefined;
+    if (bytes > limits.maxUpdateBytes || this.#bytes + bytes > limits.maxQueuedBytes) return undefined;
+    if (this.#size === 0) this.#sweepAfter = expiresAt;
     this.#entries.push({ id, json: `{"update_id":${id},${content.slice(1)}`, bytes, expiresAt });
     this.#tail += 1;
     this.#size += 1;
+    this.#bytes += bytes;
     return id;
   }
 
   /**
-   * The offset that a waiting poll keeps: a negative one counts from the end, 0 and what lies before the oldest
-   * update become its id, a positive one stays raw. Client.cpp do_get_updates:16326.
+   * Drops all but the last `count` events: what a negative offset does. The server keeps an empty event under the id
+   * of the last update when that is gone, and it counts. TQueue.cpp clear:221, pop:399.
    */
-  resolveOffset(offset: number): number {
-    if (offset > 0) return offset;
-    return Math.max(this.head, offset < 0 && this.#tail > 0 ? this.#tail + offset : 0);
+  keepLast(count: number): void {
+    this.#sweep();
+    if (this.#size <= count) return;
+    let index = this.#entries.length;
+    for (let kept = 0; kept < count; ) {
+      index -= 1;
+      if (this.#entries[index] !== undefined || index === this.#entries.length - 1) kept += 1;
+    }
+    this.#removeBefore(this.#idAt(index), "confirmed");
   }
 
   /**
-   * Forgets what lies before `offset` (a resolved one) and gives up to `limit` updates from there. An offset too far
-   * ahead counts as the oldest update's id; the server also has a lower bound, which changes nothing, as there is
-   * nothing to forget before the oldest. Client.cpp do_get_updates:16339-16359, TQueue.cpp get:303-309.
+   * Forgets what lies before `offset` and gives up to `limit` updates from there. An offset too far ahead counts as the
+   * oldest update's id; the server also has a lower bound, which changes nothing, as there is nothing to forget before
+   * the oldest. Client.cpp do_get_updates:16339-16359, TQueue.cpp get:303-309.
    */
-  read(offset: number, limit: number, now: number): readonly StoredUpdate[] {
+  read(offset: number, limit: number): readonly StoredUpdate[] {
+    this.#sweep();
     if (offset <= 0 || this.#tail === 0) return [];
     if (offset <= this.#tail + limits.maxOffsetAhead) this.#removeBefore(offset, "confirmed");
-    return this.#collect(limit, now);
+    return this.#collect(limit);
   }
 
   clear(): void {
     this.#removeBefore(this.#tail, "dropped");
   }
 
-  #collect(limit: number, now: number): StoredUpdate[] {
+  /** Expired updates on the way are removed, up to the first one that finds no place. TQueue.cpp do_get:432. */
+  #collect(limit: number): StoredUpdate[] {
+    const now = this.#options.unixTime();
     const found: StoredUpdate[] = [];
     const expired: StoredUpdate[] = [];
-    let bytesLeft: number = limits.maxAnswerBytes;
-    for (let index = this.#start; index < this.#entries.length && found.length < limit; index++) {
+    for (let index = this.#start; index < this.#entries.length; index++) {
       const update = this.#entries[index];
       if (update === undefined) continue;
       if (update.expiresAt < now) {
         expired.push(update);
         this.#entries[index] = undefined;
-        continue;
-      }
-      bytesLeft -= limits.answerBytesPerUpdate + update.bytes;
-      if (bytesLeft <= 0) break;
-      found.push(update);
+      } else if (found.length < limit) found.push(update);
+      else break;
     }
     this.#removed(expired, "expired");
-    return found;
+    return withinAnswerSize(found);
+  }
+
+  /**
+   * What the server's sweeps since the last look have removed: each ends at the second update that is still good, and
+   * none takes place before the oldest one at the last sweep has expired. TQueue.cpp run_gc:312.
+   */
+  #sweep(): void {
+    const now = this.#options.unixTime();
+    for (; this.#nextSweepAt <= now; this.#nextSweepAt += limits.sweepIntervalSeconds) {
+      if (this.#sweepAfter < this.#nextSweepAt) this.#sweepAt(this.#nextSweepAt);
+    }
+  }
+
+  #sweepAt(now: number): void {
+    this.#sweepAfter = Number.POSITIVE_INFINITY;
+    const expired: StoredUpdate[] = [];
+    for (let index = this.#start; index < this.#entries.length; index++) {
+      const update = this.#entries[index];
+      if (update === undefined) continue;
+      if (update.expiresAt < now) {
+        expired.push(update);
+        this.#entries[index] = undefined;
+      } else if (this.#sweepAfter === Number.POSITIVE_INFINITY) this.#sweepAfter = update.expiresAt;
+      else break;
+    }
+    this.#removed(expired, "expired");
   }
 
   #removeBefore(id: number, reason: RemovalReason): void {
@@ -127,6 +169,7 @@ export class UpdateQueue {
   #removed(updates: readonly StoredUpdate[], reason: RemovalReason): void {
     if (updates.length === 0) return;
     this.#size -= updates.length;
+    for (const { bytes } of updates) this.#bytes -= bytes;
     while (this.#start < this.#entries.length && this.#entries[this.#start] === undefined) this.#start++;
     // Holes are cut off only when they are the larger half: constant work per update.
     if (this.#start * 2 > this.#entries.length) {
@@ -144,6 +187,19 @@ export class UpdateQueue {
   }
 
   #indexOf(id: number): number {
-    return id - (this.#tail - this.#entries.length);
+    return id - this.#idAt(0);
   }
+
+  #idAt(index: number): number {
+    return this.#tail - this.#entries.length + index;
+  }
+}
+
+/** The first of them, as many as an answer has room for. Client.cpp JsonUpdates:16305. */
+function withinAnswerSize(updates: readonly StoredUpdate[]): StoredUpdate[] {
+  let bytesLeft: number = limits.maxAnswerBytes;
+  return updates.filter(({ bytes }) => {
+    bytesLeft -= limits.answerBytesPerUpdate + bytes;
+    return bytesLeft > 0;
+  });
 }

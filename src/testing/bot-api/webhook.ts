@@ -2,10 +2,11 @@ import type { Clock, Timer } from "../../clock.js";
 import { type Arguments, booleanArgument, integerArgument, jsonArgument } from "./arguments.js";
 import { limits } from "./limits.js";
 import type { ConflictThrottle, LongPoll } from "./long-poll.js";
-import { failure, success, tooManyRequests } from "./reply.js";
+import { failure, type Reply, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import type { UpdateQueue } from "./update-queue.js";
-import { isDefaultAllowedUpdates, parseAllowedUpdates } from "./update-types.js";
+import { parseAllowedUpdates, shownAllowedUpdates } from "./update-types.js";
+import { malformation, prohibition } from "./webhook-url.js";
 
 /** A webhook that is set. Nothing is ever sent to it. */
 interface WebhookSettings {
@@ -44,9 +45,16 @@ export class Webhook {
     return this.#settings !== undefined || this.#pending !== undefined;
   }
 
-  /** Without an answer to anybody: what logOut does. */
   forget(): void {
     this.#settings = undefined;
+    this.#lastError = undefined;
+  }
+
+  /** Ends a change that was not answered yet. Client.cpp on_closed:9260. */
+  endChange(closing: Reply): void {
+    this.#pending?.timer.clear();
+    this.#pending?.request.reply(closing);
+    this.#pending = undefined;
   }
 
   /** A delivery has failed at `wallMs`. */
@@ -82,7 +90,6 @@ export class Webhook {
   /** Client.cpp JsonWebhookInfo:5945. */
   info(request: ApiRequest, context: WebhookContext): void {
     const settings = this.#settings;
-    const allowed = context.allowedUpdates;
     request.reply(
       success({
         url: settings?.url ?? "",
@@ -91,7 +98,7 @@ export class Webhook {
         ...this.#lastError,
         max_connections: settings?.maxConnections,
         ip_address: settings === undefined ? undefined : settings.ipAddress || "<unknown>",
-        allowed_updates: isDefaultAllowedUpdates(allowed) ? undefined : [...allowed],
+        allowed_updates: shownAllowedUpdates(context.allowedUpdates),
       }),
     );
   }
@@ -107,12 +114,13 @@ export class Webhook {
     if (wanted === undefined) {
       return request.reply(success(true, wasDeleted ? "Webhook was deleted" : "Webhook is already deleted"));
     }
-    if (!URL.canParse(wanted.url)) {
-      return request.reply(failure(400, "Bad Request: invalid webhook URL specified"));
-    }
-    this.#settings = wanted;
+    const malformed = malformation(wanted);
+    if (malformed !== undefined) return request.reply(failure(400, `Bad Request: ${malformed}`));
     this.#lastError = undefined;
     applyAllowedUpdates(request, context);
+    const forbidden = prohibition(wanted);
+    if (forbidden !== undefined) return request.reply(failure(400, `Bad Request: bad webhook: ${forbidden}`));
+    this.#settings = wanted;
     this.#afterSetup(request, context, () => request.reply(success(true, "Webhook was set")));
   }
 

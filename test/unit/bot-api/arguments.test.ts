@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   booleanArgument,
   integerArgument,
-  MalformedBodyError,
+  RefusedRequestError,
   readArguments,
 } from "../../../src/testing/bot-api/arguments.js";
 
@@ -71,13 +71,45 @@ describe("where arguments come from", () => {
     expect(read("a=1", '{"b":2}', "text/plain")).toEqual({ a: "1" });
   });
 
+  // HttpReader.cpp read_next:222-229: of all mistakes only 413 is one; parse_json_parameters:640-707.
+  test.each<[string, Record<string, string>]>([
+    ["{", {}],
+    ["[1]", {}],
+    ["7", {}],
+    ["", {}],
+    ['{"offset":12', { offset: "12" }],
+    ['{"offset":12,"tim', { offset: "12" }],
+    ['{"offset":12,"timeout"', { offset: "12" }],
+    ['{"offset":12,"allowed_updates":["mess', { offset: "12" }],
+    ['{"offset":12 13}', { offset: "12" }],
+    ['{"offset":12,}', { offset: "12" }],
+    ['{"offset":1}{"limit":2}', { offset: "1" }],
+    ['{"offset":wrong,"limit":2}', {}],
+    ['{"a":"x', {}],
+    ['{"a":"\\x","b":1}', {}],
+    ['{"a":"line\nbreak"}', { a: "line\nbreak" }],
+    [`{"a":${"[".repeat(102)}`, {}],
+    ['"text"', { content: "text" }],
+    ['"text" x', {}],
+  ])("%j counts as far as it can be read", (body, expected) => {
+    expect(read("", body)).toEqual(expected);
+  });
+
   test.each([
-    ["{", json],
-    ["[1]", json],
-    ["7", json],
     ["x", "multipart/form-data"],
-  ])("%j as %s cannot be read", (body, type) => {
-    expect(() => read("", body, type)).toThrow(MalformedBodyError);
+    ["x", "multipart/form-data; boundary=xyz"],
+    ["--xyz\r\nx: y\r\n\r\nvalue\r\n--xyz--", "multipart/form-data; boundary=xyz"],
+    ['--xyz\r\ncontent-disposition: form-data; name="a"\r\n\r\nvalue', "multipart/form-data; boundary=xyz"],
+  ])("%j as %s is refused", (body, type) => {
+    expect(() => read("", body, type)).toThrow(expect.objectContaining({ status: 400 }));
+  });
+
+  // MAX_TOTAL_PARAMETERS_LENGTH, HttpReader.h:109; HttpReader.cpp:210.
+  test("more than 1 MiB of parameters is refused", () => {
+    const body = JSON.stringify({ a: "x".repeat(1024 * 1024 - 8) });
+    expect(read("", body)).toHaveProperty("a");
+    expect(() => read("b", body)).toThrow(expect.objectContaining({ status: 413 }));
+    expect(() => read("", `${body} `, "application/x-www-form-urlencoded")).toThrow(RefusedRequestError);
   });
 });
 
@@ -107,6 +139,7 @@ test.each([
   ["YES", true],
   ["1", true],
   ["0", false],
+  [" True\n", true],
   ["on", false],
   ["", false],
 ])("%j as a boolean is %s", (text, expected) => {

@@ -9,7 +9,8 @@ describe("tokens", () => {
     );
   });
 
-  test.each(["", "123", "0:abc", "abc:def", `12345678901234567:${"a".repeat(35)}`, `123:${"a".repeat(80)}`])(
+  // ClientManager.cpp send:73-85: 1 << 54 is 18014398509481984.
+  test.each(["", "123", "0:abc", "-5:abc", "18014398509481984:abc", `123:${"a".repeat(80)}`])(
     "%j is no token at all",
     (token) => {
       const own = virtualBotApi().call("a", "getMe", {}, token);
@@ -18,6 +19,60 @@ describe("tokens", () => {
       expect(hosted).toMatchObject({ status: 404, description: "Not Found" });
     },
   );
+
+  // ClientManager.cpp send:78: no number is in the range of ids that a server takes, so another one might.
+  test.each(["abc:def", ":abc", "12x:abc", `${"9".repeat(20)}:abc`])("%j is misdirected: 421", (token) => {
+    const answer = virtualBotApi().call("a", "getMe", {}, token);
+    expect(answer.body).toBe(
+      '{"ok":false,"error_code":421,"description":"Misdirected Request: unallowed token specified"}',
+    );
+    expect(virtualBotApi({ malformedToken: 404 }).call("a", "getMe", {}, token).status).toBe(404);
+  });
+
+  test("a number of 17 digits below 1 << 54 is the id of some bot", () => {
+    expect(virtualBotApi().call("a", "getMe", {}, "12345678901234567:abc").description).toBe("Unauthorized");
+  });
+
+  // Client.cpp start_up:7926 (bot_token_with_dc_), on_closed:9307-9318: both are stored under the token.
+  test("a new token starts without webhook and allowed_updates, with the old queue", () => {
+    const { api, botId, token, call, poll, pushMany } = virtualBotApi();
+    const ids = pushMany(1);
+    poll("a", { allowed_updates: '["message"]' });
+    call("a", "setWebhook", { url: "https://example.com/hook" });
+
+    const { token: newToken } = api.revoke(token);
+
+    expect(call("a", "getWebhookInfo", {}, newToken).result).toEqual({
+      url: "",
+      has_custom_certificate: false,
+      pending_update_count: 1,
+    });
+    expect(api.state(botId).allowedUpdates).toContain("callback_query");
+    expect(call("a", "getUpdates", {}, newToken).updateIds).toEqual(ids);
+  });
+
+  test("a setWebhook that waits when the token is revoked is unauthorized", () => {
+    const { api, token, clock, call } = virtualBotApi({ webhookSetupMs: 100 });
+    const waiting = call("a", "setWebhook", { url: "https://example.com/hook" });
+    api.revoke(token);
+    expect(waiting).toMatchObject({ status: 401, description: "Unauthorized" });
+    expect(clock.runningTimers).toBe(0);
+  });
+
+  // ClientManager.cpp send:87, get_tqueue_id:313: another client under another key, with another queue.
+  test("the test environment has bots of its own", () => {
+    const { api, botId, token, call, pushMany } = virtualBotApi();
+    const { id, token: testToken } = api.addBot({ token: "77:abc", isTest: true });
+    pushMany(1);
+    const pushed = api.pushMessage(id, "hi");
+
+    expect(call("a", "getMe", {}, `${token}/test`).status).toBe(401);
+    expect(call("a", "getMe", {}, testToken).status).toBe(401);
+    expect(call("a", "getMe", {}, "0:abc/test").description).toBe("Unauthorized: invalid token specified");
+    expect(call("a", "getUpdates", {}, `${testToken}/test`).updateIds).toEqual([pushed]);
+    expect(api.state(botId).pending).toBe(1);
+    expect(call("a", "getMe", {}, `${api.revoke(id).token}/test`).status).toBe(200);
+  });
 
   test("a revoked one is unauthorized, its poll ends, and the new one has the old updates", () => {
     const { api, token, clock, call, poll, pushMany } = virtualBotApi();
@@ -58,8 +113,8 @@ describe("methods", () => {
     });
   });
 
-  test("an unknown one is not found", () => {
-    expect(virtualBotApi().call("a", "getNothing").body).toBe(
+  test.each(["getNothing", "__proto__", "constructor", "toString", ""])("%j is not found", (method) => {
+    expect(virtualBotApi().call("a", method).body).toBe(
       '{"ok":false,"error_code":404,"description":"Not Found: method not found"}',
     );
   });
@@ -134,11 +189,21 @@ describe("methods", () => {
 });
 
 describe("close and logOut", () => {
-  test("close is refused for the first ten minutes", () => {
+  // Client.cpp on_cmd:12642-12644: the seconds are cut off, and a client from the server's first ten minutes is exempt.
+  test("close is refused for ten minutes from a bot's first call, if the server was up for ten minutes by then", () => {
     const { clock, call } = virtualBotApi();
     call("a", "getMe");
     clock.advance(1_500);
-    expect(call("a", "close")).toMatchObject({ status: 429, retryAfter: 599 });
+    expect(call("a", "close").result).toBe(true);
+
+    clock.advance(600_000);
+    call("a", "getMe");
+    clock.advance(1_500);
+    expect(call("a", "close")).toMatchObject({ status: 429, retryAfter: 598 });
+    clock.advance(597_500);
+    expect(call("a", "close")).toMatchObject({ status: 429, retryAfter: 1 });
+    clock.advance(1);
+    expect(call("a", "close").result).toBe(true);
   });
 
   test("close answers the waiting poll, forgets the rules' state and keeps the updates", () => {
@@ -162,6 +227,29 @@ describe("close and logOut", () => {
     expect(poll("a", { offset: ids[0]! + 2 }).updateIds, "not limited by the repeat rule").toHaveLength(1);
   });
 
+  // Client.cpp finish_closing:9335: authorization_date_ < now - 1800 ? 1.0 : 1800.0
+  test.each([
+    [1_800_000, 1_800_000],
+    [1_800_001, 1_000],
+  ])("%d ms after the login, logOut refuses everything for %d ms", (upMs, refusedMs) => {
+    const { clock, call } = virtualBotApi();
+    call("a", "getMe");
+    clock.advance(upMs);
+    call("a", "logOut");
+    clock.advance(refusedMs - 1);
+    expect(call("a", "getMe").description).toBe("Logged out");
+    clock.advance(1);
+    expect(call("a", "getMe").status).toBe(200);
+  });
+
+  // Client.cpp on_closed:9307-9318: the directory with all options is removed.
+  test("logOut forgets allowed_updates", () => {
+    const { api, botId, call, poll } = virtualBotApi();
+    poll("a", { allowed_updates: '["message"]' });
+    call("a", "logOut");
+    expect(api.state(botId).allowedUpdates).toContain("callback_query");
+  });
+
   test("logOut empties the queue and refuses everything for a while", () => {
     const { api, botId, clock, call, poll, pushMany } = virtualBotApi({ loggedOutMs: 60_000 });
     call("a", "setWebhook", { url: "https://example.com/hook" });
@@ -173,6 +261,47 @@ describe("close and logOut", () => {
     clock.advance(60_000);
     expect(poll("a")).toMatchObject({ status: 200, result: [] });
     expect(api.state(botId)).toMatchObject({ pending: 0, isWebhookActive: false });
+  });
+});
+
+// ClientManager.cpp send:98-132, timeout_expired:565-568; td/utils/FloodControlFast.h.
+describe("starts of clients", () => {
+  const startMany = (count: number, limitStarts: boolean, address?: string) => {
+    const virtual = virtualBotApi({ limitStarts });
+    const start = (token: string) => {
+      let status: unknown;
+      let retryAfter: unknown;
+      const call = { token, method: "getMe", args: new Map(), instance: "a", ...(address && { address }) };
+      virtual.api.call(call, (answer) => {
+        if (answer !== "reset") ({ status, retryAfter } = answer);
+      });
+      return { status, retryAfter };
+    };
+    const tokens = Array.from({ length: count }, () => virtual.api.addBot().token);
+    return { ...virtual, start, tokens, answers: tokens.map(start) };
+  };
+
+  test.each([
+    ["from one address: 20 a minute", 20, "10.0.0.1", 4],
+    ["in all: 1000 a minute", 1_000, undefined, 1],
+  ])("are limited %s", (_name, most, address, retryAfter) => {
+    const { answers, clock, start, tokens } = startMany(most + 2, true, address);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(most);
+    expect(answers.at(-1)).toEqual({ status: 429, retryAfter });
+    expect(start(tokens[0]!), "known already").toMatchObject({ status: 200 });
+    clock.advance(retryAfter * 1_000);
+    expect(start(tokens[most]!)).toMatchObject({ status: 200 });
+  });
+
+  test("meet no limit where none is asked for", () => {
+    expect(startMany(1_002, false, "10.0.0.1").answers.every(({ status }) => status === 200)).toBe(true);
+  });
+
+  test("count anew after the server has come back", () => {
+    const { api, start, tokens } = startMany(20, true, "10.0.0.1");
+    api.shutDown();
+    api.restart();
+    expect(start(tokens[0]!)).toMatchObject({ status: 429 });
   });
 });
 

@@ -2,6 +2,13 @@ import { describe, expect, test } from "vitest";
 import type { FaultKind } from "../../../src/testing/bot-api/journal-events.js";
 import { virtualBotApi } from "./virtual-bot-api.js";
 
+test("an unknown kind is refused", () => {
+  const { api } = virtualBotApi();
+  expect(() => api.injectFault({ kind: "no-such" as never })).toThrow(
+    /^Expected `kind` to be one of too-many-requests, /,
+  );
+});
+
 describe("faults that answer in place of the bot", () => {
   test.each<[FaultKind, number, string]>([
     ["internal-error", 500, '{"ok":false,"error_code":500,"description":"Internal Server Error: restart"}'],

@@ -239,6 +239,7 @@ describe("allowed_updates", () => {
 });
 
 describe("expiry and limits of the queue", () => {
+  // Client.cpp:17053-17353. Whole seconds, and the last one counts: TQueue.cpp do_get:442 (`expires_at < unix_time_now`).
   test.each([
     ["message", day],
     ["callback_query", 150_000],
@@ -246,10 +247,13 @@ describe("expiry and limits of the queue", () => {
     ["pre_checkout_query", 150_000],
     ["inline_query", 30_000],
     ["chosen_inline_result", 600_000],
+    ["custom_event", 600_000],
+    ["poll_answer", day],
+    ["my_chat_member", day],
   ])("%s is kept for %d ms", (type, lifetimeMs) => {
     const { api, botId, clock, poll } = virtualBotApi();
     api.push(botId, { [type]: {} });
-    clock.advance(lifetimeMs);
+    clock.advance(lifetimeMs + 999);
     expect(poll("a", { offset: 1 }).updateIds).toHaveLength(1);
     clock.advance(1);
     expect(poll("a", { offset: 2 }).updateIds).toEqual([]);
@@ -261,7 +265,7 @@ describe("expiry and limits of the queue", () => {
     const first = api.pushMessage(botId, "one");
     api.push(botId, { inline_query: {} });
     const third = api.pushMessage(botId, "three");
-    clock.advance(30_001);
+    clock.advance(31_000);
 
     expect(poll("a", { offset: 1 }).updateIds).toEqual([first, third]);
     expect(poll("a", { offset: third! }).updateIds).toEqual([third]);

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
+import { deflateSync, gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type BotApiEmulator, startBotApi } from "../../../src/testing/bot-api/bot-api-emulator.js";
 import { pollOverlaps } from "../../../src/testing/bot-api/journal-queries.js";
@@ -66,16 +67,22 @@ describe("paths", () => {
     expect(await byUrl.json()).toMatchObject({ result: { chat: { id: 6 } } });
   });
 
-  test("the test environment has the same bots", async () => {
-    const answer = await fetch(`${emulator.url}/bot${token}/test/getMe`);
-    expect(await answer.json()).toMatchObject({ ok: true, result: { id: emulator.bot.id } });
+  // HttpConnection.cpp handle:36-44.
+  test("the test environment has its own bots", async () => {
+    const { id, token: testToken } = emulator.addBot({ isTest: true });
+    const getMe = (path: string) => fetch(`${emulator.url}/bot${path}/getMe`).then((answer) => answer.json());
+    expect(await getMe(`${testToken}/test`)).toMatchObject({ ok: true, result: { id } });
+    expect(await getMe(`${token}/test`)).toMatchObject({ error_code: 401 });
   });
 
-  test.each(["/", "/bot123", "/bo/t", "/bot1:a/"])("%s is not found", async (path) => {
-    const answer = await fetch(`${emulator.url}${path}`);
-    expect(answer.status).toBe(404);
-    expect(await answer.text()).toBe('{"ok":false,"error_code":404,"description":"Not Found"}');
-  });
+  test.each(["/", "/bot123", "/bo/t", "/bot1:a/test", "/bot1:a/testMe", "/bot1:a"])(
+    "%s is not found",
+    async (path) => {
+      const answer = await fetch(`${emulator.url}${path}`);
+      expect(answer.status).toBe(404);
+      expect(await answer.text()).toBe('{"ok":false,"error_code":404,"description":"Not Found"}');
+    },
+  );
 
   test("a path without a proper token is unauthorized", async () => {
     const answer = await fetch(`${emulator.url}/bot/getMe`);
@@ -85,11 +92,75 @@ describe("paths", () => {
     });
   });
 
-  test("a body that cannot be read: 400, no body, connection closed", async () => {
-    const answer = await post("getMe", {}, { body: "{" });
-    expect(answer.status).toBe(400);
+  // Query.cpp:41.
+  test("a path without a method takes it from the arguments", async () => {
+    const answer = await fetch(`${emulator.url}/bot${token}/?method=getMe`);
+    expect(await answer.json()).toMatchObject({ result: { id: emulator.bot.id } });
+    expect((await fetch(`${emulator.url}/bot${token}/`)).status).toBe(404);
+  });
+
+  test.each(["__proto__", "constructor"])("%s is no method, and ends nothing", async (name) => {
+    const answer = await fetch(`${emulator.url}/bot${token}/${name}`);
+    expect(await answer.json()).toMatchObject({ description: "Not Found: method not found" });
+    expect((await fetch(`${emulator.url}/_emulator/${name}`)).status).toBe(404);
+  });
+});
+
+describe("bodies", () => {
+  // HttpReader.cpp read_next:222-229: only a body that is too large is an error.
+  test("one that breaks off counts as far as it goes: a cut offset confirms", async () => {
+    const ids = [1, 2, 3].map(() => emulator.pushMessage(emulator.bot.id, "hi")!);
+    const cut = await post("getUpdates", {}, { body: `{"offset":${ids[1]},"limi` });
+    expect(await cut.json()).toMatchObject({ result: [{ update_id: ids[1] }, { update_id: ids[2] }] });
+    expect(emulator.counters().confirmed).toBe(1);
+    const unreadable = await post("getUpdates", {}, { body: "][" });
+    expect(await unreadable.json()).toMatchObject({ result: [{ update_id: ids[1] }, { update_id: ids[2] }] });
+  });
+
+  const form = { "content-type": "multipart/form-data; boundary=xyz" };
+
+  // HttpConnectionBase.cpp loop:132-144: a bare status, and the connection is closed.
+  test.each<[number, string, () => RequestInit]>([
+    [400, "a broken form", () => ({ method: "POST", body: "--xyz\r\n", headers: form })],
+    [
+      413,
+      "more than 1 MiB",
+      () => ({ method: "POST", body: JSON.stringify({ a: "x".repeat(1024 * 1024) }) }),
+    ],
+    [
+      415,
+      "an unknown encoding",
+      () => ({ method: "POST", body: "{}", headers: { "content-encoding": "br" } }),
+    ],
+    [
+      400,
+      "what cannot be unpacked",
+      () => ({ method: "POST", body: "{}", headers: { "content-encoding": "gzip" } }),
+    ],
+    [501, "another HTTP method", () => ({ method: "PUT", body: "{}" })],
+  ])("%d for %s", async (status, _what, init) => {
+    const { headers, ...rest } = init();
+    const answer = await fetch(`${emulator.url}/bot${token}/getMe`, {
+      headers: { "content-type": "application/json", ...headers },
+      ...rest,
+    });
+    expect(answer.status).toBe(status);
     expect(answer.headers.get("connection")).toBe("close");
     expect(await answer.text()).toBe("");
+  });
+
+  test.each(["gzip", "deflate"] as const)("%s is unpacked", async (encoding) => {
+    const packed = (encoding === "gzip" ? gzipSync : deflateSync)('{"chat_id":5,"text":"hi"}');
+    const headers = { "content-type": "application/json", "content-encoding": encoding };
+    const answer = await post("sendMessage", {}, { headers, body: new Uint8Array(packed) });
+    expect(await answer.json()).toMatchObject({ result: { text: "hi" } });
+  });
+
+  // MAX_TOTAL_HEADERS_LENGTH, HttpReader.h:110.
+  test("the query string may fill the headers: 256 KiB, and no more", async () => {
+    const ask = (bytes: number) => fetch(`${emulator.url}/bot${token}/getMe?a=${"x".repeat(bytes)}`);
+    expect((await ask(200 * 1024)).status).toBe(200);
+    expect((await ask(257 * 1024)).status).toBe(431);
   });
 });
 

@@ -82,6 +82,40 @@ describe("setWebhook", () => {
     expect(poll("a", { offset: 1 }).status).toBe(200);
   });
 
+  // td/utils/HttpUrl.cpp parse_url:45, Client.cpp do_set_webhook:16013-16024.
+  test.each([
+    ["ftp://example.com", {}, "invalid webhook URL specified"],
+    ["https://", {}, "invalid webhook URL specified"],
+    ["https://example.com:0", {}, "invalid webhook URL specified"],
+    ["https://example.com:70000", {}, "invalid webhook URL specified"],
+    ["https://exa mple.com", {}, "invalid webhook URL specified"],
+    [url, { secret_token: "x".repeat(257) }, "secret token is too long"],
+    [url, { secret_token: "a b" }, "secret token contains unallowed characters"],
+    // WebhookActor.cpp start_up:705-715, check_ip_address:765; Client.cpp on_webhook_closed: "bad webhook".
+    ["http://example.com", {}, "bad webhook: An HTTPS URL must be provided for webhook"],
+    ["https://example.com:8080", {}, "bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443"],
+    [url, { ip_address: "here" }, "bad webhook: Invalid IP address specified"],
+    [url, { ip_address: "::1" }, "bad webhook: IPv6-only addresses are not allowed"],
+  ])("refuses %s %j", (given, args, reason) => {
+    const { call, poll } = virtualBotApi();
+    expect(call("b", "setWebhook", { url: given, ...args })).toMatchObject({
+      status: 400,
+      description: `Bad Request: ${reason}`,
+    });
+    expect(poll("a").status).toBe(200);
+  });
+
+  test.each([
+    "example.com/hook",
+    "HTTPS://user@example.com:8443/hook",
+    "https://[2001:db8::1]:88",
+    "münchen.example",
+  ])("takes %s", (given) => {
+    const { call } = virtualBotApi();
+    expect(call("b", "setWebhook", { url: given }).description).toBe("Webhook was set");
+    expect(call("b", "getWebhookInfo").result).toMatchObject({ url: given });
+  });
+
   test("updates wait for whoever comes after the webhook", () => {
     const { call, poll, pushMany } = virtualBotApi();
     call("b", "setWebhook", { url });
@@ -149,6 +183,35 @@ describe("getWebhookInfo", () => {
       '{"ok":true,"result":{"url":"","has_custom_certificate":false,"pending_update_count":2}}',
     );
     expect(poll("a", { offset: 1 }).updateIds).toHaveLength(2);
+  });
+
+  // Client.cpp JsonUpdateTypes:5925: by their number, and the server's own two not at all.
+  test("names allowed_updates in the server's order", () => {
+    const { call, poll } = virtualBotApi();
+    const allowed = ["poll", "chat_member", "custom_event", "message"];
+    poll("a", { allowed_updates: JSON.stringify(allowed) });
+    expect(call("b", "getWebhookInfo").result).toMatchObject({
+      allowed_updates: ["message", "poll", "chat_member"],
+    });
+  });
+
+  // ClientManager.cpp:355 and timeout_expired:549-556, TQueue.cpp run_gc:312.
+  test("pending_update_count falls by age, with a sweep a minute after the first ten minutes", () => {
+    const { api, botId, clock, call } = virtualBotApi();
+    const pending = () =>
+      (call("b", "getWebhookInfo").result as { pending_update_count: number }).pending_update_count;
+    api.push(botId, { inline_query: {} });
+    clock.advance(599_000);
+    expect(pending()).toBe(1);
+    clock.advance(1_000);
+    expect(pending()).toBe(0);
+
+    api.push(botId, { inline_query: {} });
+    clock.advance(59_000);
+    expect(pending()).toBe(1);
+    clock.advance(1_000);
+    expect(pending()).toBe(0);
+    expect(api.counters()).toMatchObject({ expired: 2, lost: 2 });
   });
 
   test("has more to tell about a webhook", () => {
