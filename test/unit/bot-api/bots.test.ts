@@ -169,6 +169,92 @@ describe("methods", () => {
     expect(api.counters()).toMatchObject({ sent: 4, answered: 2, repeatedAnswers: 1 });
   });
 
+  const keyboard = { inline_keyboard: [[{ text: "Yes", callback_data: "yes" }]] };
+
+  test("buttons are recorded, and shown where they belong to the message", () => {
+    const { api, call } = virtualBotApi();
+    const reply_markup = JSON.stringify(keyboard);
+    const answer = call("a", "sendMessage", { chat_id: 1, text: "hi", reply_markup });
+    expect(answer.result).toMatchObject({ reply_markup: keyboard });
+    expect(api.events).toContainEqual(expect.objectContaining({ type: "sent", replyMarkup: keyboard }));
+
+    const below = call("a", "sendMessage", { chat_id: 1, text: "hi", reply_markup: '{"keyboard":[]}' });
+    expect(below.result).not.toHaveProperty("reply_markup");
+    expect(api.events).toContainEqual(
+      expect.objectContaining({ type: "sent", replyMarkup: { keyboard: [] } }),
+    );
+  });
+
+  test("an edited message is answered and recorded", () => {
+    const { api, call } = virtualBotApi();
+    const text = call("a", "editMessageText", { chat_id: 7, message_id: 3, text: "new" });
+    expect(text.result).toMatchObject({
+      message_id: 3,
+      chat: { id: 7 },
+      text: "new",
+      edit_date: expect.any(Number),
+    });
+    const reply_markup = JSON.stringify(keyboard);
+    const buttons = call("a", "editMessageReplyMarkup", { chat_id: 7, message_id: 3, reply_markup });
+    expect(buttons.result).toMatchObject({ reply_markup: keyboard });
+    expect(call("a", "editMessageCaption", { inline_message_id: "x", caption: "c" }).result).toBe(true);
+
+    const edited = api.events.filter((event) => event.type === "edited");
+    expect(edited).toMatchObject([
+      { chatId: "7", messageId: 3, text: "new", instance: "a" },
+      { chatId: "7", messageId: 3, replyMarkup: keyboard },
+      { chatId: "", messageId: "x", text: "c" },
+    ]);
+    expect(edited[1]).not.toHaveProperty("text");
+    expect(api.counters().sent).toBe(0);
+  });
+
+  test.each([
+    ["editMessageText", { text: "hi" }, "chat_id is empty"],
+    ["editMessageText", { chat_id: 1, text: "hi" }, "message identifier is not specified"],
+    ["editMessageText", { chat_id: 1, message_id: 1 }, "message text is empty"],
+    ["sendPhoto", {}, "chat_id is empty"],
+    ["copyMessage", {}, "chat_id is empty"],
+    ["getChat", {}, "chat_id is empty"],
+  ])("%s with %j: %s", (method, args, reason) => {
+    expect(virtualBotApi().call("a", method, args)).toMatchObject({
+      status: 400,
+      description: `Bad Request: ${reason}`,
+    });
+  });
+
+  test("files, copies and forwards count as messages that were sent", () => {
+    const { api, botId, call } = virtualBotApi();
+    const updateId = api.pushMessage(botId, "hi")!;
+    const photo = call("a", "sendPhoto", { chat_id: 1, photo: "id", caption: `for ${updateId}` });
+    expect(photo.result).toMatchObject({ message_id: 1, photo: [{}], caption: `for ${updateId}` });
+    expect(call("a", "copyMessage", { chat_id: 1, from_chat_id: 2, message_id: 3 }).result).toEqual({
+      message_id: 2,
+    });
+    const forwarded = call("a", "forwardMessage", { chat_id: 1, from_chat_id: 2, message_id: 3 });
+    expect(forwarded.result).toMatchObject({ message_id: 3, forward_origin: {} });
+    expect(api.counters()).toMatchObject({ sent: 3, answered: 1 });
+  });
+
+  test.each([
+    "deleteMessage",
+    "answerInlineQuery",
+    "answerCallbackQuery",
+    "answerShippingQuery",
+    "answerPreCheckoutQuery",
+    "setMessageReaction",
+    "sendChatAction",
+  ])("%s is done", (method) => {
+    expect(virtualBotApi().call("a", method).result).toBe(true);
+  });
+
+  test("getChat tells of a chat", () => {
+    expect(virtualBotApi().call("a", "getChat", { chat_id: -5 }).result).toMatchObject({
+      id: -5,
+      type: "group",
+    });
+  });
+
   test("sendMessage wants a chat and a text", () => {
     const { api, call } = virtualBotApi();
     expect(call("a", "sendMessage", { text: "hi" }).description).toBe("Bad Request: chat_id is empty");
