@@ -1,6 +1,6 @@
 import type { HealthReport } from "../session/report.js";
 import { type Handles, isList, listOf } from "./handles.js";
-import type { MetricsRegister } from "./metrics.js";
+import { type MetricsRegister, readMetrics } from "./metrics.js";
 import { leadershipProblem, livenessProblem, readinessProblem, type Verdict } from "./verdict.js";
 
 /** An HTTP response of no particular framework. */
@@ -43,7 +43,7 @@ function probeAnswer(polling: Handles, problemOf: Judge, isVerbose: boolean): An
 }
 
 async function metricsAnswer(register: MetricsRegister): Promise<Answer> {
-  const body = await register.metrics();
+  const body = await readMetrics(register);
   return { status: 200, headers: { "content-type": register.contentType }, body };
 }
 

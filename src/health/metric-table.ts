@@ -5,6 +5,8 @@ export interface ReportedMetric {
   readonly name: string;
   readonly type: "Counter" | "Gauge";
   readonly help: string;
+  /** What several handles of one bot in one process give together. */
+  readonly together: "sum" | "max";
   /** Beside `key`. */
   readonly label?: string;
   /** The values of one report: by label, or one; undefined: none is known. */
@@ -17,8 +19,17 @@ export const metricPrefix = "grammy_safe_polling_";
 
 export const reportedMetrics: readonly ReportedMetric[] = [
   {
+    name: "build_info",
+    type: "Gauge",
+    together: "max",
+    help: "1; the label has the release of the bot's code, as far as the platform tells.",
+    label: "revision",
+    values: ({ revision }) => ({ [revision ?? "unknown"]: 1 }),
+  },
+  {
     name: "state",
     type: "Gauge",
+    together: "max",
     help: "1 for the state that the bot is in, 0 for the others.",
     label: "state",
     values: ({ state }) => Object.fromEntries(states.map((name) => [name, name === state ? 1 : 0])),
@@ -26,18 +37,28 @@ export const reportedMetrics: readonly ReportedMetric[] = [
   {
     name: "handovers_total",
     type: "Counter",
+    together: "sum",
     help: "Leases that this instance got from another one which gave them back.",
     values: ({ handovers }) => handovers,
   },
   {
     name: "takeovers_total",
     type: "Counter",
+    together: "sum",
     help: "Leases that this instance got from another one which stopped holding them without a word.",
     values: ({ takeovers }) => takeovers,
   },
   {
+    name: "last_takeover_timestamp_seconds",
+    type: "Gauge",
+    together: "max",
+    help: "When this instance last got a lease that way. A counter that begins at 1 raises no alert, this does.",
+    values: ({ lastTakeoverAt }) => timestamp(lastTakeoverAt),
+  },
+  {
     name: "lease_losses_total",
     type: "Counter",
+    together: "sum",
     help: "Leases of this instance that ended without being released.",
     label: "reason",
     values: ({ losses }) => losses,
@@ -45,6 +66,7 @@ export const reportedMetrics: readonly ReportedMetric[] = [
   {
     name: "conflicts_total",
     type: "Counter",
+    together: "sum",
     help: "HTTP 409 answers to polls.",
     label: "kind",
     values: ({ conflicts }) => conflicts,
@@ -52,34 +74,51 @@ export const reportedMetrics: readonly ReportedMetric[] = [
   {
     name: "updates_handled_total",
     type: "Counter",
+    together: "sum",
     help: "Updates whose handlers have ended.",
     values: ({ updatesHandled }) => updatesHandled,
   },
   {
     name: "handlers_running",
     type: "Gauge",
+    together: "sum",
     help: "Handlers that run now.",
     values: ({ handlersRunning }) => handlersRunning,
   },
   {
-    name: "handlers_running_seconds",
+    name: "handlers_running_since_timestamp_seconds",
     type: "Gauge",
-    help: "How long handlers have been running without a pause.",
-    values: ({ handlersRunningMs }) => handlersRunningMs / 1000,
+    together: "max",
+    help: "Since when handlers have been running without a pause; missing while none runs.",
+    values: ({ handlersRunning, handlersRunningMs }) =>
+      handlersRunning > 0 ? (Date.now() - handlersRunningMs) / 1000 : undefined,
   },
   {
-    name: "last_poll_answer_age_seconds",
+    name: "last_poll_answer_timestamp_seconds",
     type: "Gauge",
-    help: "Time since Telegram last answered a poll of this instance normally.",
-    values: ({ lastAnswerAt }) => lastAnswerAt && Math.max(0, Date.now() - lastAnswerAt.getTime()) / 1000,
+    together: "max",
+    help: "When Telegram last answered a poll of this instance normally.",
+    values: ({ lastAnswerAt }) => timestamp(lastAnswerAt),
+  },
+  {
+    name: "telegram_degraded",
+    type: "Gauge",
+    together: "max",
+    help: "1 while Telegram does not answer polls as it should.",
+    values: ({ telegramTrouble }) => (telegramTrouble === undefined ? 0 : 1),
   },
   {
     name: "lock_degraded",
     type: "Gauge",
+    together: "max",
     help: "1 while the lock server cannot be reached or answers with errors.",
     values: ({ lock }) => (lock.degraded === undefined ? 0 : 1),
   },
 ];
+
+function timestamp(date: Date | undefined): number | undefined {
+  return date && date.getTime() / 1000;
+}
 
 /** One metric that is measured as it happens, from a diagnostics channel. */
 export interface MeasuredMetric {

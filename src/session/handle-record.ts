@@ -48,6 +48,7 @@ export class HandleRecord implements PollingRecord {
   #lastAnswer: Moment | undefined;
   #handovers = 0;
   #takeovers = 0;
+  #lastTakeoverAt: Date | undefined;
   #updatesHandled = 0;
   /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
@@ -83,7 +84,10 @@ export class HandleRecord implements PollingRecord {
     const from = this.#predecessor ?? {};
     this.emit("acquired", { lease });
     if (succession === "handover") this.#handovers += 1;
-    if (succession === "takeover") this.#takeovers += 1;
+    if (succession === "takeover") {
+      this.#takeovers += 1;
+      this.#lastTakeoverAt = dateOf(this.#now());
+    }
     if (succession) this.emit(succession, { lease, from });
   }
 
@@ -220,6 +224,7 @@ export class HandleRecord implements PollingRecord {
       conflicts: { ...this.#conflicts },
       handovers: this.#handovers,
       takeovers: this.#takeovers,
+      lastTakeoverAt: this.#lastTakeoverAt,
       losses: { ...this.#losses },
       updatesHandled: this.#updatesHandled,
       handlersRunning: this.#options.ledger.running,

@@ -65,6 +65,8 @@ export interface HealthReport {
   readonly handovers: number;
   /** Leases that came from another instance which stopped holding them without a word. */
   readonly takeovers: number;
+  /** When the last of these came. */
+  readonly lastTakeoverAt: Date | undefined;
   /** Leases that ended without being released, by reason. */
   readonly losses: Readonly<Record<LossReason, number>>;
   /** Updates whose handlers have ended. */
