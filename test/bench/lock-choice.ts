@@ -5,25 +5,36 @@ import { startLockServer } from "../tools/lock-servers.js";
 export interface BenchArguments {
   readonly count: number;
   readonly lockName: string;
+  /** Without a lock: how long old and new instance run side by side, in seconds. */
+  readonly overlapSeconds: number;
+  /** Without a lock: to Telegram, one way, in milliseconds. */
+  readonly latencyMs: number;
   /** Starts the lock server, if there is one, and tells how instances reach it. */
   startLock(): Promise<{ readonly lock: LockChoice | undefined; stop(): Promise<void> }>;
 }
 
-/** Reads `--count N --lock file|postgres|redis`. */
+/** Reads `--count N --lock file|postgres|redis`, or `--count N --lock none --overlap SECONDS [--latency MS]`. */
 export function benchArguments(defaultCount: number): BenchArguments {
   const { values } = parseArgs({
     options: {
       count: { type: "string", default: String(defaultCount) },
       lock: { type: "string", default: "file" },
+      overlap: { type: "string", default: "75" },
+      latency: { type: "string", default: "1" },
     },
   });
   const count = Number(values.count);
+  const overlapSeconds = Number(values.overlap);
+  const latencyMs = Number(values.latency);
   const { lock: lockName } = values;
-  if (!Number.isInteger(count) || count < 1 || !["file", "postgres", "redis"].includes(lockName)) {
-    console.error("usage: --count <whole number> --lock file|postgres|redis");
+  const isKnown = ["file", "postgres", "redis", "none"].includes(lockName);
+  if (!Number.isInteger(count) || count < 1 || !isKnown || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
+    console.error(
+      "usage: --count <whole number> --lock file|postgres|redis, or --lock none [--overlap <s>] [--latency <ms>]",
+    );
     process.exit(2);
   }
-  return { count, lockName, startLock: () => startLock(lockName) };
+  return { count, lockName, overlapSeconds, latencyMs, startLock: () => startLock(lockName) };
 }
 
 async function startLock(name: string): Promise<{ lock: LockChoice | undefined; stop(): Promise<void> }> {
