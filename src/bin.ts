@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { mainHelp } from "./doctor/arguments.js";
 import { doctor } from "./doctor/command.js";
+import { holder } from "./doctor/holder-command.js";
 
 const { argv, env, stdin, stdout, stderr } = process;
 
@@ -31,9 +32,12 @@ async function run([command, ...rest]: readonly string[]): Promise<number> {
     print(version());
     return 0;
   }
+  const terminal = { print, complain, ask: stdin.isTTY && stderr.isTTY ? ask : undefined };
   switch (command) {
     case "doctor":
-      return doctor(rest, env, { print, complain, ask: stdin.isTTY && stderr.isTTY ? ask : undefined });
+      return doctor(rest, env, terminal);
+    case "holder":
+      return holder(rest, env, terminal, readersEnd.signal);
     case undefined:
     case "--help":
     case "-h":
@@ -44,5 +48,9 @@ async function run([command, ...rest]: readonly string[]): Promise<number> {
       return 2;
   }
 }
+
+/** `| head` has read enough: nothing more is written, and what was found stays the exit code. */
+const readersEnd = new AbortController();
+stdout.on("error", () => readersEnd.abort());
 
 process.exitCode = await run(argv.slice(2));

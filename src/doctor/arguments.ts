@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { type ParseArgsConfig, parseArgs } from "node:util";
 import { SafePollingError } from "../errors.js";
 import type { LockArguments } from "./lock-choice.js";
 
@@ -10,17 +10,26 @@ export interface DoctorArguments {
   /** How long updates that wait are watched. */
   readonly watchMs: number;
   readonly json: boolean;
+  /** Variables that the environment does not set are read from this file. */
+  readonly envFile: string | undefined;
+  readonly isTest: boolean;
   readonly probe: boolean;
   readonly fix: boolean;
   readonly yes: boolean;
   readonly help: boolean;
 }
 
+/** The command line of `holder`. */
+export type HolderArguments = Pick<DoctorArguments, "envFile" | "key" | "lock" | "json" | "help"> & {
+  readonly watch: boolean;
+};
+
 const text = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
-const options = {
-  "api-root": text,
+const commonOptions = {
+  "env-file": text,
   file: text,
+  "default-file": flag,
   postgres: text,
   redis: text,
   mode: text,
@@ -28,50 +37,76 @@ const options = {
   prefix: text,
   "no-lock": flag,
   key: text,
-  watch: text,
   json: flag,
+  help: { ...flag, short: "h" },
+} as const;
+const doctorOptions = {
+  ...commonOptions,
+  "api-root": text,
+  "test-environment": flag,
+  watch: text,
   probe: flag,
   fix: flag,
   yes: { ...flag, short: "y" },
-  help: { ...flag, short: "h" },
 } as const;
+const holderOptions = { ...commonOptions, watch: flag } as const;
 
 /** A lock server ends a session that is silent for longer. */
 const maxWatchSeconds = 100;
 
 /** @throws ERR_INVALID_OPTION */
 export function parseArguments(given: readonly string[]): DoctorArguments {
-  const values = parse(given);
-  const {
-    "api-root": apiRoot = "https://api.telegram.org",
-    key,
-    watch = "10",
-    fix = false,
-    yes = false,
-  } = values;
-  const empty = Object.entries(values).find(([, value]) => value === "");
-  if (empty) throw invalid(`--${empty[0]} is empty; is the variable set that it comes from?`);
+  const values = parse(given, doctorOptions);
+  const { "api-root": apiRoot = "https://api.telegram.org", watch = "10", fix = false, yes = false } = values;
   checkApiRoot(apiRoot);
   const watchSeconds = Number(watch);
   if (!(watchSeconds >= 1 && watchSeconds <= maxWatchSeconds)) {
     throw invalid(`--watch is a number of seconds from 1 to ${maxWatchSeconds}.`);
   }
-  if (yes && !fix) throw invalid("--yes answers the questions of --fix. Give both, or leave it out.");
-  const { json = false, probe = false, help = false } = values;
-  return { apiRoot, key, lock: values, watchMs: watchSeconds * 1_000, json, probe, fix, yes, help };
+  const { probe = false, "test-environment": isTest = false } = values;
+  if (yes && !fix && !probe) {
+    throw invalid("--yes answers the questions of --fix and --probe. Give one of them, or leave it out.");
+  }
+  return { ...common(values), apiRoot, isTest, watchMs: watchSeconds * 1_000, probe, fix, yes };
 }
 
-function parse(given: readonly string[]) {
+/** @throws ERR_INVALID_OPTION */
+export function parseHolderArguments(given: readonly string[]): HolderArguments {
+  const values = parse(given, holderOptions);
+  return { ...common(values), watch: values.watch ?? false };
+}
+
+type CommonValues = LockArguments & {
+  readonly "env-file"?: string | undefined;
+  readonly key?: string | undefined;
+  readonly json?: boolean | undefined;
+  readonly help?: boolean | undefined;
+};
+
+function common(values: CommonValues) {
+  const { "env-file": envFile, key, json = false, help = false } = values;
+  return { envFile, key, lock: values, json, help };
+}
+
+function parse<T extends NonNullable<ParseArgsConfig["options"]>>(given: readonly string[], options: T) {
   if (given.some((argument) => /\d+:[\w-]{30,}/.test(argument))) {
     throw invalid(
       "The bot token does not belong on the command line, where everybody on this machine can read it (ps). Set BOT_TOKEN. This one has been seen: consider to revoke it.",
     );
   }
+  // `--file` alone is the default directory.
+  const args = given.map((argument, index) => {
+    const isAlone = argument === "--file" && (given[index + 1] ?? "-").startsWith("-");
+    return isAlone ? "--default-file" : argument;
+  });
   try {
-    return parseArgs({ args: [...given], options, allowPositionals: false, strict: true }).values;
+    const { values } = parseArgs({ args, options, allowPositionals: false, strict: true });
+    const empty = Object.entries(values).find(([, value]) => value === "");
+    if (empty) throw new Error(`--${empty[0]} is empty; is the variable set that it comes from?`);
+    return values;
   } catch (error) {
     // "Unknown option '--tokn'. To specify a positional argument …": the first sentence is enough.
-    throw invalid(`${(error as Error).message.split(". ")[0]}.`);
+    throw invalid(`${(error as Error).message.split(". ")[0]?.replace(/(?<![.?])$/, ".")}`);
   }
 }
 
@@ -91,19 +126,15 @@ export const mainHelp = `Usage: grammy-safe-polling <command>
 
 Commands:
   doctor      says what is wrong with a bot, and what to type
+  holder      says which instance holds the lock of a bot
 
 Options:
   --help      shows this, or the help of a command
   --version   shows the version
 `;
 
-export const doctorHelp = `Usage: BOT_TOKEN=… npx grammy-safe-polling doctor [options]
-
-Says in plain words what is wrong with a bot, and what to type. It only looks, unless told otherwise.
-The token comes in the variable BOT_TOKEN: on the command line everybody on the machine could read it (ps).
-
-Which lock (one of):
-  --file DIR           a file lock in this directory
+const lockHelp = `Which lock (one of):
+  --file [DIR]         a file lock, in this directory; without DIR in the default one
   --postgres VAR|URL   a Postgres lock; VAR: the name of the variable with the connection string, such as
                        DATABASE_URL, which keeps its password out of ps too
   --redis VAR|URL      a Redis lock, in the same way
@@ -114,16 +145,38 @@ Which lock (one of):
   --key KEY            the bot's option \`key\`; without: the number at the head of the token
   --mode lease         Postgres: the lock is a row in a table; --table NAME where it has a name of its own
   --prefix PREFIX      Redis: the lock's option \`prefix\`
+  --env-file FILE      variables that are not set are taken from this file, such as .env`;
+
+export const holderHelp = `Usage: BOT_TOKEN=… npx --no-install grammy-safe-polling holder [options]
+
+Says which instance holds the lock of a bot. It only reads, and does not ask Telegram; --key does instead of BOT_TOKEN.
+
+${lockHelp}
+
+  --watch              goes on, and says when that changes
+  --json               one JSON object a line
+  --help, -h
+
+Exit code: 0 somebody holds it, 1 nobody does, 2 could not tell (a wrong command line, too).
+`;
+
+export const doctorHelp = `Usage: BOT_TOKEN=… npx --no-install grammy-safe-polling doctor [options]
+
+Says in plain words what is wrong with a bot, and what to type. It only looks, unless told otherwise.
+The token comes in the variable BOT_TOKEN: on the command line everybody on the machine could read it (ps).
+
+${lockHelp}
 
 What to do:
   --api-root URL       a Bot API server of your own
   --watch SECONDS      how long updates that wait are watched, 1 to 100; without: 10
+  --test-environment   the bot lives in Telegram's test environment
   --probe              looks for pollers outside the lock, which disturbs: whoever polls at this moment gets a
-                       409. A bot of this library goes on after some 5 s, a plain bot.start() ends. No update
-                       is lost or confirmed.
+                       409. The holder of the lock forgives it and goes on after 5 s; a bot that polls by
+                       bot.start() ENDS. Asks before on a terminal. No update is lost or confirmed.
   --fix                removes a webhook (updates that wait are kept) and frees a lock whose holder is dead; asks
                        before each on a terminal. It frees no lock whose holder lives.
-  --yes, -y            answers yes to what --fix asks; needed without a terminal
+  --yes, -y            answers yes to what --fix and --probe ask; needed without a terminal
   --json               one JSON object on stdout
   --help, -h
 

@@ -21,7 +21,16 @@ export interface BotApiClient {
   aheadMs(): number | undefined;
 }
 
-export function botApi(apiRoot: string, token: string): BotApiClient {
+/** `isTest`: a bot of the test environment, which is another server behind the same address. */
+export function botApi({
+  apiRoot,
+  token,
+  isTest,
+}: {
+  readonly apiRoot: string;
+  readonly token: string;
+  readonly isTest: boolean;
+}): BotApiClient {
   const root = apiRoot.replace(/\/+$/, "");
   let aheadMs: number | undefined;
   return {
@@ -30,7 +39,7 @@ export function botApi(apiRoot: string, token: string): BotApiClient {
     async call<T>(method: string, parameters: object = {}, deadlineMs = callDeadlineMs) {
       const sent = Date.now();
       try {
-        const response = await fetch(`${root}/bot${token}/${method}`, {
+        const response = await fetch(`${root}/bot${token}/${isTest ? "test/" : ""}${method}`, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body: JSON.stringify(parameters),

@@ -1,52 +1,42 @@
-import { isSafePollingError } from "../errors.js";
-import { describeError } from "../redact.js";
 import { type DoctorArguments, doctorHelp, parseArguments } from "./arguments.js";
+import { type Environment, runCommand, secretsOf, tokenAdvice, withEnvFile } from "./environment.js";
 import { type Examination, examine, type Target } from "./examination.js";
 import { exitCodes } from "./finding.js";
 import { chooseLock } from "./lock-choice.js";
+import type { ProbeConsent } from "./probe.js";
 import { type Repair, repairsFor } from "./repairs.js";
 import { jsonReport, type RepairOutcome, textReport } from "./report.js";
-import { discreet, type Terminal } from "./terminal.js";
-
-type Environment = Readonly<Record<string, string | undefined>>;
+import type { Terminal } from "./terminal.js";
 
 /** Runs `grammy-safe-polling doctor`; resolves with the exit code and never rejects. */
-export async function doctor(
+export function doctor(
   given: readonly string[],
-  env: Environment,
+  environment: Environment,
   anyTerminal: Terminal,
 ): Promise<number> {
-  const secrets = [env.BOT_TOKEN, env.DATABASE_URL, env.REDIS_URL, env.PGPASSWORD].filter(
-    (value) => value !== undefined,
-  );
-  const terminal = discreet(anyTerminal, secrets);
-  try {
+  return runCommand(given, environment, anyTerminal, async (terminal, addSecrets) => {
     const options = parseArguments(given);
     if (options.help) {
       terminal.print(doctorHelp);
       return 0;
     }
-    const target = targetOf(options, env);
-    secrets.push(...(target.lock?.secrets ?? []));
+    const env = withEnvFile(environment, options.envFile);
+    addSecrets(secretsOf(env));
+    const target = targetOf(options, env, terminal);
+    addSecrets(target.lock?.secrets ?? []);
     const { examination, repairs } = await examineAndRepair(options, target, terminal);
     if (options.json) terminal.printJson(jsonReport(examination, target, repairs));
     return exitCodes[examination.verdict];
-  } catch (error) {
-    const message = describeError(error);
-    const isMistake = isSafePollingError(error, "ERR_INVALID_OPTION");
-    terminal.complain(isMistake ? message : `Could not tell: ${message}`);
-    if (given.includes("--json"))
-      terminal.printJson({ v: 1, verdict: "unknown", exitCode: 2, error: message });
-    return exitCodes.unknown;
-  }
+  });
 }
 
-function targetOf(options: DoctorArguments, env: Environment): Target {
+function targetOf(options: DoctorArguments, env: Environment, { ask }: Terminal): Target {
   const token = env.BOT_TOKEN ?? "";
-  if (token === "")
-    throw new Error("BOT_TOKEN is not set. The token comes in this variable, not as an argument.");
-  const { apiRoot, watchMs, probe, key = token.split(":")[0] ?? "" } = options;
-  return { token, apiRoot, watchMs, probe, key, lock: chooseLock(options.lock, env) };
+  if (token === "") throw new Error(`BOT_TOKEN is not set. ${tokenAdvice(options.envFile)}`);
+  const { apiRoot, isTest, watchMs, yes, key = token.split(":")[0] ?? "" } = options;
+  const consent: ProbeConsent = async (question, isForgiven) => yes || (ask ? ask(question) : isForgiven);
+  const probe = options.probe ? consent : undefined;
+  return { token, apiRoot, isTest, watchMs, probe, key, lock: chooseLock(options.lock, env) };
 }
 
 /** Examines, repairs where that was asked for, and then examines again: the exit code is about what is now. */

@@ -2,11 +2,12 @@ import type { Holder } from "../lock/backend.js";
 import { type BotApiClient, botApi } from "./bot-api.js";
 import { clockFinding } from "./clock-check.js";
 import { type Check, type Finding, type Status, type Verdict, verdictOf } from "./finding.js";
+import { frozenFinding } from "./frozen-holder.js";
 import { holderFinding, type LockState, lookAtHolder, lookTwiceAtHolder } from "./holder-check.js";
 import type { LockChoice } from "./lock-choice.js";
-import { type OpenLock, openLock } from "./lock-connection.js";
+import { type OpenLock, openLock, unusedFinding } from "./lock-connection.js";
 import { updatesFinding, watchPendingUpdates } from "./pending-updates.js";
-import { notProbed, rivalFinding } from "./rival-probe.js";
+import { lookForRivals, type ProbeConsent } from "./probe.js";
 import { lookAtTelegram, malformedToken, type TelegramLook } from "./telegram-checks.js";
 
 /** The bot that is looked at, and how. */
@@ -17,7 +18,10 @@ export interface Target {
   readonly lock: LockChoice | undefined;
   readonly key: string;
   readonly watchMs: number;
-  readonly probe: boolean;
+  /** A bot of Telegram's test environment. */
+  readonly isTest: boolean;
+  /** Undefined: not wanted. */
+  readonly probe: ProbeConsent | undefined;
 }
 
 /** Everything that was found out. */
@@ -26,10 +30,15 @@ export interface Examination {
   readonly findings: readonly Finding[];
   readonly username?: string | undefined;
   readonly pendingUpdates?: number | undefined;
+  /** The lock that was looked at in the end. */
+  readonly lock?: LockChoice | undefined;
   readonly holder?: Holder;
 }
 
 interface LockLook {
+  readonly choice: LockChoice | undefined;
+  /** Undefined: there is no lock, or none that can be asked. */
+  readonly open: OpenLock | undefined;
   readonly findings: readonly Finding[];
   /** Undefined: there is no lock, or none that can be asked. */
   readonly state: LockState | undefined;
@@ -38,46 +47,66 @@ interface LockLook {
 
 /** Looks at everything. Changes nothing, and disturbs nobody unless `probe` is set. */
 export async function examine(target: Target): Promise<Examination> {
-  const { token, apiRoot, lock: choice, key } = target;
+  const { token, key } = target;
   const malformed = malformedToken(token);
   if (malformed) return { verdict: "problem", findings: [malformed] };
-  const api = botApi(apiRoot, token);
-  const opened = choice && (await openLock(choice, key));
+  const api = botApi(target);
+  const [telegram, lock] = await Promise.all([lookAtTelegram(api), lookAtLock(target.lock, key)]);
   try {
-    const [telegram, lock] = await Promise.all([
-      lookAtTelegram(api),
-      opened ? lookAtLock(opened, key) : withoutLock,
-    ]);
-    const look = async () => (opened?.lock ? lookAtHolder(opened.lock) : lock.state);
+    const look = async () => (lock.open ? lookAtHolder(lock.open) : lock.state);
     const findings = [
       ...telegram.findings,
       ...lock.findings,
       await lookAtUpdates(api, telegram, target.watchMs, look),
       clockFinding({ telegramMs: api.aheadMs(), lockMs: lock.aheadMs }),
-      await lookForRivals(api, telegram, target.probe, look),
+      await lookForRivals(api, telegram, { ...target, lock: lock.open && lock.choice }, look),
     ];
     const { username, pendingUpdates } = telegram;
-    return { verdict: verdictOf(findings), findings, username, pendingUpdates, ...holderOf(lock.state) };
+    return {
+      verdict: verdictOf(findings),
+      findings,
+      username,
+      pendingUpdates,
+      lock: lock.choice,
+      ...holderOf(lock.state),
+    };
   } finally {
-    await opened?.lock?.close();
+    await lock.open?.close();
   }
 }
 
 const withoutLock: LockLook = {
+  choice: undefined,
+  open: undefined,
   findings: [skipped("lock", "no-lock", "The bot has no lock (--no-lock).")],
   state: undefined,
   aheadMs: undefined,
 };
 
-async function lookAtLock(
-  { lock, findings }: { readonly lock?: OpenLock; readonly findings: readonly Finding[] },
-  key: string,
-): Promise<LockLook> {
+/** Where nobody holds the lock of a variable, the bot may have the default one: then that is looked at. */
+async function lookAtLock(choice: LockChoice | undefined, key: string): Promise<LockLook> {
+  if (!choice) return withoutLock;
+  const look = await lookAtOneLock(choice, key);
+  const other =
+    choice.otherwise && look.state?.kind === "free" && (await lookAtOneLock(choice.otherwise, key));
+  if (!other) return look;
+  if (other.state?.kind === "held" || other.state?.kind === "silent") {
+    await look.open?.close();
+    return { ...other, findings: [unusedFinding(choice), ...other.findings] };
+  }
+  await other.open?.close();
+  return look;
+}
+
+async function lookAtOneLock(choice: LockChoice, key: string): Promise<LockLook> {
+  const { lock, findings } = await openLock(choice, key);
   if (!lock) {
     // Nobody holds a lock in a directory that is not there.
     const isFree = findings.some(({ code }) => code === "no-directory");
     const pointless = skipped("holder", "not-asked", "Who holds the lock could not be asked.");
     return {
+      choice,
+      open: undefined,
       findings: [...findings, pointless],
       state: isFree ? { kind: "free" } : undefined,
       aheadMs: undefined,
@@ -85,7 +114,8 @@ async function lookAtLock(
   }
   const state = await lookTwiceAtHolder(lock);
   const aheadMs = await lock.aheadMs().catch(() => undefined);
-  return { findings: [...findings, holderFinding(state, key)], state, aheadMs };
+  const frozen = state.kind === "held" ? frozenFinding(choice, key, state.holder) : undefined;
+  return { choice, open: lock, findings: [...findings, frozen ?? holderFinding(state, key)], state, aheadMs };
 }
 
 async function lookAtUpdates(
@@ -100,19 +130,6 @@ async function lookAtUpdates(
   if (webhook.isSet) return skipped("updates", "webhook", "Updates go to the webhook.");
   const watch = await watchPendingUpdates(api, pendingUpdates, watchMs);
   return updatesFinding(watch, await look());
-}
-
-async function lookForRivals(
-  api: BotApiClient,
-  { webhook }: TelegramLook,
-  probe: boolean,
-  look: () => Promise<LockState | undefined>,
-): Promise<Finding> {
-  if (!probe) return notProbed;
-  if (webhook === undefined || webhook.isSet) {
-    return skipped("rival", "not-possible", "Pollers cannot be looked for before what is above is repaired.");
-  }
-  return rivalFinding(api, look);
 }
 
 function holderOf(state: LockState | undefined): { readonly holder?: Holder } {

@@ -35,7 +35,7 @@ export function verdictOf(findings: readonly Finding[]): Verdict {
 }
 
 /** The command that people are told to type. */
-export const command = "npx grammy-safe-polling doctor";
+export const command = "npx --no-install grammy-safe-polling doctor";
 
 /** "3 updates", "1 update". */
 export function count(number: number, noun: string): string {

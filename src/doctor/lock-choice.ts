@@ -11,6 +11,10 @@ export interface LockChoice {
   readonly location: string | undefined;
   /** Where the choice comes from: an option, a variable, the default. */
   readonly source: string;
+  /** Nobody has named it: it is where a bot without the option `lock` looks. */
+  readonly isDefault?: boolean;
+  /** Where else the bot may have its lock: a variable with a database's address may be there for its data. */
+  readonly otherwise?: LockChoice;
   /** The connection string, which is shown nowhere. */
   readonly secrets: readonly string[];
 }
@@ -18,6 +22,8 @@ export interface LockChoice {
 /** What the command line says about the lock. */
 export interface LockArguments {
   readonly file?: string | undefined;
+  /** `--file` without a directory. */
+  readonly "default-file"?: boolean | undefined;
   readonly postgres?: string | undefined;
   readonly redis?: string | undefined;
   readonly mode?: string | undefined;
@@ -25,6 +31,9 @@ export interface LockArguments {
   readonly prefix?: string | undefined;
   readonly "no-lock"?: boolean | undefined;
 }
+
+/** How long the mark of a probe stays in Redis when the doctor dies, in milliseconds. */
+const markMs = 30_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -38,7 +47,7 @@ const sessionMs = 120_000;
  * @throws ERR_INVALID_OPTION where that leaves a choice
  */
 export function chooseLock(given: LockArguments, env: Environment): LockChoice | undefined {
-  const options = (["file", "postgres", "redis", "no-lock"] as const).filter(
+  const options = (["file", "default-file", "postgres", "redis", "no-lock"] as const).filter(
     (name) => given[name] !== undefined,
   );
   if (options.length > 1) {
@@ -59,6 +68,7 @@ export function chooseLock(given: LockArguments, env: Environment): LockChoice |
 
 function byOption(given: LockArguments, env: Environment): LockChoice | undefined {
   if (given["no-lock"]) return undefined;
+  if (given["default-file"]) return inDirectory({}, "--file");
   if (given.file !== undefined) return inDirectory({ directory: given.file }, "--file");
   if (given.postgres !== undefined)
     return inPostgres(connectionString(given.postgres, env), "--postgres", given);
@@ -66,17 +76,29 @@ function byOption(given: LockArguments, env: Environment): LockChoice | undefine
 }
 
 function byEnvironment(given: LockArguments, env: Environment): LockChoice {
-  const { DATABASE_URL: database = "", REDIS_URL: redis = "" } = env;
-  const isPostgres = /^postgres(ql)?:/.test(database);
-  const isRedis = /^rediss?:/.test(redis);
+  const isPostgres = isAddress("DATABASE_URL", /^postgres(ql)?:\/\//i, /postgres/i, env);
+  const isRedis = isAddress("REDIS_URL", /^rediss?:\/\//i, /redis/i, env);
   if (isPostgres && isRedis) {
     throw invalid(
-      "DATABASE_URL and REDIS_URL are both set. Say which one has the lock: --postgres DATABASE_URL or --redis REDIS_URL, or --file DIR.",
+      "DATABASE_URL and REDIS_URL are both set. Say which one has the lock: --postgres DATABASE_URL or --redis REDIS_URL, or --file for the file lock.",
     );
   }
-  if (isPostgres) return inPostgres(database, "DATABASE_URL", given);
-  if (isRedis) return inRedis(redis, "REDIS_URL", given);
-  return inDirectory({}, "the default");
+  const otherwise: LockChoice = { ...inDirectory({}, "the default"), isDefault: true };
+  const { DATABASE_URL: database = "", REDIS_URL: redis = "" } = env;
+  if (isPostgres) return { ...inPostgres(database, "DATABASE_URL", given), otherwise };
+  if (isRedis) return { ...inRedis(redis, "REDIS_URL", given), otherwise };
+  return otherwise;
+}
+
+/** Whether a variable has the address of such a server. One for something else (`mysql:`, `file:`) is passed over, a mistyped one is not. */
+function isAddress(name: string, scheme: RegExp, kind: RegExp, env: Environment): boolean {
+  const value = env[name] ?? "";
+  if (value === "" || scheme.test(value)) return value !== "";
+  const isAnotherKind = /^([a-z][a-z0-9+.-]*:\/\/|file:|sqlite:)/i.test(value) && !kind.test(value);
+  if (isAnotherKind) return false;
+  throw invalid(
+    `${name} is set, and is no address that the lock could use: it begins with postgres://, redis:// or rediss://, without quotes or spaces around it. Correct it, or name the lock with --postgres, --redis or --file.`,
+  );
 }
 
 /** An option may name the variable that has the connection string, which keeps the password out of `ps`. */
@@ -103,7 +125,7 @@ function inPostgres(url: string, source: string, { mode, table }: LockArguments)
 }
 
 function inRedis(url: string, source: string, { prefix }: LockArguments): LockChoice {
-  const backend = redisLock({ url, ...(prefix !== undefined && { prefix }) });
+  const backend = redisLock({ url, leaseMs: markMs, ...(prefix !== undefined && { prefix }) });
   return { backend, location: backend.location, source, secrets: [url] };
 }
 

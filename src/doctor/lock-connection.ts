@@ -2,6 +2,8 @@ import { randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { isSafePollingError } from "../errors.js";
 import type { Holder, LockConnection } from "../lock/backend.js";
+import { probeKey } from "../lock/probe-key.js";
+import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { command, type Finding } from "./finding.js";
 import type { LockChoice } from "./lock-choice.js";
@@ -21,8 +23,8 @@ export interface OpenLock {
 }
 
 /**
- * Connects as an instance of the bot does, with all the checks and refusals of the backend. `lock` is undefined
- * where that is refused, or pointless.
+ * Connects as an instance of the bot does, with all the checks and refusals of the backend, and writes nothing.
+ * `lock` is undefined where that is refused, or pointless.
  */
 export async function openLock(
   choice: LockChoice,
@@ -31,32 +33,61 @@ export async function openLock(
   const obstacle = choice.backend.name === "file" ? directoryObstacle(choice) : undefined;
   if (obstacle) return { findings: [obstacle] };
   const warnings: Finding[] = [];
-  const signal = AbortSignal.timeout(connectDeadlineMs);
   try {
-    const connection = await choice.backend.connect({
-      owner: `doctor:${randomUUID()}`,
-      instance: "doctor",
-      revision: undefined,
-      logger: {
-        debug() {},
-        info() {},
-        error() {},
-        warn: (fields, message) => warnings.push(warningFinding("unsafe" in fields, message)),
-      },
-      signal,
-      wantedKeys: () => [],
-      onWake() {},
-      onClosed() {},
-    });
+    const warn: Logger["warn"] = (fields, message) =>
+      warnings.push(warningFinding("unsafe" in fields, message));
+    const connection = await connect(choice, true, warn);
     const separate = choice.backend.unsharedReason?.();
     if (separate !== undefined) {
       warnings.push(warningFinding(false, `this file lock excludes nobody elsewhere: ${separate}`));
     }
     return { lock: askingLock(connection, key), findings: [usableFinding(choice), ...warnings] };
   } catch (error) {
+    return { findings: [refusalFinding(choice, error)] };
+  }
+}
+
+async function connect(
+  { backend }: LockChoice,
+  looksOnly: boolean,
+  warn: Logger["warn"] = () => {},
+): Promise<LockConnection> {
+  const signal = AbortSignal.timeout(connectDeadlineMs);
+  try {
+    return await backend.connect({
+      owner: `doctor:${randomUUID()}`,
+      instance: "doctor",
+      revision: undefined,
+      looksOnly,
+      logger: { debug() {}, info() {}, error() {}, warn },
+      signal,
+      wantedKeys: () => [],
+      onWake() {},
+      onClosed() {},
+    });
+  } catch (error) {
     const isLate = signal.aborted && !isSafePollingError(error);
-    const reason = isLate ? new Error(`no answer within ${connectDeadlineMs / 1_000} s`) : error;
-    return { findings: [refusalFinding(choice, reason)] };
+    throw isLate ? new Error(`no answer within ${connectDeadlineMs / 1_000} s`) : error;
+  }
+}
+
+/** Marks a probe in the lock, so that a holder forgives it. Resolves with what takes the mark away; undefined: another probe is under way. */
+export async function markProbe(choice: LockChoice, key: string): Promise<(() => Promise<void>) | undefined> {
+  const connection = await connect(choice, false);
+  try {
+    const mark = probeKey(key);
+    const [claim] = await inTime(connection.claim([{ key: mark, mayTakeForgotten: true }]));
+    if (!claim?.granted) {
+      await connection.close();
+      return undefined;
+    }
+    return async () => {
+      await inTime(connection.release([mark])).catch(() => {});
+      await connection.close();
+    };
+  } catch (error) {
+    await connection.close();
+    throw error;
   }
 }
 
@@ -85,13 +116,21 @@ function usableFinding(choice: LockChoice): Finding {
   return { check: "lock", status: "ok", code: "usable", message: `${describeChoice(choice)} can be used.` };
 }
 
+/** The lock of a variable that nobody holds, where the bot holds the default one. */
+export function unusedFinding(choice: LockChoice): Finding {
+  const message = `${describeChoice(choice)} can be used, and nobody holds it: ${choice.source} seems to be for the bot's data. The bot has the default file lock:`;
+  return { check: "lock", status: "ok", code: "unused", message };
+}
+
 /** Connecting would make a directory that is missing, and refuse one of another user: for the doctor both are findings. */
 export function directoryObstacle(choice: LockChoice, uid = process.getuid?.()): Finding | undefined {
   const { location } = choice;
   if (location === undefined) return undefined;
   if (!existsSync(location)) {
     const message = `${describeChoice(choice)} is not there: no bot of this machine has ever used it.`;
-    return { check: "lock", status: "problem", code: "no-directory", message, fix: whereToLook };
+    // Nobody has said that the bot has a file lock: a bot that polls by bot.start() has none.
+    const status = choice.isDefault ? "unknown" : "problem";
+    return { check: "lock", status, code: "no-directory", message, fix: whereToLook };
   }
   const owner = statSync(location).uid;
   if (uid === undefined || owner === uid || owner === 0) return undefined;
@@ -102,7 +141,7 @@ export function directoryObstacle(choice: LockChoice, uid = process.getuid?.()):
 
 /** For a lock that nobody holds where somebody should. */
 export const whereToLook =
-  "Start the bot. If it runs: run the doctor on its machine and as its user, or name its lock with --file, --postgres or --redis, and --key where the bot has one.";
+  "If no instance runs, start one. If one runs: run the doctor on its machine and as its user, or name its lock with --file, --postgres or --redis, and --key where the bot has one. A bot that polls by bot.start() or run() has no lock: --no-lock.";
 
 /** A warning of the backend. `isUnsafe`: two instances may poll. */
 function warningFinding(isUnsafe: boolean, message: string): Finding {

@@ -38,8 +38,8 @@ export function repairsFor({ findings, holder }: Examination, target: Target): r
   return repairs;
 }
 
-async function deleteWebhook({ apiRoot, token }: Target): Promise<RepairResult> {
-  const answer = await botApi(apiRoot, token).call("deleteWebhook", { drop_pending_updates: false });
+async function deleteWebhook(target: Target): Promise<RepairResult> {
+  const answer = await botApi(target).call("deleteWebhook", { drop_pending_updates: false });
   return answer.kind === "result"
     ? { done: true, message: "The webhook is removed, and the updates that wait are kept." }
     : { done: false, message: `The webhook could not be removed: ${describeAnswer(answer)}.` };

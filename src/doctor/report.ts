@@ -10,7 +10,7 @@ export interface RepairOutcome extends RepairResult {
 }
 
 /** For people: a line per finding, and below it what to do. */
-export function textReport({ findings, verdict, username }: Examination, { key, lock }: Target): string {
+export function textReport({ findings, verdict, username, lock }: Examination, { key }: Target): string {
   const bot = username === undefined ? key : `@${username} (${key})`;
   const place = lock === undefined ? "no lock" : `${lock.backend.name} lock ${lock.location ?? ""}`.trim();
   return [`${bot}, ${place}`, "", ...findings.map(lines), "", summary(findings, verdict)].join("\n");
@@ -30,8 +30,8 @@ function summary(findings: readonly Finding[], verdict: Verdict): string {
 
 /** For machines. Fields may be added; those that are here stay. */
 export function jsonReport(
-  { findings, verdict, username, pendingUpdates, holder }: Examination,
-  { key, lock }: Target,
+  { findings, verdict, username, pendingUpdates, holder, lock }: Examination,
+  { key }: Target,
   repairs: readonly RepairOutcome[],
 ): object {
   return {
@@ -47,7 +47,7 @@ export function jsonReport(
   };
 }
 
-function describeHolder({ instance, revision, since, token, silentMs }: Holder): object {
+export function describeHolder({ instance, revision, since, token, silentMs }: Holder): object {
   return {
     instance: instance ?? null,
     platform: (instance && platformOfLabel(instance)) ?? null,

@@ -4,18 +4,13 @@ import type { Finding } from "./finding.js";
 import type { LockState } from "./holder-check.js";
 import { describeAnswer } from "./telegram-checks.js";
 
-/**
- * A holder of this library comes back 4.5 s after a 409 at the earliest (5 s, jitter 10 %): whoever takes the
- * slot back sooner is somebody else. Where nobody holds the lock, slower pollers are waited for too.
- */
+/** A holder of this library stays away for 5 s while the probe's mark is in the lock; without one, slower pollers are waited for too. */
 const besideHolderSeconds = 4;
 const withoutHolderSeconds = 10;
 /** The server holds a second 409 within 3 s back for 3 s; then there is the network. */
 const lateConflictMs = 6_000;
 /** An update that waits answers a poll at once, which says nothing. */
 const attempts = 3;
-/** The first conflict after a takeover is retried by the library after 250 ms, and then no more. */
-const conflictsOfRival = 2;
 
 type Outcome =
   | { readonly kind: "came-back" | "nobody" | "busy" }
@@ -32,7 +27,7 @@ async function probe(api: BotApiClient, seconds: number): Promise<Outcome> {
     const answer = await api.call<Update[]>("getUpdates", { timeout: seconds, limit: 1 }, deadlineMs);
     if (answer.kind === "result") {
       if (answer.result.length === 0) return { kind: "nobody" };
-    } else if (answer.kind === "refused" && answer.status === 409) {
+    } else if (answer.kind === "refused" && /terminated by other getUpdates/.test(answer.description)) {
       return { kind: "came-back" };
     } else {
       return { kind: "failed", reason: describeAnswer(answer) };
@@ -41,56 +36,82 @@ async function probe(api: BotApiClient, seconds: number): Promise<Outcome> {
   return { kind: "busy" };
 }
 
-/** Looks for a poller that does not use the lock. `look`: who holds the lock now; undefined where there is no lock. */
+/**
+ * Looks for a poller that does not use the lock. `look`: who holds the lock now; undefined where there is no lock.
+ * The mark that makes a holder forgive the probe is in the lock by now.
+ */
 export async function rivalFinding(
   api: BotApiClient,
   look: () => Promise<LockState | undefined>,
 ): Promise<Finding> {
   const before = await look();
-  const isHeld = before?.kind === "held";
-  const seconds = isHeld ? besideHolderSeconds : withoutHolderSeconds;
-  let outcome = await probe(api, seconds);
-  for (let round = 1; isHeld && round < conflictsOfRival && outcome.kind === "came-back"; round += 1) {
-    outcome = await probe(api, seconds);
+  if (before?.kind !== "held") {
+    const outcome = await probe(api, withoutHolderSeconds);
+    return withoutHolder(outcome, before, await look());
   }
-  return judge(outcome, seconds, before, await look());
+  const first = await probe(api, besideHolderSeconds);
+  // A holder that was between two polls met no conflict, and came back of itself. Now it has met one.
+  const second = first.kind === "came-back" ? await probe(api, besideHolderSeconds) : first;
+  return besideHolder(first, second);
 }
 
-function judge(
+function besideHolder(first: Outcome, second: Outcome): Finding {
+  if (second.kind === "failed" || second.kind === "busy") return undecided(second);
+  if (second.kind === "came-back") return seen("beside the holder of the lock");
+  if (first.kind === "nobody") {
+    const message = `Nobody but the holder came back within ${besideHolderSeconds} s.`;
+    return { check: "rival", status: "ok", code: "none", message };
+  }
+  const message =
+    "Somebody came back once and then not again: the holder itself, which was at work on an update, or a poller that has ended with its first 409.";
+  return {
+    check: "rival",
+    status: "unknown",
+    code: "once",
+    message,
+    fix: "Probe again when the bot has nothing to do.",
+  };
+}
+
+function withoutHolder(
   outcome: Outcome,
-  seconds: number,
   before: LockState | undefined,
   after: LockState | undefined,
 ): Finding {
-  const check = "rival";
   switch (outcome.kind) {
-    case "failed": {
-      const message = `The probe failed: ${outcome.reason}.`;
-      return { check, status: "unknown", code: "failed", message };
-    }
-    case "busy": {
-      const message = "Updates are waiting, so the probe was answered at once and cannot tell.";
-      return { check, status: "unknown", code: "busy", message, fix: "Try again when no update is waiting." };
+    case "failed":
+    case "busy":
+      return undecided(outcome);
+    case "came-back": {
+      if (before?.kind === "free" && after?.kind === "free") return seen("though nobody holds the lock");
+      const message = "Somebody polls; whether with the lock or without could not be told.";
+      return { check: "rival", status: "unknown", code: "somebody", message };
     }
     case "nobody": {
-      const message = `Nobody else came back within ${seconds} s. (A poller that ends with its first 409, such as bot.start(), is ended by this probe.)`;
-      return { check, status: "ok", code: "none", message };
-    }
-    case "came-back": {
-      if (before?.kind !== "held" && (before?.kind !== "free" || after?.kind !== "free")) {
-        const message = "Somebody polls; whether with the lock or without could not be told.";
-        return { check, status: "unknown", code: "somebody", message };
-      }
-      const whom = before.kind === "held" ? "beside the holder of the lock" : "though nobody holds the lock";
-      return {
-        check,
-        status: "problem",
-        code: "seen",
-        message: `Somebody polls ${whom}: a copy of the bot without this lock.`,
-        fix: "Find the other copy and stop it (an old deploy, a laptop, another service), or revoke the token with @BotFather.",
-      };
+      const message = `Nobody came back within ${withoutHolderSeconds} s: nobody polls, or who polled has ended with the 409 of this probe, as bot.start() does. Telegram does not tell which.`;
+      const fix = "Look whether the processes of the bot still run, and start what has ended.";
+      return { check: "rival", status: "unknown", code: "nobody-came-back", message, fix };
     }
   }
+}
+
+function undecided(outcome: Outcome): Finding {
+  const check = "rival";
+  if (outcome.kind === "failed") {
+    return { check, status: "unknown", code: "failed", message: `The probe failed: ${outcome.reason}.` };
+  }
+  const message = "Updates are waiting, so the probe was answered at once and cannot tell.";
+  return { check, status: "unknown", code: "busy", message, fix: "Try again when no update is waiting." };
+}
+
+function seen(whom: string): Finding {
+  return {
+    check: "rival",
+    status: "problem",
+    code: "seen",
+    message: `Somebody polls ${whom}: a copy of the bot without this lock.`,
+    fix: "Find the other copy and stop it (an old deploy, a laptop, another service), or revoke the token with @BotFather.",
+  };
 }
 
 export const notProbed: Finding = {

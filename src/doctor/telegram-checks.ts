@@ -83,7 +83,8 @@ function tokenFindings(answer: Exclude<Answer<unknown>, { kind: "result" }>): Fi
   const { status, description } = answer;
   if (status === 401 || status === 404) {
     const message = `Telegram does not accept the token (${status} ${description}).`;
-    const fix = "Check BOT_TOKEN against @BotFather: the token may be mistyped or revoked.";
+    const fix =
+      "Check BOT_TOKEN against @BotFather: the token may be mistyped or revoked. A bot of the test environment needs --test-environment, one of the usual environment must not have it.";
     return [{ check, status: "problem", code: "rejected", message, fix }];
   }
   const message = `Telegram refuses getMe (${status} ${description}).`;

@@ -17,9 +17,10 @@ export function discreet({ print, complain, ask }: Terminal, secrets: readonly s
     print: (text: string) => print(hide(text)),
     complain: (text: string) => complain(hide(text)),
     ask: ask && ((question: string) => ask(hide(question))),
-    printJson(content: object): void {
+    /** On one line with `indent` 0. */
+    printJson(content: object, indent = 2): void {
       const hidden = (_: string, value: unknown) => (typeof value === "string" ? hide(value) : value);
-      print(JSON.stringify(content, hidden, 2));
+      print(JSON.stringify(content, hidden, indent));
     },
   };
 }
@@ -36,7 +37,15 @@ export function hideSecrets(text: string, values: readonly string[]): string {
     .flatMap((value) => [value, ...partsOf(value)])
     .filter((value) => !plainWord.test(value))
     .sort((a, b) => b.length - a.length);
-  return redactText(secrets.reduce((shown, secret) => shown.replaceAll(secret, "<secret>"), text));
+  return visible(redactText(secrets.reduce((shown, secret) => shown.replaceAll(secret, "<secret>"), text)));
+}
+
+/** Labels in a lock are others' words: what would move the cursor or recolour the terminal is shown instead. */
+function visible(text: string): string {
+  return text.replace(
+    /(?!\n)[\p{Cc}\p{Cf}]/gu,
+    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** The password of a URL, as it stands there and as it is meant; the secret half of a token. */

@@ -44,6 +44,8 @@ export interface Candidate {
   trusted(now?: Moment): boolean;
   /** The last renewal, while it holds a lease that can run out. */
   renewal(): Renewal | undefined;
+  /** Who holds any key of this lock; undefined too where the lock does not answer in time. Never rejects. */
+  inspect(key: string): Promise<Holder | undefined>;
   /**
    * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.
    * Resolves when the server has confirmed or its deadline has passed; never rejects.

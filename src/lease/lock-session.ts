@@ -87,6 +87,7 @@ export class LockSession {
       want: () => this.#want(entry),
       trusted: (now) => entry.phase === "holding" && (this.#link?.keeper.trusted(now) ?? false),
       renewal: () => this.#renewal(entry),
+      inspect: (key) => this.#inspect(key),
       giveUp: () => this.#giveUp(entry),
       resign: async (pauseMs = this.#timing.leaseMs) => {
         await this.#giveUp(entry);
@@ -101,6 +102,12 @@ export class LockSession {
     const { leaseMs } = this.#options.backend;
     const sent = this.#link?.keeper.lastRenewal;
     return phase === "holding" && sent && leaseMs !== undefined ? { sent, leaseMs } : undefined;
+  }
+
+  async #inspect(key: string): Promise<Holder | undefined> {
+    const call = this.#link?.connection.inspect(key);
+    if (!call) return undefined;
+    return withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect").catch(() => undefined);
   }
 
   #want(entry: CandidateEntry): void {

@@ -42,6 +42,8 @@ export interface ConnectContext {
   /** Release of the bot's code (a commit, an image), where the platform tells it. */
   readonly revision: string | undefined;
   readonly logger: Logger;
+  /** For the doctor: this connection only asks, so connecting makes and writes nothing. */
+  readonly looksOnly?: boolean;
   /** Aborts the connecting; without effect once `connect` has resolved. */
   readonly signal: AbortSignal;
   /** The keys that this process waits for at this moment. */

@@ -28,6 +28,8 @@ const unauthorizedRetryMs = 5_000;
 /** The predecessor's last poll may still be on its way when ours arrives: that conflict is none. */
 const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
+/** A probe of the doctor has ended by then, and has not seen us come back. */
+const probeWaitMs = 5_000;
 /** A holder that Telegram has not answered for this long offers its lease to a standby. */
 export const silenceMs = 60_000;
 
@@ -51,6 +53,8 @@ export interface PollerOptions {
   readonly followsAnother: boolean;
   /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */
   handle(update: Update): Promise<void>;
+  /** Whether a conflict at this moment is the doctor's doing. Never rejects. */
+  isProbed(): Promise<boolean>;
   /** Whether the lease can still be proved. */
   trusted(): boolean;
   /** The first poll is under way. */
@@ -254,6 +258,7 @@ export class Poller {
     this.#lastAnswerAt = this.#now();
     // It was parked until then.
     if (kind === "other-poller") this.#toldOffset = this.#lastSentOffset;
+    if (kind === "other-poller" && (await this.#options.isProbed())) return this.#waitOutProbe();
     if (kind === "other-poller" && this.#isPredecessors()) {
       if (!(await wait(context.clock, predecessorRetryMs, this.#cut.signal))) throw new AbortedError();
       return;
@@ -265,6 +270,17 @@ export class Poller {
     } catch (exhausted) {
       throw this.#cut.signal.aborted ? new AbortedError() : exhausted;
     }
+  }
+
+  /** It is no rival, and not counted: however often somebody probes, polling goes on. */
+  async #waitOutProbe(): Promise<void> {
+    const { clock, logger } = this.#options.context;
+    this.#conflicts.pollFailed();
+    logger.info(
+      { delayMs: probeWaitMs },
+      "`doctor --probe` looks for other pollers of this bot; waiting for its end",
+    );
+    if (!(await wait(clock, probeWaitMs, this.#cut.signal))) throw new AbortedError();
   }
 
   /** The first conflict of a lease that has just changed hands is the predecessor's doing. */

@@ -6,13 +6,13 @@ const windowMs = 10 * 60_000;
 /** grammY's, python-telegram-bot's, aiogram's, Telegram's own: all name the code and the word. */
 const conflictLine = /\b409\b.*conflict|conflict.*\b409\b|terminated by other getUpdates/i;
 
-/** Lines about 409 conflicts in the logs of the last ten minutes. Their text is not kept. */
-export interface ConflictLines {
-  readonly count: number;
-  /** Ids of the instances that wrote them. */
-  readonly instances: readonly string[];
+/** A line about a 409 conflict in the logs of the last ten minutes. Its text is not kept. */
+export interface ConflictLine {
+  /** The service, and of it the instance, that wrote it. */
+  readonly serviceId: string | undefined;
+  readonly instance: string | undefined;
   /** Milliseconds since 1970. */
-  readonly lastAt: number | undefined;
+  readonly at: number | undefined;
 }
 
 /** Reads one page, the newest 100 lines with a 409: more would not say more. */
@@ -21,7 +21,7 @@ export async function readConflictLines(
   ownerId: string,
   serviceIds: readonly string[],
   now: number,
-): Promise<ConflictLines> {
+): Promise<readonly ConflictLine[]> {
   const answer = await client.get("/logs", {
     ownerId,
     resource: serviceIds,
@@ -31,16 +31,15 @@ export async function readConflictLines(
     limit: 100,
   });
   // `logs` is null when there are none.
-  const lines = list(fields(answer).logs)
+  return list(fields(answer).logs)
     .map(fields)
-    .filter((line) => conflictLine.test(text(line.message) ?? ""));
-  const instances = new Set(lines.flatMap((line) => labelOf(line.labels, "instance") ?? []));
-  const times = lines.flatMap((line) => time(line.timestamp) ?? []);
-  return {
-    count: lines.length,
-    instances: [...instances].sort(),
-    lastAt: times.length === 0 ? undefined : Math.max(...times),
-  };
+    .filter((line) => conflictLine.test(text(line.message) ?? ""))
+    .map(({ labels, timestamp }) => {
+      const instance = labelOf(labels, "instance");
+      const serviceId =
+        labelOf(labels, "resource") ?? serviceIds.find((id) => instance?.startsWith(`${id}-`));
+      return { serviceId, instance, at: time(timestamp) };
+    });
 }
 
 function labelOf(labels: unknown, name: string): string | undefined {

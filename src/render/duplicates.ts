@@ -24,19 +24,18 @@ export interface DuplicateSearch {
 /** Looks for our bot in the environment of every other service that could poll. */
 export async function findDuplicates(
   client: RenderApiClient,
-  ownId: string,
-  services: readonly RenderService[],
+  others: readonly RenderService[],
   token: string,
 ): Promise<DuplicateSearch> {
-  const others = services.filter((service) => service.id !== ownId && canPoll(service));
-  if (others.length === 0) return { duplicates: [], unreadable: [] };
+  const candidates = others.filter(canPoll);
+  if (candidates.length === 0) return { duplicates: [], unreadable: [] };
   const unreadable: string[] = [];
   const groups = await orUnreadable(
-    readEnvironmentGroups(client, new Set(others.map(({ id }) => id)), token),
+    readEnvironmentGroups(client, new Set(candidates.map(({ id }) => id)), token),
     () => unreadable.push("environment groups"),
   );
   const duplicates: Duplicate[] = [];
-  for (const service of others) {
+  for (const service of candidates) {
     const own = await orUnreadable(readEnvironment(client, service.id, token), () =>
       unreadable.push(service.name),
     );

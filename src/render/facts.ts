@@ -2,7 +2,7 @@ import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { AbortedError, abortable } from "../waiting.js";
 import { type RenderApiClient, RenderApiError } from "./api-client.js";
-import { type ConflictLines, readConflictLines } from "./conflict-logs.js";
+import { type ConflictLine, readConflictLines } from "./conflict-logs.js";
 import { type Duplicate, findDuplicates } from "./duplicates.js";
 import { type Overlap, overlapOf } from "./overlap.js";
 import {
@@ -24,7 +24,7 @@ export interface RenderFacts {
   readonly overlap: Overlap | undefined;
   readonly duplicates: readonly Duplicate[];
   readonly unreadable: readonly string[];
-  readonly conflictLines: ConflictLines | undefined;
+  readonly conflictLines: readonly ConflictLine[];
   readonly webhook: Webhook | undefined;
 }
 
@@ -39,6 +39,8 @@ export interface FactSources {
   readonly client: RenderApiClient;
   readonly bot: TelegramBot;
   readonly serviceId: string;
+  /** The service that this process runs in, when that is another one. Neither is a duplicate. */
+  readonly runsIn: string | undefined;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -51,12 +53,17 @@ export async function gatherFacts({
   client,
   bot,
   serviceId,
+  runsIn,
   clock,
   signal,
 }: FactSources): Promise<RenderFacts> {
   const services = await listServices(client);
   const webhook = await readWebhook(bot, services, clock, signal);
-  const { duplicates, unreadable } = await findDuplicates(client, serviceId, services, bot.token);
+  const { duplicates, unreadable } = await findDuplicates(
+    client,
+    services.filter(({ id }) => id !== serviceId && id !== runsIn),
+    bot.token,
+  );
   const service = await readService(client, serviceId);
   const now = () => clock.now().wallMs;
   const { ownerId } = service;
@@ -73,7 +80,7 @@ export async function gatherFacts({
     overlap,
     duplicates,
     unreadable,
-    conflictLines: conflictLines || undefined,
+    conflictLines: conflictLines || [],
     webhook,
   };
 }

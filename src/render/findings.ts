@@ -156,16 +156,17 @@ function webhook({ webhook }: RenderFacts): RenderFinding | undefined {
 }
 
 function conflictLogs({ conflictLines }: RenderFacts): RenderFinding | undefined {
-  if (!conflictLines || conflictLines.count === 0) return undefined;
-  const { count: lines, instances, lastAt } = conflictLines;
+  if (conflictLines.length === 0) return undefined;
+  const instances = [...new Set(conflictLines.flatMap(({ instance }) => instance ?? []))].sort();
+  const times = conflictLines.flatMap(({ at }) => at ?? []);
   const writers = instances.length === 0 ? "" : `, by ${instances.join(", ")}`;
   return {
     kind: "conflict-logs",
-    lines,
+    lines: conflictLines.length,
     instances,
-    lastAt: lastAt === undefined ? undefined : new Date(lastAt),
+    lastAt: times.length === 0 ? undefined : new Date(Math.max(...times)),
     severity: "warning",
-    summary: `The logs of the last ten minutes have ${count(lines, "line")} about a 409 conflict${writers}. Whoever writes them polls this bot or tries to.`,
+    summary: `The logs of the last ten minutes have ${count(conflictLines.length, "line")} about a 409 conflict${writers}. Whoever writes them polls this bot or tries to.`,
   };
 }
 

@@ -29,6 +29,8 @@ export interface MonitorOptions {
   readonly polling: SafePolling;
   readonly internals: HandleInternals;
   readonly serviceId: string;
+  /** RENDER_SERVICE_ID, where `serviceId` names another one. */
+  readonly runsIn?: string | undefined;
   readonly apiKey: string;
   readonly apiRoot: string;
   /** This process runs in a preview; Render's API says so too, but in a field that it does not promise. */
@@ -54,7 +56,9 @@ export class Monitor {
   readonly #repairer: Repairer;
   readonly #ended: Promise<void>;
   #lookWanted: Deferred<void> = deferred();
-  #lastConflictAt: Moment | undefined;
+  #conflicts: readonly Moment[] = [];
+  /** Labels of the instances that this one has stood by for. */
+  readonly #holders = new Set<string>();
   #failedLooks = 0;
 
   constructor(options: MonitorOptions) {
@@ -95,9 +99,11 @@ export class Monitor {
     const undo = [
       internals.showFindings(() => this.#board.report()),
       polling.on("conflict", ({ kind }) => {
-        if (kind === "other-poller") this.#lastConflictAt = clock.now();
+        const isFresh = (at: Moment) => elapsedMs(at, clock.now()) < conflictFreshMs;
+        if (kind === "other-poller") this.#conflicts = [...this.#conflicts.filter(isFresh), clock.now()];
         this.#lookWanted.resolve();
       }),
+      polling.on("standby", ({ holder }) => void this.#holders.add(holder?.instance ?? "")),
       polling.on("state", () => this.#stopWithPolling()),
     ];
     this.#stopWithPolling();
@@ -120,10 +126,11 @@ export class Monitor {
 
   /** Looks and repairs. Never rejects; undefined: Render could not be asked. */
   async #look(): Promise<RenderFacts | undefined> {
-    const { internals, serviceId, clock } = this.#options;
+    const { internals, serviceId, runsIn, clock } = this.#options;
     const { signal } = this.#ending;
     try {
-      const facts = await gatherFacts({ client: this.#client, bot: internals.bot, serviceId, clock, signal });
+      const { bot } = internals;
+      const facts = await gatherFacts({ client: this.#client, bot, serviceId, runsIn, clock, signal });
       this.#failedLooks = 0;
       this.#board.replace(findingsOf(facts, internals.isLockShared), this.#today());
       await this.#repairer.repair(facts, this.#standing());
@@ -157,13 +164,15 @@ export class Monitor {
   #standing(): Standing {
     const { polling, internals, clock, isPreview, repairRecord } = this.#options;
     const now = clock.now();
-    const last = this.#lastConflictAt;
+    const last = this.#conflicts.at(-1);
     const isQuiet = last === undefined || hasPassed(quietMs, last, now);
     const isPolling = polling.state === "polling";
     const hasProof = internals.isLockShared && internals.trusted();
     return {
       isEntitled: (isPolling && isQuiet) || (hasProof && (isPolling || polling.state === "conflict")),
       hasConflict: this.#hasFreshConflict(),
+      conflictsAt: this.#conflicts.map(({ wallMs }) => wallMs),
+      holders: [...this.#holders],
       isPreview,
       lastRepairAt: repairRecord.lastRepairAt,
       now,
@@ -171,7 +180,7 @@ export class Monitor {
   }
 
   #hasFreshConflict(): boolean {
-    const last = this.#lastConflictAt;
+    const last = this.#conflicts.at(-1);
     return last !== undefined && elapsedMs(last, this.#options.clock.now()) < conflictFreshMs;
   }
 

@@ -23,6 +23,10 @@ export interface Standing {
   readonly isEntitled: boolean;
   /** It met another poller in the last minutes. Without that, several instances may just be standing by. */
   readonly hasConflict: boolean;
+  /** When it met them, in milliseconds since 1970. */
+  readonly conflictsAt: readonly number[];
+  /** Labels of the instances that it has stood by for: they share its lock. */
+  readonly holders: readonly string[];
   readonly isPreview: boolean;
   /** When this process last began a repair. */
   readonly lastRepairAt: Moment | undefined;
@@ -75,19 +79,27 @@ export function hasPassed(ms: number, from: Moment, now: Moment): boolean {
 type Need = RepairPlan | Refusal | undefined;
 
 const needOf: Record<RenderRepair, (facts: RenderFacts, standing: Standing) => Need> = {
-  scale: ({ service }, { hasConflict }) =>
-    hasConflict && isScaledOut(service) ? { repair: "scale", service } : undefined,
+  scale({ service, conflictLines }, { hasConflict }) {
+    if (!hasConflict || !isScaledOut(service)) return undefined;
+    const writers = conflictLines.filter(({ serviceId }) => serviceId === service.id);
+    if (new Set(writers.flatMap(({ instance }) => instance ?? [])).size > 1)
+      return { repair: "scale", service };
+    return { repair: "scale", reason: "no two instances of this service have a 409 in their logs" };
+  },
 
-  "suspend-duplicate"({ service, duplicates }, { hasConflict }) {
-    const rivals = duplicates.filter(isRival).map((duplicate) => duplicate.service);
-    if (!hasConflict || rivals.length === 0) return undefined;
-    const victim = victimOf([service, ...rivals]);
-    if (typeof victim === "string") return { repair: "suspend-duplicate", reason: victim };
-    if (victim.id !== service.id) return { repair: "suspend-duplicate", service: victim };
-    return {
-      repair: "suspend-duplicate",
-      reason: "this service was created last, and a service never suspends itself",
-    };
+  "suspend-duplicate"(facts, standing) {
+    const repair = "suspend-duplicate";
+    const rivals = facts.duplicates.filter(isRival).map((duplicate) => duplicate.service);
+    if (!standing.hasConflict || rivals.length === 0) return undefined;
+    const polling = rivals.filter((rival) => isSeenToPoll(rival, facts, standing));
+    if (polling.length === 0) {
+      const reason = `nothing shows that ${rivals.map(({ name }) => name).join(", ")} polls: who is in conflict may be elsewhere`;
+      return { repair, reason };
+    }
+    const victim = victimOf([facts.service, ...polling]);
+    if (typeof victim === "string") return { repair, reason: victim };
+    if (victim.id !== facts.service.id) return { repair, service: victim };
+    return { repair, reason: "this service was created last, and a service never suspends itself" };
   },
 
   "delete-webhook": ({ webhook }) => (webhook ? { repair: "delete-webhook" } : undefined),
@@ -96,6 +108,27 @@ const needOf: Record<RenderRepair, (facts: RenderFacts, standing: Standing) => N
 /** A service with a token that does not work is no reason for a conflict. */
 function isRival({ token }: Duplicate): boolean {
   return token === "same";
+}
+
+/** Two pollers push each other out by turns: the 409 of the one is this close to a 409 of the other, in milliseconds. */
+const sameConflictMs = 30_000;
+
+/**
+ * To have the token is no proof. It is of the same kind as ours, its own logs say that it has met a 409, that was
+ * when we met one, and it was never seen in our lock, whose holders do not poll beside each other.
+ */
+function isSeenToPoll(
+  { id, type }: RenderService,
+  { service, conflictLines }: RenderFacts,
+  { conflictsAt, holders }: Standing,
+): boolean {
+  if (type !== service.type || holders.some((label) => label.startsWith(`render:${id}`))) return false;
+  return conflictLines.some(
+    ({ serviceId, at }) =>
+      serviceId === id &&
+      at !== undefined &&
+      conflictsAt.some((ours) => Math.abs(ours - at) <= sameConflictMs),
+  );
 }
 
 /**

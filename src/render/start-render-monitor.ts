@@ -53,6 +53,7 @@ export function startRenderMonitor(polling: SafePolling, options: RenderMonitorO
     polling,
     internals,
     serviceId,
+    runsIn: environment.serviceId,
     apiKey,
     isPreview: environment.isPreview,
     repairRecord: shared("render-repairs", (): RepairRecord => ({ lastRepairAt: undefined })),

@@ -5,6 +5,7 @@ import { EventHub, type Lease, type PollingState } from "../events.js";
 import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
+import { probeKey } from "../lock/probe-key.js";
 import type { ResolvedOptions } from "../options.js";
 import { Poller, silenceMs } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
@@ -238,6 +239,7 @@ export class BotSession {
       followsAnother: term.grant.followsAnother,
       record: this.#record,
       handle: (update) => this.#handlers.handle(update),
+      isProbed: async () => (await this.#candidate.inspect(probeKey(options.key))) !== undefined,
       onFirstPoll: () => this.#promises.hasStarted(term.lease),
       onSilence: () => this.#offerLease("Telegram has not answered"),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.

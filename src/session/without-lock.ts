@@ -15,6 +15,7 @@ export function candidateWithoutLock(events: CandidateEvents): Candidate {
     want,
     trusted: () => isHolding,
     renewal: () => undefined,
+    inspect: async () => undefined,
     giveUp,
     leave: giveUp,
     async resign() {

@@ -1,12 +1,14 @@
-import { execFile } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { Bot } from "grammy";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BotFleet, type LockChoice } from "../tools/bot-fleet.js";
+import { BotFleet, type Instance, type LockChoice } from "../tools/bot-fleet.js";
 import { binPath, deadRedisHolder, printed, runBin, runDoctor } from "../tools/doctor.js";
 import { startPgBouncer } from "../tools/pgbouncer.js";
 import { freePort, type PostgresServer, role, startPostgres } from "../tools/postgres-server.js";
@@ -121,7 +123,7 @@ const faults: readonly Fault[] = [
     exitCode: 1,
     finding: "webhook set",
     sentence: /^A webhook is set \(hooks\.example\.com\), so Telegram refuses every getUpdates \(409\)\.$/,
-    fix: /npx grammy-safe-polling doctor --fix/,
+    fix: /npx --no-install grammy-safe-polling doctor --fix/,
   },
   {
     name: "a webhook is set that fails",
@@ -318,7 +320,7 @@ const faults: readonly Fault[] = [
     async seed(scene) {
       scene.use(rogue(scene.fleet));
       await scene.fleet.api.waitForEvent("parked");
-      return { args: [...fileLock(scene), "--probe"] };
+      return { args: [...fileLock(scene), "--probe", "--yes"], env: { TMPDIR: scene.directory } };
     },
     exitCode: 1,
     finding: "rival seen",
@@ -378,6 +380,197 @@ const faults: readonly Fault[] = [
   },
 ];
 
+/** A bot of the user, that knows nothing of this library. */
+function plainBot(fleet: BotFleet): AsyncDisposable & { readonly ended: Promise<unknown> } {
+  const bot = new Bot(fleet.token, { client: { apiRoot: fleet.api.urlFor("plain") } });
+  const ended = bot.start().catch((error: unknown) => error);
+  return {
+    ended,
+    async [Symbol.asyncDispose]() {
+      await bot.stop().catch(() => {});
+    },
+  };
+}
+
+const labelOf = (bot: Instance) => expect.stringMatching(new RegExp(`:${bot.process.pid}$`));
+const polled = (fleet: BotFleet, instance: string) =>
+  fleet.api.waitForEvent("poll", (event) => event.instance === instance, { timeoutMs: 30_000 });
+
+describe("beside a bot that polls by bot.start()", () => {
+  it("without a probe the doctor says what it cannot know, and not that nobody polls", async () => {
+    await using stage = await setScene();
+    const { fleet, directory, use } = stage;
+    use(plainBot(fleet));
+    await polled(fleet, "plain");
+    const args = ["--api-root", fleet.api.url, "--watch", "1"];
+    const env = { BOT_TOKEN: fleet.token, XDG_STATE_HOME: join(directory, "none") };
+
+    const run = await runDoctor([...args, "--json"], { env });
+    const alone = await runDoctor([...args, "--no-lock", "--json"], { env });
+
+    expect(run.report.findings).toContainEqual(
+      expect.objectContaining({
+        status: "unknown",
+        code: "no-directory",
+        fix: expect.stringMatching(/bot\.start\(\)/),
+      }),
+    );
+    expect([run.code, alone.code]).toEqual([2, 0]);
+  });
+
+  it("a probe tells beforehand what it does to it, waits for a yes, and calls what it ended no good news", {
+    timeout: 60_000,
+  }, async () => {
+    await using stage = await setScene();
+    const { fleet, use } = stage;
+    const plain = use(plainBot(fleet));
+    await polled(fleet, "plain");
+    const args = ["--api-root", fleet.api.urlFor("doctor"), "--no-lock", "--probe"];
+    const env = { BOT_TOKEN: fleet.token, TMPDIR: stage.directory };
+
+    const unasked = await runDoctor([...args, "--json"], { env });
+    const refused = await runDoctor(args, { env, type: "n" });
+    expect(unasked.report.findings.at(-1)).toMatchObject({ status: "skipped", code: "not-agreed" });
+    expect(refused.stdout).toMatch(/bot\.start\(\) ENDS with the 409 of a probe.*\[y\/N\]/s);
+    expect(fleet.api.events.some((event) => event.type === "poll" && event.instance === "doctor")).toBe(
+      false,
+    );
+
+    const agreed = await runDoctor([...args, "--yes", "--json"], { env });
+    const again = await runDoctor([...args, "--yes", "--json"], { env });
+
+    expect(await plain.ended).toMatchObject({ error_code: 409 });
+    expect(agreed.report.findings.at(-1)).toMatchObject({ status: "unknown", code: "nobody-came-back" });
+    expect(again.report.findings.at(-1)).toMatchObject({ status: "unknown", code: "too-soon" });
+    expect([agreed.code, again.code]).toEqual([2, 2]);
+  });
+});
+
+describe("a bot with the default lock, whose DATABASE_URL is for its data", () => {
+  it("is found in its file lock, and both are said", async () => {
+    await using fleet = await BotFleet.start();
+    const { directory } = fleet.lock as LockChoice & { directory: string };
+    const bot = fleet.instance("bot");
+    await bot.state("polling");
+    const env = { BOT_TOKEN: fleet.token, DATABASE_URL: postgres.url(), STATE_DIRECTORY: directory };
+
+    const { report, code } = await runDoctor(["--api-root", fleet.api.url, "--json"], { env });
+    const file = await runDoctor(["--api-root", fleet.api.url, "--file", "--json"], { env });
+
+    expect(report.findings).toContainEqual(
+      expect.objectContaining({
+        code: "unused",
+        message: expect.stringMatching(/DATABASE_URL.*for the bot's data/),
+      }),
+    );
+    expect([code, report.lock?.backend, report.holder?.instance]).toEqual([0, "file", labelOf(bot)]);
+    expect([file.code, file.report.lock?.backend]).toEqual([0, "file"]);
+  });
+});
+
+describe("a holder whose process is stopped", () => {
+  it("is no healthy one, and the process is named", { timeout: 60_000 }, async () => {
+    await using fleet = await BotFleet.start();
+    const { directory } = fleet.lock as LockChoice & { directory: string };
+    const bot = fleet.instance("bot");
+    await bot.state("polling");
+    const args = ["--api-root", fleet.api.url, "--file", directory];
+    bot.kill("SIGSTOP");
+    try {
+      const { report, code } = await runDoctor([...args, "--json"], { env: { BOT_TOKEN: fleet.token } });
+      const found = report.findings.find(({ check }) => check === "holder");
+      expect(found).toMatchObject({ status: "problem", code: "frozen" });
+      expect(found?.fix).toContain(`kill -CONT ${bot.process.pid}`);
+      expect(code).toBe(1);
+    } finally {
+      bot.kill("SIGCONT");
+    }
+  });
+});
+
+describe("what comes from elsewhere", () => {
+  it("a .env file is read when it is named, and pointed at when it is not", async () => {
+    await using stage = await setScene();
+    const { fleet, directory } = stage;
+    const file = join(directory, ".env");
+    writeFileSync(file, `BOT_TOKEN="${fleet.token}"\n`);
+    const args = ["--api-root", fleet.api.url, "--no-lock", "--watch", "1", "--json"];
+
+    const run = await runDoctor([...args, "--env-file", file]);
+    const missing = await runDoctor([...args, "--env-file", `${file}.none`]);
+
+    expect(run.code).toBe(0);
+    // Node 20 reads the option too, wherever it stands, and ends by itself: with 9.
+    expect([2, 9]).toContain(missing.code);
+    expect(missing.stderr).toMatch(/\.env\.none.* (cannot be read \(ENOENT\)|not found)/);
+  });
+
+  it("a label with escape sequences reaches no terminal", async () => {
+    await using stage = await setScene();
+    const { fleet } = stage;
+    const hash = "{labels}:lock";
+    const now = Date.now();
+    const record = { token: 1, owner: "x", v: 1, instance: "web\u001b[2J\u202e", leaseMs: 60_000 };
+    await redis.command(
+      "hset",
+      hash,
+      `claim:${fleet.api.bot.id}`,
+      JSON.stringify(record),
+      "lease:x",
+      `${now + 60_000} 60000`,
+    );
+
+    const args = ["--api-root", fleet.api.url, "--redis", redis.url, "--prefix", "labels"];
+    const { stdout } = await runDoctor(args, { env: { BOT_TOKEN: fleet.token } });
+
+    expect(stdout).toContain("web\\u001b[2J\\u202e");
+    for (const raw of ["\u001b", "\u202e"]) expect(stdout).not.toContain(raw);
+  });
+
+  it("a reader that has enough, as `| head`, is no problem found", async () => {
+    await using stage = await setScene();
+    const { fleet } = stage;
+    const command = `set -o pipefail; "${process.execPath}" "${binPath}" doctor --api-root ${fleet.api.url} --no-lock --watch 1 | true`;
+    const env = { PATH: process.env.PATH, BOT_TOKEN: fleet.token };
+    const { stderr } = await execute("bash", ["--norc", "-c", command], { env });
+    expect(stderr).toBe("");
+  });
+});
+
+describe("holder", () => {
+  it("says who holds the lock, without asking Telegram, and follows it with --watch", {
+    timeout: 60_000,
+  }, async () => {
+    await using fleet = await BotFleet.start();
+    const { directory } = fleet.lock as LockChoice & { directory: string };
+    const key = String(fleet.api.bot.id);
+    const bot = fleet.instance("bot");
+    await bot.state("polling");
+
+    const args = ["holder", "--file", directory, "--key", key];
+    const [text, json] = await Promise.all([runBin(args), runBin([...args, "--json"])]);
+    const free = await runBin(["holder", "--file", directory, "--key", "999"]);
+
+    expect(text.stdout).toMatch(new RegExp(`^Held by \\S+:${bot.process.pid} `));
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      v: 1,
+      key,
+      code: "held",
+      holder: { instance: labelOf(bot) },
+    });
+    expect([text.code, json.code, free.code]).toEqual([0, 0, 1]);
+
+    const watch = spawn(process.execPath, [binPath, ...args, "--watch", "--json"], {
+      env: { PATH: process.env.PATH },
+    });
+    const lines = createInterface(watch.stdout)[Symbol.asyncIterator]();
+    expect(JSON.parse((await lines.next()).value)).toMatchObject({ code: "held" });
+    bot.kill("SIGTERM");
+    expect(JSON.parse((await lines.next()).value)).toMatchObject({ code: "free", holder: null });
+    watch.kill();
+  });
+});
+
 async function setScene(): Promise<Scene & AsyncDisposable> {
   const fleet = await BotFleet.start();
   secrets.push(fleet.token, fleet.token.split(":")[1] as string);
@@ -436,6 +629,14 @@ describe("doctor cannot tell", () => {
       { BOT_TOKEN: token, DATABASE_URL: "postgres://h/d", REDIS_URL: "redis://h" },
       /both set\. Say which one has the lock/,
     ],
+    ...["'postgres://h/d'", "h:5432/d", "jdbc:postgresql://h/d"].map(
+      (address): [string, string[], Record<string, string>, RegExp] => [
+        `with the mistyped address ${address}`,
+        [],
+        { BOT_TOKEN: token, DATABASE_URL: address },
+        /DATABASE_URL is set, and is no address/,
+      ],
+    ),
     [
       "with a variable that is not set",
       ["--redis", "REDIS_URL"],

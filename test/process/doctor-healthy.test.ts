@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { BotFleet, type Instance, type LockChoice, until } from "../tools/bot-fleet.js";
@@ -9,17 +12,22 @@ import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 let postgres: PostgresServer;
 let redis: RedisServer;
+/** Where the doctor notes that it has probed a bot that it could not tell. */
+const notes = mkdtempSync(join(tmpdir(), "gsp-probes-"));
 
 beforeAll(async () => {
   [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
 }, 120_000);
 afterAll(async () => {
+  rmSync(notes, { recursive: true });
   await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
 });
 
 /** Looks at a bot as a cron job does. */
 function examine(fleet: BotFleet, ...args: string[]): Promise<DoctorRun> {
-  return runDoctor(["--api-root", fleet.api.urlFor("doctor"), ...args], { env: { BOT_TOKEN: fleet.token } });
+  return runDoctor(["--api-root", fleet.api.urlFor("doctor"), ...args], {
+    env: { BOT_TOKEN: fleet.token, TMPDIR: notes },
+  });
 }
 
 /** A bot that polls, with the shortest lease that there is: what disturbs its beats shows. */
@@ -108,12 +116,54 @@ describe("a bot of this library that is probed", () => {
 
     expect(report.findings.at(-1)).toMatchObject({ check: "rival", status: "ok", code: "none" });
     expect(report.exitCode).toBe(0);
-    await bot.state("polling", from);
+    expect(bot.lines.slice(from).map(({ event }) => event)).not.toContain("conflict");
     fleet.push("after");
     await bot.line("handled", { text: "after" });
     expect(fleet.api.counters()).toMatchObject({ lost: 0, duplicates: 0 });
     const probes = fleet.api.events.filter((event) => event.type === "poll" && event.instance === "doctor");
     expect(probes.map((event) => event.type === "poll" && event.offset)).toEqual([0]);
+  });
+});
+
+describe("a bot that six probes in a row disturb", () => {
+  it.each(locks)(
+    "still polls under the %s lock, though its backoff is 1 s once",
+    { timeout: 120_000 },
+    async (_, choose) => {
+      const { choice, args } = choose();
+      await using fleet = await BotFleet.start(choice);
+      const bot = fleet.instance("bot", { options: { backoff: [1_000] } });
+      await bot.state("polling");
+      await fleet.polling(bot);
+
+      for (let round = 0; round < 6; round += 1) {
+        const { report } = await examine(fleet, ...args(fleet), "--probe", "--json");
+        expect(report.findings.at(-1)).toMatchObject({ check: "rival", status: "ok", code: "none" });
+      }
+
+      fleet.push("after");
+      await bot.line("handled", { text: "after" });
+      expect(bot.lines.map(({ event }) => event)).not.toContain("conflict");
+      expect(fleet.api.counters()).toMatchObject({ lost: 0, duplicates: 0 });
+    },
+  );
+});
+
+describe("looking", () => {
+  it("makes no table and no key, whatever is mistyped", async () => {
+    await using fleet = await BotFleet.start();
+    const table = ["--postgres", postgres.url(), "--mode", "lease", "--table", "mistyped_leases"];
+    const looks = await Promise.all([
+      examine(fleet, ...table, "--json"),
+      examine(fleet, "--redis", redis.url, "--prefix", "mistyped", "--json"),
+    ]);
+
+    const codes = looks.map(({ report }) => report.findings.map(({ code }) => code));
+    expect(codes[0]).toContain("refused");
+    expect(codes[1]).toContain("free");
+    const found = await postgres.query("SELECT to_regclass('mistyped_leases') IS NULL AS missing");
+    expect(found.map(({ missing }) => String(missing))).toEqual([expect.stringMatching(/^t/)]);
+    expect(await redis.command("EXISTS", "{mistyped}:lock")).toBe("0");
   });
 });
 
@@ -123,7 +173,7 @@ describe("a probe while updates are waiting", () => {
     fleet.push("one");
     fleet.push("two");
 
-    const { report } = await examine(fleet, "--no-lock", "--watch", "1", "--probe", "--json");
+    const { report } = await examine(fleet, "--no-lock", "--watch", "1", "--probe", "--yes", "--json");
 
     expect(report.findings.at(-1)).toMatchObject({ check: "rival", status: "unknown", code: "busy" });
     expect(report.exitCode).toBe(2);

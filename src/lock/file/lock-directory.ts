@@ -1,4 +1,13 @@
-import { existsSync, lstatSync, mkdirSync, statfsSync, statSync, unlinkSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  statfsSync,
+  statSync,
+  unlinkSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { codeOf, explainFileError, fileLockError } from "./failures.js";
 import type { KernelLock } from "./lock-file.js";
@@ -93,6 +102,19 @@ export function prepareLockDirectory(directory: string, uid = process.getuid?.()
     // Not `chmod` alone: a volume of Kubernetes (emptyDir, fsGroup) would be shut to those that it is meant for.
     const advice = `Use a directory below it, which is then made for this user alone: \`fileLock({ directory: "${join(directory, "locks")}" })\`${owner === uid ? "; or run `chmod 700` on it" : ""}.`;
     throw fileLockError("ERR_LOCK_UNSAFE", whatHappened, advice);
+  }
+}
+
+/**
+ * For who only looks. Finds a read-only disk too.
+ *
+ * @throws ERR_LOCK_CONFIG
+ */
+export function checkWritable(directory: string): void {
+  try {
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    throw explainFileError(error, directory);
   }
 }
 

@@ -1,9 +1,14 @@
 import type { ConnectContext, LockConnection } from "../backend.js";
 import { FileConnection } from "./file-connection.js";
 import { loadKernelLock } from "./kernel-lock.js";
-import { prepareLockDirectory, refuseSharedFileSystem, tryOutLocks } from "./lock-directory.js";
+import {
+  checkWritable,
+  prepareLockDirectory,
+  refuseSharedFileSystem,
+  tryOutLocks,
+} from "./lock-directory.js";
 import { removeDeadSockets } from "./wake-clients.js";
-import { openWakeServer } from "./wake-server.js";
+import { noServer, openWakeServer } from "./wake-server.js";
 
 /** Opens a connection to the lock files of a directory. */
 export async function open(
@@ -15,6 +20,10 @@ export async function open(
   context.signal.throwIfAborted();
   prepareLockDirectory(directory);
   if (!allowNetworkFileSystem) refuseSharedFileSystem(directory);
+  if (context.looksOnly) {
+    checkWritable(directory);
+    return new FileConnection(directory, lock, noServer, context);
+  }
   tryOutLocks(directory, lock);
   const server = await openWakeServer(directory, context.logger);
   if (context.signal.aborted) {

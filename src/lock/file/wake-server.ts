@@ -65,7 +65,7 @@ export async function openWakeServer(directory: string, logger: Logger): Promise
   };
 }
 
-const noServer: WakeServer = { name: undefined, announce() {}, async close() {} };
+export const noServer: WakeServer = { name: undefined, announce() {}, async close() {} };
 
 /**
  * Bound under another name and renamed when it listens: a `.sock` file that refuses connections is always dead.

@@ -26,7 +26,7 @@ export function connectLeaseTable(
         if (isReady) context.onClosed(error);
       },
     });
-    const pid = await prepareTable(wire, sql);
+    const pid = await prepareTable(wire, sql, context.looksOnly);
     if (wire.announcedPid === pid) await wire.ask(`LISTEN ${channel}`);
     isReady = true;
     return leaseConnection(wire, sql, () => life.abort(new Error("the lock was closed")));
@@ -34,10 +34,19 @@ export function connectLeaseTable(
 }
 
 /** Process id of the server, once the table is there and may be used. */
-async function prepareTable(wire: Wire, sql: LeaseSql): Promise<string | null | undefined> {
+async function prepareTable(
+  wire: Wire,
+  sql: LeaseSql,
+  looksOnly = false,
+): Promise<string | null | undefined> {
   const [server] = await wire.ask(sql.describe);
   if (server?.standby !== "f") {
     throw configError("This server is a read-only replica. Connect to the primary.");
+  }
+  if (server.persistence === null && looksOnly) {
+    throw configError(
+      `There is no table ${sql.table} in this database, so no bot has ever used it as its lock. Check the table's name, the database and the role's search_path.`,
+    );
   }
   if (server.persistence === null) await createTable(wire, sql);
   else if (server.persistence !== "p") {

@@ -73,7 +73,7 @@ export async function connectRedis(
 async function startOwner(
   commands: RedisLink,
   names: LockNames,
-  { owner, logger }: ConnectContext,
+  { owner, logger, looksOnly }: ConnectContext,
   warned: Set<string>,
 ): Promise<number> {
   await commands.connect();
@@ -85,7 +85,8 @@ async function startOwner(
     if (!warned.has(warning)) logger.warn({ lock: "redis", unsafe: true }, warning);
     warned.add(warning);
   }
-  const now = await commands.send(["EVAL", startScript, "1", names.hash, owner, names.channel]);
+  const channel = looksOnly ? [] : [names.channel];
+  const now = await commands.send(["EVAL", startScript, "1", names.hash, owner, ...channel]);
   return startOfServer(info, Number(now));
 }
 

@@ -50,8 +50,12 @@ local function lease_of(owner, record)
 end
 `;
 
-/** ARGV[2]: the channel. Answers the server's time, in milliseconds. */
+/**
+ * ARGV[2]: the channel; left out by whoever only looks, who then writes nothing. Answers the server's time, in
+ * milliseconds.
+ */
 export const startScript = `${base}
+if not ARGV[2] then return now end
 redis.call('HSETNX', lock, 'born', int(now))
 local all = redis.call('HGETALL', lock)
 for i = 1, #all, 2 do

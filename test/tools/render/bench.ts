@@ -17,6 +17,8 @@ export interface WatchOptions {
   readonly repair?: readonly RenderRepair[];
   readonly apiKey?: string;
   readonly service?: StandInService;
+  /** RENDER_SERVICE_ID, where it is not that service. */
+  readonly runsIn?: string;
   readonly polling?: SafePollingOptions;
   readonly record?: RepairRecord;
   readonly onMessage?: () => Promise<void>;
@@ -94,6 +96,7 @@ export class RenderBench implements AsyncDisposable {
       polling,
       internals: handleInternals.get(polling)!,
       serviceId: (options.service ?? this.service).id,
+      runsIn: options.runsIn,
       apiKey: options.apiKey ?? this.render.apiKey,
       apiRoot: this.render.url,
       isPreview: false,
@@ -134,6 +137,7 @@ export class RenderBench implements AsyncDisposable {
       };
       this.api.call(call, () => setTimeout(poll, 20));
     };
+    if (service) this.writesConflict(service);
     // After ours: the server holds back every conflict but the first of three seconds, and ours is to be that one.
     void until(() => isStopped || this.api.state(this.api.bot.id).parked !== undefined).then(poll);
     const rogue = {
@@ -143,6 +147,13 @@ export class RenderBench implements AsyncDisposable {
     };
     this.#running.push(rogue);
     return rogue;
+  }
+
+  /** A line of a service about a 409, as it came to each of the instances. */
+  writesConflict(service: StandInService, instances: readonly string[] = [`${service.id}-aaaaa`]): void {
+    const message = "Call to 'getUpdates' failed! (409: Conflict: terminated by other getUpdates request)";
+    const at = this.clock.now().wallMs;
+    for (const instance of instances) service.logs.push({ message, at, instance });
   }
 
   /** Sets a webhook, as somebody else would. */

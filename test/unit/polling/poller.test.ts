@@ -57,6 +57,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
     handle: handleUpdate,
+    isProbed: async () => false,
     trusted,
     record: {
       polled: nothing,

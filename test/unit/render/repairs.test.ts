@@ -57,19 +57,48 @@ describe("suspend-duplicate", () => {
     await until(() => bot.polling.state === "polling");
     await bench.time.advance(gapMs);
     await bench.looks(bot);
-    expect(of(bot, "gone")).toMatchObject([{ kind: "duplicate-service" }]);
+    expect(of(bot, "gone")).toMatchObject([{ kind: "duplicate-service" }, { kind: "conflict-logs" }]);
   });
 
-  it("of several takes the one that was created last, also when it is not the one that polls", async () => {
-    rival({ name: "middle", createdAt: "2026-04-01T00:00:00Z" });
-    const last = bench.render.addService({
+  it("of several takes the one that was seen to poll, and none that merely has the token", async () => {
+    const middle = rival({ name: "middle", createdAt: "2026-04-01T00:00:00Z" });
+    bench.render.addService({
       name: "last",
       createdAt: "2026-05-01T00:00:00Z",
       envVars: { BOT_TOKEN: bench.token },
     });
     await contested();
 
-    expect(bench.render.writes).toEqual([`POST /services/${last.id}/suspend`]);
+    expect(bench.render.writes).toEqual([`POST /services/${middle.id}/suspend`]);
+  });
+
+  it("leaves everything alone after a probe, or a conflict with a laptop: nobody here was seen to poll", async () => {
+    bench.render.addService({
+      name: "web",
+      createdAt: "2026-05-01T00:00:00Z",
+      envVars: { BOT_TOKEN: bench.token },
+    });
+    bench.rogue();
+    const bot = await contested();
+
+    expect(bench.render.writes).toEqual([]);
+    expect(of(bot, "repairRefused")).toEqual([
+      { repair: "suspend-duplicate", reason: expect.stringMatching(/nothing shows that web polls/) },
+    ]);
+  });
+
+  it("never suspends the service that it runs in, whatever `serviceId` names", async () => {
+    const watched = bench.render.addService({
+      name: "older",
+      createdAt: "2026-01-01T00:00:00Z",
+      envVars: { BOT_TOKEN: bench.token },
+    });
+    bench.writesConflict(bench.service);
+    bench.rogue();
+    const bot = await contested({ service: watched, runsIn: bench.service.id });
+
+    expect(bench.render.writes).toEqual([]);
+    expect(of(bot, "finding")).not.toContainEqual(expect.objectContaining({ kind: "duplicate-service" }));
   });
 
   it("from both sides at once suspends one, the younger, and never the older", async () => {
@@ -78,6 +107,7 @@ describe("suspend-duplicate", () => {
       createdAt: "2026-04-01T00:00:00Z",
       envVars: { BOT_TOKEN: bench.token },
     });
+    for (const each of [younger, bench.service]) bench.writesConflict(each);
     // Two locks that do not see each other: both sides hold a lease that they trust.
     const [ours, theirs] = await Promise.all([
       bench.watch({ repair: everything }),
@@ -139,6 +169,22 @@ describe("suspend-duplicate", () => {
 });
 
 describe("scale", () => {
+  beforeEach(() => {
+    bench.writesConflict(bench.service, ["a", "b"]);
+  });
+
+  it("is refused while no two instances have met a 409: the conflict may be with a laptop", async () => {
+    bench.service.logs.length = 0;
+    bench.service.numInstances = 3;
+    bench.rogue();
+    const bot = await contested({ polling: { lock: memoryLock() } });
+
+    expect(bench.render.writes).toEqual([]);
+    expect(of(bot, "repairRefused")).toMatchObject([
+      { repair: "scale", reason: expect.stringMatching(/no two instances/) },
+    ]);
+  });
+
   it("scales to one instance", async () => {
     bench.service.numInstances = 3;
     bench.rogue();
@@ -312,6 +358,7 @@ describe("no repair", () => {
   it("follows another within ten minutes, by either clock", async () => {
     bench.service.numInstances = 2;
     const younger = rival();
+    bench.writesConflict(bench.service, ["a", "b"]);
     const record = { lastRepairAt: undefined };
     // Something that lets the conflict go on after the first repair.
     bench.rogue();
@@ -322,6 +369,7 @@ describe("no repair", () => {
     bench.clock.wallOffsetMs += 3_600_000;
     for (let pauses = 0; !younger.suspended && pauses < 60; pauses += 1) {
       await bench.time.advance(gapMs);
+      bench.writesConflict(younger);
       await bench.looks(bot);
     }
 

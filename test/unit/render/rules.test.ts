@@ -35,7 +35,7 @@ function facts(given: Partial<RenderFacts> = {}): RenderFacts {
     overlap: undefined,
     duplicates: [],
     unreadable: [],
-    conflictLines: undefined,
+    conflictLines: [],
     webhook: undefined,
     ...given,
   };
@@ -45,6 +45,8 @@ const now = { monotonicMs: 100 * minuteMs, wallMs: 1_800_000_000_000 };
 const entitled: Standing = {
   isEntitled: true,
   hasConflict: true,
+  conflictsAt: [now.wallMs - 5_000],
+  holders: [],
   isPreview: false,
   lastRepairAt: undefined,
   now,
@@ -55,12 +57,21 @@ const groups = fc
   .array(fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }), { minLength: 2, maxLength: 5 })
   .map((times) => times.map((createdAt, index) => service({ id: `srv-${index}`, createdAt })));
 
+/** A 409 in the logs of a service, just when we met ours. */
+const line = (serviceId: string, instance = `${serviceId}-1`, at = now.wallMs) => ({
+  serviceId,
+  instance,
+  at,
+});
+
 /** What the monitor of each service would do. */
 function everySide(group: readonly RenderService[]) {
   return group.map((self) => {
     const others = group.filter((other) => other !== self);
     const duplicates = others.map((other) => ({ service: other, token: "same" as const }));
-    const { plan } = decideRepair(["suspend-duplicate"], facts({ service: self, duplicates }), entitled);
+    const conflictLines = group.map(({ id }) => line(id));
+    const seen = facts({ service: self, duplicates, conflictLines });
+    const { plan } = decideRepair(["suspend-duplicate"], seen, entitled);
     return { self, victim: plan && "service" in plan ? plan.service : undefined };
   });
 }
@@ -108,11 +119,41 @@ describe("who is suspended", () => {
   });
 });
 
+describe("a service that has our token", () => {
+  const other = service({ id: "srv-b", createdAt: 2_000 });
+  const seen = facts({ duplicates: [{ service: other, token: "same" }], conflictLines: [line("srv-b")] });
+  const decide = (given: Partial<RenderFacts>, standing: Partial<Standing> = {}) =>
+    decideRepair(["suspend-duplicate"], { ...seen, ...given }, { ...entitled, ...standing });
+
+  it("is suspended when its own logs have a 409 at the time of ours", () => {
+    expect(decide({}).plan).toMatchObject({ service: { id: "srv-b" } });
+  });
+
+  const innocent: Record<string, [Partial<RenderFacts>, Partial<Standing>?]> = {
+    "its logs have no 409": [{ conflictLines: [] }],
+    "only our own logs have": [{ conflictLines: [line("srv-a")] }],
+    "its 409 was at another time": [{ conflictLines: [line("srv-b", "srv-b-1", now.wallMs - 120_000)] }],
+    "its line has no time": [{ conflictLines: [{ ...line("srv-b"), at: undefined }] }],
+    "it is of another kind": [
+      { duplicates: [{ service: { ...other, type: "web_service" }, token: "same" }] },
+    ],
+    "it has held our lock": [{}, { holders: ["render:srv-b-x:7"] }],
+  };
+  it.each(Object.entries(innocent))("is left alone when %s", (_, [given, standing]) => {
+    const { plan, refusals } = decide(given, standing);
+    expect(plan).toBeUndefined();
+    expect(refusals).toEqual([
+      { repair: "suspend-duplicate", reason: expect.stringMatching(/nothing shows that a polls/) },
+    ]);
+  });
+});
+
 describe("a repair", () => {
   const needed = facts({
     service: service({ numInstances: 2 }),
     duplicates: [{ service: service({ id: "srv-b", createdAt: 2_000 }), token: "same" }],
     webhook: { host: "x.test", serviceName: undefined },
+    conflictLines: [line("srv-a", "srv-a-1"), line("srv-a", "srv-a-2"), line("srv-b")],
   });
 
   it("is one that is allowed, the first of those that are needed", () => {

@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { holderHelp, parseHolderArguments } from "./arguments.js";
+import {
+  type DiscreetTerminal,
+  type Environment,
+  runCommand,
+  secretsOf,
+  tokenAdvice,
+  withEnvFile,
+} from "./environment.js";
+import { frozenFinding } from "./frozen-holder.js";
+import { holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
+import { chooseLock, type LockChoice } from "./lock-choice.js";
+import { type OpenLock, openLock } from "./lock-connection.js";
+import { describeHolder } from "./report.js";
+import type { Terminal } from "./terminal.js";
+
+const lookEveryMs = 1_000;
+const exitCodeOf: Readonly<Record<LockState["kind"], number>> = { held: 0, silent: 0, free: 1, unknown: 2 };
+
+/** Runs `grammy-safe-polling holder`; resolves with the exit code and never rejects. `signal` ends `--watch`. */
+export function holder(
+  given: readonly string[],
+  environment: Environment,
+  anyTerminal: Terminal,
+  signal: AbortSignal,
+): Promise<number> {
+  return runCommand(given, environment, anyTerminal, async (terminal, addSecrets) => {
+    const options = parseHolderArguments(given);
+    if (options.help) {
+      terminal.print(holderHelp);
+      return 0;
+    }
+    const env = withEnvFile(environment, options.envFile);
+    addSecrets(secretsOf(env));
+    const key = options.key ?? env.BOT_TOKEN?.split(":")[0] ?? "";
+    if (key === "")
+      throw new Error(`Neither --key nor BOT_TOKEN says which bot. ${tokenAdvice(options.envFile)}`);
+    const choice = chooseLock(options.lock, env);
+    if (!choice) throw new Error("A bot without a lock has no holder: leave --no-lock out.");
+    addSecrets(choice.secrets);
+    const { lock, findings } = await openLock(choice, key);
+    if (!lock) throw new Error(findings[0]?.message ?? "the lock cannot be used");
+    try {
+      return await tell(lock, choice, key, { ...options, terminal, signal });
+    } finally {
+      await lock.close();
+    }
+  });
+}
+
+interface Telling {
+  readonly watch: boolean;
+  readonly json: boolean;
+  readonly terminal: DiscreetTerminal;
+  readonly signal: AbortSignal;
+}
+
+/** Once, or whenever it has changed. */
+async function tell(
+  lock: OpenLock,
+  choice: LockChoice,
+  key: string,
+  { watch, json, terminal, signal }: Telling,
+): Promise<number> {
+  let told: string | undefined;
+  for (;;) {
+    const state = await lookAtHolder(lock);
+    const identity = identityOf(state);
+    if (identity !== told) {
+      const frozen = state.kind === "held" ? frozenFinding(choice, key, state.holder) : undefined;
+      const { code, message } = frozen ?? holderFinding(state, key);
+      const known = "holder" in state ? describeHolder(state.holder) : null;
+      if (json) terminal.printJson({ v: 1, key, code, holder: known, message }, 0);
+      else terminal.print(watch ? `${new Date().toISOString()} ${message}` : message);
+    }
+    told = identity;
+    if (!watch || signal.aborted) return exitCodeOf[state.kind];
+    await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
+    if (signal.aborted) return exitCodeOf[state.kind];
+  }
+}
+
+function identityOf(state: LockState): string {
+  if (!("holder" in state)) return state.kind;
+  const { owner, token, since } = state.holder;
+  return [state.kind, owner, token, since].join(" ");
+}
