@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { PollingState } from "grammy-safe-polling";
 import type { Guard } from "./guard.js";
-import type { LockSetting } from "./lock-servers/lock-server.js";
+import type { LockSetting } from "./lock-server.js";
 import type { InstanceState, StateChange } from "./protocol.js";
 
 const programPath = fileURLToPath(new URL("./bot.mjs", import.meta.url));

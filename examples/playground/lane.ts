@@ -6,7 +6,7 @@ import type { Feed } from "./feed.js";
 import type { Guard } from "./guard.js";
 import { Instance, type News, type ProcessEnd, type Role } from "./instance.js";
 import { links } from "./links.js";
-import type { LockSetting } from "./lock-servers/lock-server.js";
+import type { LockSetting } from "./lock-server.js";
 import { MessageBook } from "./message-book.js";
 import type { Platform } from "./platforms.js";
 import type { Counters, InstanceState, InstanceView, LaneName, LaneView, Line, Link } from "./protocol.js";

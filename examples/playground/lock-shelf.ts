@@ -4,7 +4,7 @@ import {
   type LockServerOptions,
   postgresLockServer,
   redisLockServer,
-} from "./lock-servers/lock-server.js";
+} from "./lock-server.js";
 import type { LockKind, LockView } from "./protocol.js";
 
 /** The locks to choose from. Servers are started beside everything else; one that cannot be had says why. */
@@ -46,7 +46,9 @@ export class LockShelf implements AsyncDisposable {
     try {
       this.#put(kind, await make(options));
     } catch (error) {
-      const note = error instanceof Error ? error.message : String(error);
+      const lines = error instanceof Error ? error.message.trim().split("\n") : [];
+      // A server's log ends with the reason.
+      const note = lines.at(-1) ?? String(error);
       this.#views.set(kind, { kind, status: "unavailable", note });
     }
     this.#onChange();

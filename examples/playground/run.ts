@@ -4,7 +4,7 @@ import type { Chronicle } from "./chronicle.js";
 import type { Feed } from "./feed.js";
 import type { Guard } from "./guard.js";
 import { Lane } from "./lane.js";
-import type { LockServer } from "./lock-servers/lock-server.js";
+import type { LockServer } from "./lock-server.js";
 import type { LaneName, LockKind } from "./protocol.js";
 import { Traffic } from "./traffic.js";
 

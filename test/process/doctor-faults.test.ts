@@ -11,8 +11,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BotFleet, type Instance, type LockChoice } from "../tools/bot-fleet.js";
 import { binPath, deadRedisHolder, printed, runBin, runDoctor } from "../tools/doctor.js";
 import { startPgBouncer } from "../tools/pgbouncer.js";
-import { freePort, type PostgresServer, role, startPostgres } from "../tools/postgres-server.js";
+import { type PostgresServer, role, startPostgres } from "../tools/postgres-server.js";
 import { type RedisServer, startRedis } from "../tools/redis-server.js";
+import { freePort } from "../tools/server-process.js";
 
 const execute = promisify(execFile);
 const isRoot = process.getuid?.() === 0;

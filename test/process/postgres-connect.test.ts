@@ -8,13 +8,13 @@ import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { connectPeer, until, untilNothingIsHeld } from "../tools/lock-peer.js";
 import {
-  freePort,
   type PostgresServer,
   role,
   serverUser,
   startPostgres,
   temporaryDirectory,
 } from "../tools/postgres-server.js";
+import { freePort } from "../tools/server-process.js";
 
 let server: PostgresServer;
 let standby: PostgresServer;

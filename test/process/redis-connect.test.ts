@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type RedisLockOptions, redisLock } from "../../src/lock/redis/redis-lock.js";
 import { connectPeer, until } from "../tools/lock-peer.js";
 import { type ClientLibrary, clientLibraries } from "../tools/redis-clients.js";
-import { freePort, type RedisServer, startRedis } from "../tools/redis-server.js";
+import { type RedisServer, startRedis } from "../tools/redis-server.js";
+import { freePort } from "../tools/server-process.js";
 
 const password = "S3cret-of-the-bot";
 const [ioredis] = clientLibraries as [ClientLibrary];

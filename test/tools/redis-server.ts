@@ -1,10 +1,10 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
+import { endServer, freePort, installPackages, type ServerHome, spawnServer } from "./server-process.js";
 
 const run = promisify(execFile);
 
@@ -39,13 +39,15 @@ export interface RedisServerOptions {
   readonly sentinel?: string;
   /** Lets `setClock` move its clock. */
   readonly movableClock?: boolean;
+  readonly home?: ServerHome;
 }
 
 /** Starts a server and waits until it takes connections. Installs Debian's package where it is missing. */
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
-  installRedis();
+  if (options.home) requireRedis();
+  else installRedis();
   const port = await freePort();
-  const dir = mkdtempSync(join(tmpdir(), "gsp-redis-"));
+  const dir = options.home?.directory ?? mkdtempSync(join(tmpdir(), "gsp-redis-"));
   let child: ChildProcess | undefined;
 
   const server: RedisServer = {
@@ -57,7 +59,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
       return stdout.replace(/\n$/, "");
     },
     async start(extra = []) {
-      child = await spawnServer(options, port, dir, extra);
+      child = await spawnRedis(options, port, dir, extra);
     },
     kill: () => end("SIGKILL"),
     setClock: (offsetSeconds) =>
@@ -74,20 +76,18 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     },
   };
 
-  async function end(signal: NodeJS.Signals): Promise<void> {
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = new Promise((resolve) => child?.once("exit", resolve));
-    child.kill(signal);
-    // One that stands still ends by SIGKILL only.
-    if (signal !== "SIGKILL") child.kill("SIGCONT");
-    await exited;
-  }
+  const end = (signal: NodeJS.Signals) =>
+    endServer(child, (process) => {
+      process.kill(signal);
+      // One that stands still ends by SIGKILL only.
+      if (signal !== "SIGKILL") process.kill("SIGCONT");
+    });
 
   await server.start();
   return server;
 }
 
-function spawnServer(
+function spawnRedis(
   options: RedisServerOptions,
   port: number,
   dir: string,
@@ -103,21 +103,12 @@ function spawnServer(
     ...args,
     ...extra,
   ];
-  const env = options.movableClock ? { ...process.env, ...fakeClock(dir) } : process.env;
-  return new Promise((resolve, reject) => {
-    const child = spawn("redis-server", command, { stdio: ["ignore", "pipe", "inherit"], env });
-    // Not left behind by a test that is broken off.
-    const kill = () => void child.kill("SIGKILL");
-    process.once("exit", kill);
-    child.once("exit", () => process.removeListener("exit", kill));
-    let log = "";
-    child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`redis-server ended with ${code}:\n${log}`)));
-    child.stdout.on("data", (chunk) => {
-      log += chunk;
-      if (/Ready to accept connections|Sentinel ID is|Sentinel new configuration saved/.test(log))
-        resolve(child);
-    });
+  return spawnServer({
+    file: "redis-server",
+    args: command,
+    options: { env: options.movableClock ? { ...process.env, ...fakeClock(dir) } : process.env },
+    ready: /Ready to accept connections|Sentinel ID is|Sentinel new configuration saved/,
+    home: options.home,
   });
 }
 
@@ -143,26 +134,13 @@ function fakeClock(dir: string): NodeJS.ProcessEnv {
 /** Debian's redis-server and faketime, where they are missing and we may install them. */
 function installRedis(): void {
   const have = "command -v redis-server && command -v redis-cli && command -v faketime";
-  const install =
-    "apt-get update && apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 redis-server faketime";
-  try {
-    // One test file at a time.
-    execFileSync("flock", [join(tmpdir(), "gsp-apt.lock"), "sh", "-c", `(${have}) || (${install})`], {
-      stdio: "pipe",
-    });
-  } catch (cause) {
-    throw new Error("These tests need redis-server, redis-cli and faketime: install them, or run as root.", {
-      cause,
-    });
-  }
+  installPackages("redis-server faketime", have);
 }
 
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  if (typeof address !== "object" || address === null) throw new Error("no port");
-  return address.port;
+function requireRedis(): void {
+  try {
+    execFileSync("redis-server", ["--version"], { stdio: "ignore" });
+  } catch {
+    throw new Error("redis-server is not installed (apt install redis-server, brew install redis)");
+  }
 }

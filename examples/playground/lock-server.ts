@@ -1,13 +1,14 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LockBackend } from "grammy-safe-polling";
 import { postgresLock } from "grammy-safe-polling/postgres";
 import { redisLock } from "grammy-safe-polling/redis";
-import type { Guard } from "../guard.js";
-import type { LockFault } from "../protocol.js";
-import { startPostgres } from "./postgres-server.js";
-import { startRedis } from "./redis-server.js";
-import type { ServerProcess } from "./server-process.js";
-import { layWire, type Wire } from "./wire.js";
+import { startPostgres } from "../../test/tools/postgres-server.js";
+import { startRedis } from "../../test/tools/redis-server.js";
+import type { ServerHome } from "../../test/tools/server-process.js";
+import { startTcpProxy, type TcpProxy } from "../../test/tools/tcp-proxy.js";
+import type { Guard } from "./guard.js";
+import type { LockFault } from "./protocol.js";
 
 const tryOutMs = 10_000;
 
@@ -54,23 +55,34 @@ export function fileLockServer({ guard }: Pick<LockServerOptions, "guard">): Loc
 }
 
 export async function redisLockServer({ leaseMs, guard }: LockServerOptions): Promise<LockServer> {
-  const server = await startRedis(guard.temporaryDirectory("redis"), guard);
-  const wire = await layWire(server);
-  const url = `redis://127.0.0.1:${wire.port}`;
+  const server = await startRedis({ home: homeOf("redis", guard) });
+  const proxy = await startTcpProxy(server);
+  const url = `redis://127.0.0.1:${proxy.port}`;
   await tryOut(redisLock({ url, leaseMs }));
-  return networkLock(server, wire, { kind: "redis", options: { url, leaseMs } });
+  return networkLock(server, proxy, { kind: "redis", options: { url, leaseMs } });
 }
 
 export async function postgresLockServer({ leaseMs, guard }: LockServerOptions): Promise<LockServer> {
-  const server = await startPostgres(guard.temporaryDirectory("postgres"), guard);
-  const wire = await layWire(server);
-  const { user, password } = server;
-  const connectionString = `postgres://${user}:${password}@127.0.0.1:${wire.port}/postgres`;
+  const password = randomBytes(16).toString("hex");
+  const server = await startPostgres({ password, home: homeOf("postgres", guard) });
+  const proxy = await startTcpProxy(server);
+  const connectionString = server.url(proxy.port);
   await tryOut(postgresLock({ connectionString, leaseMs }));
-  return networkLock(server, wire, { kind: "postgres", options: { connectionString, leaseMs } });
+  return networkLock(server, proxy, { kind: "postgres", options: { connectionString, leaseMs } });
 }
 
-function networkLock(server: ServerProcess, wire: Wire, setting: LockSetting): LockServer {
+function homeOf(name: string, guard: Guard): ServerHome {
+  return { directory: guard.temporaryDirectory(name), watch: (child) => guard.watch(child) };
+}
+
+/** A server that can be killed and started again, on the same port and with the same files. */
+interface Server {
+  readonly port: number;
+  start(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+function networkLock(server: Server, proxy: TcpProxy, setting: LockSetting): LockServer {
   let fault: LockFault = "none";
   return {
     setting,
@@ -80,11 +92,11 @@ function networkLock(server: ServerProcess, wire: Wire, setting: LockSetting): L
     },
     cut() {
       fault = "cut";
-      wire.cut();
+      proxy.silence();
     },
     heal() {
       fault = "none";
-      wire.heal();
+      proxy.pass();
     },
     async kill() {
       fault = "killed";
@@ -92,11 +104,11 @@ function networkLock(server: ServerProcess, wire: Wire, setting: LockSetting): L
     },
     async restart() {
       await server.start();
-      wire.heal();
+      proxy.pass();
       fault = "none";
     },
     async [Symbol.asyncDispose]() {
-      await wire[Symbol.asyncDispose]();
+      await proxy.close();
       await server.kill();
     },
   };
