@@ -46,7 +46,9 @@ export interface SafePollingEvents {
   conflict: { readonly kind: ConflictKind };
   /** An attempt to poll met another poller; the next one comes after `delayMs`. */
   retry: { readonly attempt: number; readonly attempts: number; readonly delayMs: number };
-  /** A handler threw and no `bot.catch` took the error. The error is a redacted copy. */
+  /** A handler has run for `handlerWarnMs`; again after 5, 15 and 60 minutes, then every hour. */
+  slowHandler: { readonly updateId: number; readonly runningMs: number };
+  /** A handler threw and no `bot.catch` took the error, of which this is a redacted copy; or it has outlived `handlerTimeoutMs`. */
   handlerError: { readonly error: Error; readonly updateId: number };
 }
 

@@ -106,6 +106,17 @@ export interface SafePollingOptions {
    */
   readonly skipOlderThanMs?: number;
   /**
+   * A handler that runs longer is named in the log, in `health()` and by the event `slowHandler`, in milliseconds.
+   * @defaultValue 60000
+   */
+  readonly handlerWarnMs?: number;
+  /**
+   * The update of a handler that runs longer counts as done, `handlerError` is emitted, and polling goes on beside it.
+   * The handler is not ended: nothing can end it.
+   * @defaultValue none
+   */
+  readonly handlerTimeoutMs?: number;
+  /**
    * How long running handlers may take after a stop, in milliseconds. Must be shorter than the platform's
    * grace period.
    * @defaultValue 4000
@@ -116,6 +127,12 @@ export interface SafePollingOptions {
    * @defaultValue `["SIGTERM", "SIGINT"]`
    */
   readonly signals?: readonly NodeJS.Signals[] | false;
+  /**
+   * How long what comes after `done` may keep a process alive that was told to stop by a signal, in milliseconds. Then
+   * the log tells what is still open, and the signal is raised again.
+   * @defaultValue 10000
+   */
+  readonly exitAfterMs?: number;
   /** Stops this handle when it aborts, like `stop()`. */
   readonly signal?: AbortSignal;
   /**
@@ -142,8 +159,11 @@ export interface ResolvedOptions {
   readonly polling: PollParameters;
   readonly beforePolling: SafePollingOptions["beforePolling"];
   readonly skipOlderThanMs: number | undefined;
+  readonly handlerWarnMs: number;
+  readonly handlerTimeoutMs: number | undefined;
   readonly drainTimeoutMs: number;
   readonly signals: readonly NodeJS.Signals[];
+  readonly exitAfterMs: number;
   readonly signal: AbortSignal | undefined;
   readonly instance: string;
   readonly logger: Logger;
@@ -159,8 +179,11 @@ const optionNames = [
   "polling",
   "beforePolling",
   "skipOlderThanMs",
+  "handlerWarnMs",
+  "handlerTimeoutMs",
   "drainTimeoutMs",
   "signals",
+  "exitAfterMs",
   "signal",
   "instance",
   "logger",
@@ -185,8 +208,11 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     polling,
     beforePolling: checkBeforePolling(options.beforePolling),
     skipOlderThanMs: optional(options.skipOlderThanMs, (value) => checkDelay("skipOlderThanMs", value)),
+    handlerWarnMs: checkTime("handlerWarnMs", options.handlerWarnMs ?? 60_000),
+    handlerTimeoutMs: optional(options.handlerTimeoutMs, (value) => checkTime("handlerTimeoutMs", value)),
     drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
     signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
+    exitAfterMs: checkDelay("exitAfterMs", options.exitAfterMs ?? 10_000),
     signal: checkSignal(options.signal),
     instance:
       options.instance === undefined ? platformFacts().instance : checkText("instance", options.instance),
@@ -284,6 +310,11 @@ function resolvePolling(options: PollingOptions, bot: TelegramBot): PollParamete
 
 function checkDelay(name: string, value: unknown): number {
   return checkNumber(name, value, { min: 0, max: longestTimerMs });
+}
+
+/** A delay that must not be 0. */
+function checkTime(name: string, value: unknown): number {
+  return checkNumber(name, value, { min: 1, max: longestTimerMs });
 }
 
 function checkChoice<T extends string>(name: string, value: T, choices: readonly T[]): T {

@@ -35,7 +35,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");
   polledBots.add(bot);
 
-  const { key, lock, logger, signal, signals } = resolved;
+  const { exitAfterMs, key, lock, logger, signal, signals } = resolved;
   const session = createSession(telegramBot, resolved, {
     clock: systemClock,
     random: Math.random,
@@ -50,12 +50,12 @@ export function safeStartPolling<C extends Context, A extends Api>(
       polledBots.delete(bot);
       if (exhausted && resolved.onExhausted === "exit") {
         logger.warn({ key }, "the conflict was not resolved: ending the process with exit code 0");
-        void exitGracefully();
+        void exitGracefully({ exitAfterMs, logger });
       }
     },
   });
   const stop = () => session.stop();
-  const unregister = stopOnSignals({ signals, stop });
+  const unregister = stopOnSignals({ signals, exitAfterMs, logger, stop });
   if (signal?.aborted) void stop();
   signal?.addEventListener("abort", stop);
   setImmediate(() => {

@@ -1,20 +1,33 @@
 import { constants } from "node:os";
+import { isMainThread } from "node:worker_threads";
+import type { Logger } from "../logger.js";
 import { shared } from "./process-registry.js";
 
-/** The same or another signal this long after the first is a second one; platforms and shells double signals. */
-const secondSignalMs = 1_000;
-/** How long user code after `await polling.done` may keep the process alive before it is ended, in milliseconds. */
-const leftoverMs = 1_000;
+/** Platforms and shells send a signal twice: what comes this soon after the first, in milliseconds, is its double. */
+const doubleMs = 1_000;
+/** A signal that is raised to end the process may be swallowed: by a library that listens, by the kernel for PID 1. */
+const swallowedMs = 1_000;
 
 /** A running handle, as the rest of its process sees it. */
 export interface RunningHandle {
   readonly signals: readonly NodeJS.Signals[];
+  /** How long what comes after `done` may keep the process alive, in milliseconds. */
+  readonly exitAfterMs: number;
+  readonly logger: Logger;
   /** Resolves when the handle has stopped; never rejects. */
   stop(): Promise<void>;
 }
 
-const handles = shared("handles", () => new Set<RunningHandle>());
-const signalListeners = shared("signal-listeners", () => new Map<NodeJS.Signals, NodeJS.SignalsListener>());
+/** From the first signal until its double can no longer come, and every handle has stopped. */
+interface Shutdown {
+  readonly signal: NodeJS.Signals;
+  heardAt: number;
+  wasRaisedAgain: boolean;
+}
+
+const handles = shared("running-handles", () => new Set<RunningHandle>());
+const signalListeners = shared("stop-signals", () => new Map<NodeJS.Signals, NodeJS.SignalsListener>());
+let shutdown: Shutdown | undefined;
 
 /**
  * Stops the handle on its signals. One listener per signal and process serves all handles: on a signal all stop,
@@ -22,19 +35,21 @@ const signalListeners = shared("signal-listeners", () => new Map<NodeJS.Signals,
  */
 export function stopOnSignals(handle: RunningHandle): () => void {
   handles.add(handle);
+  if (handle.signals.length > 0 && !isMainThread) warnOfWorkerThread(handle.logger);
   for (const signal of handle.signals) {
     if (signalListeners.has(signal)) continue;
     const listener = () => onSignal(signal);
     signalListeners.set(signal, listener);
     listenFirst(signal, listener);
   }
+  listenToPm2();
   return () => {
     handles.delete(handle);
-    removeUnusedListeners();
+    if (!shutdown) removeUnusedListeners();
   };
 }
 
-/** First in line: a `once` listener of the app is still counted when ours runs. */
+/** First in line: a framework that raises the signal again does that when we know of the first. */
 function listenFirst(signal: NodeJS.Signals, listener: NodeJS.SignalsListener): void {
   if (!("Deno" in globalThis)) {
     process.prependListener(signal, listener);
@@ -46,39 +61,74 @@ function listenFirst(signal: NodeJS.Signals, listener: NodeJS.SignalsListener): 
   for (const each of [listener, ...others]) process.on(signal, each);
 }
 
-let firstSignalAt: number | undefined;
-
 function onSignal(signal: NodeJS.Signals): void {
   const now = performance.now();
-  if (firstSignalAt !== undefined) {
-    if (now - firstSignalAt > secondSignalMs) process.exit(128 + constants.signals[signal]);
+  if (!shutdown) return void beginShutdown(signal, now);
+  if (now - shutdown.heardAt <= doubleMs) return;
+  // NestJS and others raise the signal when their own hooks have run: no order to cut handlers off. Once is enough.
+  if (signal === shutdown.signal && handles.size > 0 && !shutdown.wasRaisedAgain) {
+    shutdown.heardAt = now;
+    shutdown.wasRaisedAgain = true;
+    const [handle] = handles;
+    handle?.logger.warn({ signal }, "already stopping; the next signal ends the process at once");
     return;
   }
-  firstSignalAt = now;
-  const appListens = process.listenerCount(signal) > 1;
-  void stopAllHandles().then(() => {
-    firstSignalAt = undefined;
-    if (!appListens) whenStillAlive(() => process.kill(process.pid, signal));
+  process.exit(128 + constants.signals[signal]);
+}
+
+async function beginShutdown(signal: NodeJS.Signals, now: number): Promise<void> {
+  shutdown = { signal, heardAt: now, wasRaisedAgain: false };
+  const last = await stopAllHandles();
+  setTimeout(endShutdown, doubleMs - (performance.now() - now)).unref();
+  whenStillAlive(last, `raising ${signal} again`, () => {
+    endShutdown();
+    process.kill(process.pid, signal);
+    setTimeout(() => process.exit(128 + constants.signals[signal]), swallowedMs).unref();
   });
 }
 
+function endShutdown(): void {
+  shutdown = undefined;
+  removeUnusedListeners();
+}
+
+interface AfterStop {
+  readonly exitAfterMs: number;
+  readonly logger: Logger | undefined;
+}
+
 /** Stops every handle of this process. Never rejects. */
-async function stopAllHandles(): Promise<void> {
-  while (handles.size > 0) await Promise.all([...handles].map((handle) => handle.stop()));
+async function stopAllHandles(): Promise<AfterStop> {
+  let exitAfterMs = 0;
+  let logger: Logger | undefined;
+  while (handles.size > 0) {
+    const running = [...handles];
+    for (const handle of running) exitAfterMs = Math.max(exitAfterMs, handle.exitAfterMs);
+    logger = running[0]?.logger;
+    await Promise.all(running.map((handle) => handle.stop()));
+  }
+  return { exitAfterMs, logger };
 }
 
 /** Ends the process with code 0, after every handle has stopped and the code that waited for them has run. */
-export async function exitGracefully(): Promise<void> {
+export async function exitGracefully({ exitAfterMs, logger }: Required<AfterStop>): Promise<void> {
   await stopAllHandles();
-  whenStillAlive(() => process.exit(0));
+  whenStillAlive({ exitAfterMs, logger }, "ending it with exit code 0", () => process.exit(0));
 }
 
 /**
  * The timers are unref'd: a process that has nothing left to do ends by itself, with code 0, before they fire. The
  * second one is for a process that stood still for so long: due timers run before the loop looks what keeps it.
  */
-function whenStillAlive(end: () => void): void {
-  setTimeout(() => setTimeout(end, 1).unref(), leftoverMs).unref();
+function whenStillAlive({ exitAfterMs, logger }: AfterStop, how: string, end: () => void): void {
+  const tellAndEnd = () => {
+    logger?.warn(
+      { exitAfterMs, open: process.getActiveResourcesInfo?.() },
+      `everything has stopped, but something keeps the process alive: ${how}. Close it after \`await polling.done\`, or set exitAfterMs`,
+    );
+    end();
+  };
+  setTimeout(() => setTimeout(tellAndEnd, 1).unref(), exitAfterMs).unref();
 }
 
 function removeUnusedListeners(): void {
@@ -87,4 +137,26 @@ function removeUnusedListeners(): void {
     process.removeListener(signal, listener);
     signalListeners.delete(signal);
   }
+  if (signalListeners.size === 0) process.removeListener("message", onMessage);
+}
+
+/** pm2 sends a message where it cannot send a signal: on Windows, and with `shutdown_with_message`. */
+function listenToPm2(): void {
+  const isListening = process.listeners("message").includes(onMessage);
+  if (process.env.pm_id === undefined || signalListeners.size === 0 || isListening) return;
+  const others = process.listenerCount("message");
+  process.on("message", onMessage);
+  // Our listener must not keep the process alive.
+  if (others === 0) process.channel?.unref();
+}
+
+function onMessage(message: unknown): void {
+  if (message === "shutdown") onSignal("SIGINT");
+}
+
+function warnOfWorkerThread(logger: Logger): void {
+  logger.warn(
+    {},
+    "no signal reaches a worker thread: SIGTERM will end the process without a drain. Call stop() there when the main thread gets the signal, and set signals: false",
+  );
 }

@@ -1,7 +1,6 @@
 import { elapsedMs } from "../clock.js";
-import type { Publish } from "../diagnostics.js";
 import { isSafePollingError } from "../errors.js";
-import { EventHub, type Lease, type PollingState } from "../events.js";
+import type { EventHub, Lease, PollingState } from "../events.js";
 import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
@@ -10,15 +9,15 @@ import type { ResolvedOptions } from "../options.js";
 import { Poller, silenceMs } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
-import { UpdateLedger } from "../polling/update-ledger.js";
+import type { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError } from "../redact.js";
 import { AbortedError, type Deferred, deferred, unlessAborted, wait } from "../waiting.js";
 import { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
 import { drain } from "./drain.js";
-import { HandleRecord } from "./handle-record.js";
-import { Handlers } from "./handlers.js";
+import type { HandleRecord } from "./handle-record.js";
+import { handleUpdate } from "./handlers.js";
 import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 import { UserCode } from "./user-code.js";
@@ -31,7 +30,8 @@ export interface BotSessionOptions {
   readonly options: ResolvedOptions & { readonly startDelayMs: number };
   readonly revision: string | undefined;
   readonly context: CallContext;
-  readonly publish: Publish;
+  readonly ledger: UpdateLedger;
+  readonly record: HandleRecord;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
   /** Everything has ended; `done` settles next. */
@@ -58,7 +58,6 @@ interface Term {
  * stopped or cannot go on. The only place that knows both the lock and the polling.
  */
 export class BotSession {
-  readonly events: EventHub;
   readonly #deps: BotSessionOptions;
   readonly #promises = new DoneAndStarted<Lease>();
   readonly #ending = new AbortController();
@@ -68,7 +67,6 @@ export class BotSession {
   readonly #record: HandleRecord;
   readonly #userCode = new UserCode();
   readonly #beforePolling: BeforePolling;
-  readonly #handlers: Handlers;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
   #term: Term | undefined;
@@ -78,24 +76,15 @@ export class BotSession {
   constructor(deps: BotSessionOptions) {
     this.#deps = deps;
     const { bot, context, options } = deps;
-    const { instance, key, skipOlderThanMs } = options;
-    const { clock, logger } = context;
-    this.#ledger = new UpdateLedger(clock);
+    this.#ledger = deps.ledger;
+    this.#record = deps.record;
     this.#webhook = new WebhookGuard(bot, context, options.webhook);
-    this.events = new EventHub(logger);
-    this.#record = new HandleRecord({
-      clock,
-      logger,
-      hub: this.events,
-      publish: deps.publish,
-      ledger: this.#ledger,
-      instance,
-      key,
-    });
-    const userCode = this.#userCode;
-    this.#beforePolling = new BeforePolling(options.beforePolling, context, userCode);
-    this.#handlers = new Handlers({ bot, context, record: this.#record, userCode, skipOlderThanMs });
+    this.#beforePolling = new BeforePolling(options.beforePolling, context, this.#userCode);
     this.#candidate = deps.enter(this.#candidateEvents());
+  }
+
+  get events(): EventHub {
+    return this.#record.events;
   }
 
   get state(): PollingState {
@@ -228,6 +217,7 @@ export class BotSession {
 
   #newPoller(term: Term): Poller {
     const { bot, context, options } = this.#deps;
+    const handlers = { ...options, bot, context, record: this.#record, userCode: this.#userCode };
     return new Poller({
       bot,
       context,
@@ -238,7 +228,7 @@ export class BotSession {
       backoff: options.backoff,
       followsAnother: term.grant.followsAnother,
       record: this.#record,
-      handle: (update) => this.#handlers.handle(update),
+      handle: (update) => handleUpdate(update, handlers),
       isProbed: async () => (await this.#candidate.inspect(probeKey(options.key))) !== undefined,
       onFirstPoll: () => this.#promises.hasStarted(term.lease),
       onSilence: () => this.#offerLease("Telegram has not answered"),

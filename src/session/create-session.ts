@@ -6,7 +6,9 @@ import type { Logger } from "../logger.js";
 import type { ResolvedOptions } from "../options.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { RoundTrip } from "../polling/telegram-call.js";
+import { UpdateLedger } from "../polling/update-ledger.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
+import { HandleRecord } from "./handle-record.js";
 import { candidateWithoutLock } from "./without-lock.js";
 
 /** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
@@ -30,15 +32,17 @@ export interface Runtime {
 
 /** Wires the session of one bot. Nothing happens before its `run()`. */
 export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
-  const { key, lock, logger } = options;
+  const { instance, key, lock, logger } = options;
   const { clock, onEnded, publish, random, revision, turn } = runtime;
   const startDelayMs = options.startDelayMs ?? defaultStartDelayMs(lock, logger);
+  const ledger = new UpdateLedger(clock);
   return new BotSession({
     bot,
     options: { ...options, startDelayMs },
     revision,
     context: { clock, random, logger, roundTrip: new RoundTrip(), turn },
-    publish,
+    ledger,
+    record: new HandleRecord({ clock, logger, publish, ledger, instance, key }),
     enter: (events) =>
       lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
     onEnded,

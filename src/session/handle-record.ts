@@ -1,7 +1,7 @@
 import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import type { HandleLabels, Publish, SafePollingMessages } from "../diagnostics.js";
-import type { EventHub, Lease, PollingState, SafePollingEvents } from "../events.js";
+import { EventHub, type Lease, type PollingState, type SafePollingEvents } from "../events.js";
 import type { Grant } from "../lease/candidate.js";
 import type { Succession } from "../lease/key-history.js";
 import type { LossReason } from "../lease/lease-keeper.js";
@@ -16,7 +16,6 @@ import type { HealthFinding, HealthReport } from "./report.js";
 export interface HandleRecordOptions extends HandleLabels {
   readonly logger: Logger;
   readonly clock: Clock;
-  readonly hub: EventHub;
   readonly publish: Publish;
   /** Knows which handlers run. */
   readonly ledger: UpdateLedger;
@@ -30,7 +29,9 @@ type Recorded = Omit<
 
 /** What a handle does, told to the log, to its listeners, on the diagnostics channels, and in its health report. */
 export class HandleRecord implements PollingRecord {
+  readonly events: EventHub;
   readonly #options: HandleRecordOptions;
+  readonly #slowHandlers = new Set<number>();
   readonly #findings = new Set<() => readonly HealthFinding[]>();
   readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
   readonly #losses = { expired: 0, connection: 0, vanished: 0 };
@@ -55,6 +56,7 @@ export class HandleRecord implements PollingRecord {
 
   constructor(options: HandleRecordOptions) {
     this.#options = options;
+    this.events = new EventHub(options.logger);
     this.#since = this.#now();
   }
 
@@ -176,13 +178,28 @@ export class HandleRecord implements PollingRecord {
     this.#updatesHandled += 1;
   }
 
+  slowHandler(handler: SafePollingEvents["slowHandler"]): void {
+    this.#log(
+      "warn",
+      handler,
+      "a handler has not ended. Find what it waits for; handlerTimeoutMs lets polling go on beside one",
+    );
+    this.#slowHandlers.add(handler.updateId);
+    this.emit("slowHandler", handler);
+  }
+
+  handlerEnded(updateId: number): void {
+    if (!this.#slowHandlers.delete(updateId)) return;
+    this.#log("info", { updateId }, "the slow handler is done with");
+  }
+
   handlerError(error: Error, updateId: number): void {
     this.emit("handlerError", { error, updateId });
   }
 
   /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */
   emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
-    this.#options.hub.emit(event, payload);
+    this.events.emit(event, payload);
     this.#options.publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
   }
 
@@ -229,6 +246,7 @@ export class HandleRecord implements PollingRecord {
       updatesHandled: this.#updatesHandled,
       handlersRunning: this.#options.ledger.running,
       handlersRunningMs: this.#handlersRunningMs(now),
+      slowHandlers: [...this.#slowHandlers],
       findings: [...this.#findings].flatMap((read) => read()),
     };
   }

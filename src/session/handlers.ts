@@ -2,6 +2,7 @@ import type { Update } from "grammy/types";
 import { reportHandlerError } from "../polling/handler-errors.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
+import { tellWhileItLasts, wait } from "../waiting.js";
 import { type HandleRecord, updateDateMs } from "./handle-record.js";
 import type { UserCode } from "./user-code.js";
 
@@ -10,44 +11,61 @@ export interface HandlersOptions {
   readonly context: CallContext;
   readonly record: HandleRecord;
   readonly userCode: UserCode;
+  readonly handlerWarnMs: number;
+  readonly handlerTimeoutMs: number | undefined;
   readonly skipOlderThanMs: number | undefined;
 }
 
-/** Hands one update to the bot's handlers. Never rejects: afterwards the update is done. */
-export class Handlers {
-  readonly #options: HandlersOptions;
-
-  constructor(options: HandlersOptions) {
-    this.#options = options;
-  }
-
-  async handle(update: Update): Promise<void> {
-    if (this.#skip(update)) return;
-    await this.#options.userCode.run(() => this.#run(update));
-  }
-
-  async #run(update: Update): Promise<void> {
-    const { bot, context, record } = this.#options;
-    const { update_id: updateId } = update;
-    try {
-      await bot.handleUpdate(update);
-    } catch (error) {
-      const uncaught = await reportHandlerError(bot, context.logger, updateId, error);
-      if (uncaught) record.handlerError(uncaught, updateId);
-    }
-  }
-
-  /** True: it is older than the user wants to answer. The log tells of each one, so nothing vanishes unseen. */
-  #skip(update: Update): boolean {
-    const { context, skipOlderThanMs } = this.#options;
-    const dateMs = skipOlderThanMs === undefined ? undefined : updateDateMs(update);
-    if (skipOlderThanMs === undefined || dateMs === undefined) return false;
-    const ageMs = context.clock.now().wallMs - dateMs;
-    if (ageMs <= skipOlderThanMs) return false;
-    context.logger.info(
-      { updateId: update.update_id, ageMs: Math.round(ageMs), skipOlderThanMs },
-      "skipped an update that is older than skipOlderThanMs",
+/** Hands an update to the bot's handlers. Never rejects: afterwards the update is done. */
+export async function handleUpdate(update: Update, options: HandlersOptions): Promise<void> {
+  if (isSkipped(update, options)) return;
+  const { context, handlerTimeoutMs, handlerWarnMs, record, userCode } = options;
+  const { update_id: updateId } = update;
+  const stopTelling = tellWhileItLasts(context.clock, handlerWarnMs, (runningMs) =>
+    record.slowHandler({ updateId, runningMs }),
+  );
+  const running = userCode.run(() => run(update, options));
+  if (handlerTimeoutMs === undefined) await running;
+  else if (!(await endsInTime(running, handlerTimeoutMs, context))) {
+    const error = new Error(
+      `The handler of update ${updateId} has not ended within handlerTimeoutMs (${handlerTimeoutMs}). The update counts as done, and polling goes on beside the handler. Find what it waits for.`,
     );
-    return true;
+    context.logger.error({ updateId, handlerTimeoutMs }, error.message);
+    record.handlerError(error, updateId);
   }
+  stopTelling();
+  record.handlerEnded(updateId);
+}
+
+async function endsInTime(
+  running: Promise<void>,
+  timeoutMs: number,
+  { clock }: CallContext,
+): Promise<boolean> {
+  const ended = new AbortController();
+  void running.then(() => ended.abort());
+  return !(await wait(clock, timeoutMs, ended.signal));
+}
+
+async function run(update: Update, { bot, context, record }: HandlersOptions): Promise<void> {
+  const { update_id: updateId } = update;
+  try {
+    await bot.handleUpdate(update);
+  } catch (error) {
+    const uncaught = await reportHandlerError(bot, context.logger, updateId, error);
+    if (uncaught) record.handlerError(uncaught, updateId);
+  }
+}
+
+/** True: it is older than the user wants to answer. The log tells of each one, so nothing vanishes unseen. */
+function isSkipped(update: Update, { context, skipOlderThanMs }: HandlersOptions): boolean {
+  const dateMs = skipOlderThanMs === undefined ? undefined : updateDateMs(update);
+  if (skipOlderThanMs === undefined || dateMs === undefined) return false;
+  const ageMs = context.clock.now().wallMs - dateMs;
+  if (ageMs <= skipOlderThanMs) return false;
+  context.logger.info(
+    { updateId: update.update_id, ageMs: Math.round(ageMs), skipOlderThanMs },
+    "skipped an update that is older than skipOlderThanMs",
+  );
+  return true;
 }

@@ -75,6 +75,8 @@ export interface HealthReport {
   readonly handlersRunning: number;
   /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, those of one poll. */
   readonly handlersRunningMs: number;
+  /** Ids of updates whose handlers have run for longer than `handlerWarnMs`, and still run. */
+  readonly slowHandlers: readonly number[];
   /** What monitors of this handle have found and not seen gone; empty without a monitor. */
   readonly findings: readonly HealthFinding[];
 }

@@ -1,3 +1,4 @@
+import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { BotFleet, type Line } from "../tools/bot-fleet.js";
 
@@ -32,13 +33,53 @@ describe("a stop signal", () => {
 
   it("is raised again when something keeps the process alive and the app does not listen", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { keepAlive: true });
+    const a = fleet.instance("a", { keepAlive: true, options: { exitAfterMs: 500 } });
     await a.state("polling");
 
     a.kill("SIGTERM");
 
     expect(await a.exited).toEqual({ code: null, signal: "SIGTERM" });
     expect(eventsOf(a.lines)).toContain("after done");
+    await a.line("log", { level: "warn", message: /keeps the process alive/ });
+  });
+
+  it("ends the process all the same where a library listens too and does nothing", async () => {
+    await using fleet = await BotFleet.start();
+    const a = fleet.instance("a", { keepAlive: true, appListens: true, options: { exitAfterMs: 500 } });
+    await a.state("polling");
+
+    a.kill("SIGTERM");
+
+    // Raised again, it finds nobody who listens once; or the process is ended with its number.
+    const { code, signal } = await a.exited;
+    expect([code, signal]).toSatisfy((end) => end[0] === 143 || end[1] === "SIGTERM");
+    expect(eventsOf(a.lines)).toContain("after done");
+  });
+
+  it("leaves the code behind done the time that it needs", async () => {
+    await using fleet = await BotFleet.start();
+    const a = fleet.instance("a", { cleanupMs: 2_500 });
+    await a.state("polling");
+
+    a.kill("SIGTERM");
+
+    expect(await a.exited).toEqual({ code: 0, signal: null });
+    expect(eventsOf(a.lines)).toContain("after done");
+  });
+
+  it("that a framework raises again does not cut off a handler", async () => {
+    await using fleet = await BotFleet.start();
+    const options = { drainTimeoutMs: 10_000 };
+    const a = fleet.instance("a", { handlerMs: 3_000, raisesAgainMs: 1_500, options });
+    await a.state("polling");
+    fleet.push("one");
+    await a.line("handling");
+
+    a.kill("SIGTERM");
+
+    expect(await a.exited).toEqual({ code: 0, signal: null });
+    expect(eventsOf(a.lines)).toContain("raises again");
+    expect(fleet.api.counters()).toMatchObject({ answered: 1, pending: 0 });
   });
 
   it("is not raised again where the process only stood still, and then ends by itself", async () => {
@@ -80,7 +121,7 @@ describe("a stop signal", () => {
     expect(fleet.api.counters()).toMatchObject({ answered: 1, pending: 0 });
   });
 
-  it("a second time, more than a second later, ends the process at once with 128 + its number", async () => {
+  it("a third time, each more than a second after the one before, ends the process with 128 + its number", async () => {
     await using fleet = await BotFleet.start();
     const a = fleet.instance("a", { handlerMs: 60_000, options: { drainTimeoutMs: 30_000 } });
     await a.state("polling");
@@ -89,13 +130,54 @@ describe("a stop signal", () => {
     a.kill("SIGTERM");
     const first = await a.state("draining");
 
-    // The second one counts from 1 s on: sent again and again until the process is gone.
+    // What comes within a second is a double: sent again and again until the process is gone.
     const again = setInterval(() => a.kill("SIGTERM"), 100);
     const { code } = await a.exited;
     clearInterval(again);
 
     expect(code).toBe(143);
-    expect(Date.now() - first.at).toBeGreaterThan(900);
+    expect(Date.now() - first.at).toBeGreaterThan(1_900);
+  });
+
+  it("of another kind, more than a second later, ends the process at once", async () => {
+    await using fleet = await BotFleet.start();
+    const a = fleet.instance("a", { handlerMs: 60_000, options: { drainTimeoutMs: 30_000 } });
+    await a.state("polling");
+    fleet.push("one");
+    await a.line("handling");
+    a.kill("SIGTERM");
+    await a.state("draining");
+
+    const again = setInterval(() => a.kill("SIGINT"), 100);
+    const { code } = await a.exited;
+    clearInterval(again);
+
+    expect(code).toBe(130);
+  });
+
+  it("does not reach a worker thread, which a warning tells", async () => {
+    await using fleet = await BotFleet.start();
+    const worker = new Worker(
+      `import { Bot } from "grammy";
+       import { parentPort, workerData } from "node:worker_threads";
+       import { safeStartPolling } from "grammy-safe-polling";
+       const say = (_, message) => parentPort.postMessage(message);
+       const logger = { debug() {}, info() {}, warn: say, error: say };
+       const bot = new Bot(workerData.token, { client: { apiRoot: workerData.apiRoot } });
+       const polling = safeStartPolling(bot, { lock: false, startDelayMs: 0, logger });
+       await polling.stop();`,
+      {
+        eval: true,
+        workerData: { token: fleet.token, apiRoot: fleet.api.url },
+      },
+    );
+    const warning = await new Promise((resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    });
+    await worker.terminate();
+
+    expect(warning).toMatch(/worker thread/);
   });
 
   it("during standby ends the standby, and the holder goes on", async () => {

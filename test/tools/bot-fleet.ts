@@ -46,6 +46,8 @@ export interface Scenario {
   /** Installs auto-retry and the throttler on the bot. */
   readonly plugins?: boolean;
   /** Whether the app has a SIGTERM listener of its own, and how long that takes. */
+  /** Hears SIGTERM too, and raises it again after so long. */
+  readonly raisesAgainMs?: number;
   readonly appListens?: boolean;
   readonly appCleanupMs?: number;
   /** How long the code after `await polling.done` takes. */

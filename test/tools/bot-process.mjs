@@ -143,6 +143,14 @@ if (scenario.appListens) {
     say("app is done");
   });
 }
+if (scenario.raisesAgainMs) {
+  // As NestJS does after the hooks of enableShutdownHooks().
+  process.once("SIGTERM", async () => {
+    await sleep(scenario.raisesAgainMs);
+    say("raises again");
+    process.kill(process.pid, "SIGTERM");
+  });
+}
 const handles = bots.map((bot, index) => start(bot, lock, index));
 if (scenario.serves) {
   const { startHealthServer } = await import("grammy-safe-polling/health");

@@ -108,6 +108,7 @@ export class VirtualWorld {
       "conflict",
       "retry",
       "handlerError",
+      "slowHandler",
     ] as const;
     for (const type of eventNames) {
       session.events.on(type, (payload) => {

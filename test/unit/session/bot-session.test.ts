@@ -658,3 +658,60 @@ describe("acquired", () => {
     expect(isInited).toBe(true);
   });
 });
+
+describe("a handler that does not end", () => {
+  const minute = 60_000;
+
+  it("is told of after a minute, and again at growing intervals, until it ends", async () => {
+    let finish = () => {};
+    const a = world.start("a", { onMessage: () => new Promise<void>((resolve) => (finish = resolve)) });
+    const updateId = world.push();
+    await world.until(() => a.handled.length === 1);
+    const from = world.time.nowMs;
+    await world.advance(59_000);
+    expect(eventsOf(a, "slowHandler")).toEqual([]);
+    expect(a.session.health().slowHandlers).toEqual([]);
+    await world.advance(3 * 60 * minute);
+
+    const told = eventsOf(a, "slowHandler");
+    expect(told.map(({ at }) => Math.round((at - from) / minute))).toEqual([1, 5, 15, 60, 120, 180]);
+    expect(told[1]?.payload).toEqual({ updateId, runningMs: 5 * minute });
+    expect(a.logs.filter(({ message }) => message.startsWith("a handler has not ended")).length).toBe(6);
+    expect(a.session.health().slowHandlers).toEqual([updateId]);
+    finish();
+    await world.advance(100);
+    expect(a.session.health().slowHandlers).toEqual([]);
+    expect(a.logs.at(-1)?.message).toBe("the slow handler is done with");
+  });
+
+  it("with handlerTimeoutMs counts as done: it is told, confirmed, and polling goes on beside it", async () => {
+    let isFirst = true;
+    const a = world.start("a", {
+      options: { handlerTimeoutMs: 5_000 },
+      onMessage: () => {
+        if (!isFirst) return;
+        isFirst = false;
+        return new Promise(() => {});
+      },
+    });
+    const ids = [world.push("hangs"), world.push("goes on")];
+    await world.until(() => world.api.counters().pending === 0, 10_000);
+
+    expect(a.handled).toEqual(ids);
+    expect(eventsOf(a, "handlerError").map(({ payload }) => payload.updateId)).toEqual([ids[0]]);
+    expect(a.session.health().handlersRunning).toBe(0);
+  });
+
+  it("that fails after its time is reported, and harms nothing", async () => {
+    const a = world.start("a", {
+      options: { handlerTimeoutMs: 1_000 },
+      onMessage: () =>
+        new Promise((_, reject) => world.clock.setTimer(() => reject(new Error("too late")), 3_000)),
+    });
+    world.push();
+    await world.advance(10_000);
+
+    expect(a.session.state).toBe("polling");
+    expect(a.outcome.done).toBeUndefined();
+  });
+});
