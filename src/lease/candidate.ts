@@ -1,4 +1,4 @@
-import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import type { Clock, Moment } from "../clock.js";
 import type { SafePollingError } from "../errors.js";
 import type { Holder } from "../lock/backend.js";
 import type { Succession } from "./key-history.js";
@@ -22,6 +22,8 @@ export interface Renewal {
 /** What happens to a candidate. Called from timers and sockets: must not throw. */
 export interface CandidateEvents {
   granted(grant: Grant): void;
+  /** The lease that is held goes on under a new token: its connection broke, and it was moved to another in time. */
+  moved(token: number): void;
   lost(reason: LossReason): void;
   /** Another instance holds the key; called again when that is a different one. */
   standby(holder: Holder): void;
@@ -41,21 +43,21 @@ export interface Candidate {
   /** Starts to wait for the key; also after a loss, once this instance has nothing running under the old lease. */
   want(): void;
   /** Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. */
-  trusted(now?: Moment): boolean;
+  trusted(): boolean;
   /** The last renewal, while it holds a lease that can run out. */
   renewal(): Renewal | undefined;
   /** Who holds any key of this lock; undefined too where the lock does not answer in time. Never rejects. */
   inspect(key: string): Promise<Holder | undefined>;
   /**
    * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.
-   * Resolves when the server has confirmed or its deadline has passed; never rejects.
+   * Resolves with true when the server has confirmed, with false when it has not in time; never rejects.
    */
-  giveUp(): Promise<void>;
+  giveUp(): Promise<boolean>;
   /**
    * Gives the lease back and waits again, but takes it no sooner than another instance has held it or
-   * `pauseMs` (default: one lease) has passed.
+   * `pauseMs` (default: one lease) has passed. Resolves as `giveUp` does.
    */
-  resign(pauseMs?: number): Promise<void>;
+  resign(pauseMs?: number): Promise<boolean>;
   /** `giveUp`, and the end of this candidate; the last one to leave closes the connection. */
   leave(): Promise<void>;
 }
@@ -64,8 +66,9 @@ export interface Candidate {
 export interface CandidateEntry {
   readonly key: string;
   readonly events: CandidateEvents;
-  phase: "idle" | "waiting" | "holding";
-  /** After `resign`: not claimed before this is over or another holder was seen. */
+  /** `lost`: until it wants again, something may still run under the old lease; no other handle gets the key. */
+  phase: "idle" | "waiting" | "holding" | "lost";
+  /** Not claimed before this is over or another holder was seen: after `resign`, and after a lease without a beat. */
   pause: { readonly from: Moment; readonly ms: number } | undefined;
   /** The holder that its events have told last. */
   shownHolder: string | undefined;
@@ -128,8 +131,9 @@ export class CandidateSet {
     return this.waitedKeys().filter((key) => this.next(key) !== undefined);
   }
 
-  /** Who gets the key when it is granted: the first that waits without a pause. */
+  /** Who gets the key when it is granted: the first that waits without a pause, once nobody holds it or did. */
   next(key: string): CandidateEntry | undefined {
+    if (this.of(key).some(({ phase }) => phase === "holding" || phase === "lost")) return undefined;
     return this.waiting(key).find((entry) => !this.isPaused(entry));
   }
 
@@ -137,10 +141,8 @@ export class CandidateSet {
     return this.all().filter((entry) => entry.phase === "waiting" && this.isPaused(entry));
   }
 
-  isPaused(entry: CandidateEntry): boolean {
-    if (!entry.pause) return false;
-    if (elapsedMs(entry.pause.from, this.#clock.now()) < entry.pause.ms) return true;
-    entry.pause = undefined;
-    return false;
+  isPaused({ pause }: CandidateEntry): boolean {
+    // By the monotonic clock, as all waiting: a wall clock that is set forward ends no pause.
+    return pause !== undefined && this.#clock.now().monotonicMs - pause.from.monotonicMs < pause.ms;
   }
 }

@@ -11,23 +11,28 @@ import { isTrusted, type LeaseTiming } from "./trust-window.js";
  */
 export type LossReason = "expired" | "connection" | "vanished";
 
+/** A release that failed is repeated after this long, doubled each time up to a beat, in milliseconds. */
+const firstRepeatMs = 250;
+/** A server that refuses a release so often in a row is left: the end of the connection or of the lease frees the key. */
+const maxFailedReleases = 5;
+
 export interface LeaseKeeperOptions {
   readonly connection: LockConnection;
   readonly timing: LeaseTiming;
-  /** False for backends whose lease lives as long as the process: there only `lost` ends it. */
+  /** False for backends whose lease lives as long as the process: there only a beat that leaves a key out ends it. */
   readonly canExpire: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Keys whose claim is under way: the server may count them as ours before we do. */
   isClaiming(key: string): boolean;
-  /** A beat that was sent at `sent` was answered, or was not. */
-  onBeat(sent: Moment, isGood: boolean): void;
+  /** A beat that was sent at `sent` was answered, or was not: `error`. */
+  onBeat(sent: Moment, error?: unknown): void;
   /** Single keys are gone; the connection lives on. */
   onLost(keys: readonly string[]): void;
-  /** A beat or release failed (an error) or went well again (undefined). */
-  onTrouble(error: unknown): void;
-  /** The connection is over and everything on it is lost. Called once. */
-  onEnded(reason: LossReason | "closed", lost: readonly string[], error?: unknown): void;
+  /** The server has confirmed that these are given back. */
+  onReleased(keys: readonly string[]): void;
+  /** The connection is over. Called once. */
+  onEnded(reason: LossReason | "closed", error?: unknown): void;
 }
 
 /**
@@ -38,15 +43,17 @@ export interface LeaseKeeperOptions {
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   readonly #held = new Set<string>();
-  /** Keys whose claim or release got no answer: given back with every beat until the server confirms. */
+  /** Keys whose claim or release got no answer: given back again and again until the server confirms. */
   readonly #unconfirmed = new Set<string>();
   readonly #toRelease = new Set<string>();
   #releasing: Promise<void> | undefined;
+  #failedReleases = 0;
   #lastGoodSent: Moment | undefined;
   #lastSent: Moment | undefined;
   #beatTimer: Timer | undefined;
   #trustTimer: Timer | undefined;
   #beating = false;
+  #hasBeaten = false;
   #ended = false;
 
   constructor(options: LeaseKeeperOptions) {
@@ -57,8 +64,19 @@ export class LeaseKeeper {
     return this.#ended;
   }
 
+  /** Whether the server has ever answered a beat. */
+  get hasBeaten(): boolean {
+    return this.#hasBeaten;
+  }
+
+  /** What we hold. Stays as it was when the connection ends. */
   get held(): ReadonlySet<string> {
     return this.#held;
+  }
+
+  /** What the server may still count as ours although we do not. */
+  get notGivenBack(): readonly string[] {
+    return [...new Set([...this.#unconfirmed, ...this.#toRelease])];
   }
 
   /** When the last message that renewed the lease was sent. */
@@ -71,14 +89,18 @@ export class LeaseKeeper {
     return this.#unconfirmed.has(key) || this.#toRelease.has(key);
   }
 
-  /** Whether our own clock still proves the lease. Ends the connection when it does not. */
-  trusted(now?: Moment): boolean {
+  /** Whether our own clock still proves the lease. */
+  isTrusted(): boolean {
     if (this.#ended) return false;
     const { canExpire, clock, timing } = this.#options;
     if (!canExpire || this.#held.size === 0) return true;
-    if (this.#lastGoodSent && isTrusted(timing, this.#lastGoodSent, now ?? clock.now())) return true;
-    this.end("expired");
-    return false;
+    return this.#lastGoodSent !== undefined && isTrusted(timing, this.#lastGoodSent, clock.now());
+  }
+
+  /** Ends the connection if its lease is not trusted any more. True: it lives on. */
+  endUnlessTrusted(): boolean {
+    if (!this.isTrusted()) this.end("expired");
+    return !this.#ended;
   }
 
   /** The server answered a message, sent at `sent`, that renewed the lease. */
@@ -96,7 +118,10 @@ export class LeaseKeeper {
     this.#armBeat();
   }
 
-  /** Gives keys back; resolves when the server has confirmed, or has not within the deadline. Never rejects. */
+  /**
+   * Gives keys back, whether we or only the server count them as ours. Resolves when the server has answered or its
+   * deadline has passed; what it did not confirm is repeated. Never rejects.
+   */
   release(keys: readonly string[]): Promise<void> {
     for (const key of keys) {
       this.#held.delete(key);
@@ -105,21 +130,13 @@ export class LeaseKeeper {
     return this.#flushReleases();
   }
 
-  /** A claim got no answer: whatever it was granted must be given back. */
-  doubt(keys: readonly string[]): void {
-    for (const key of keys) this.#unconfirmed.add(key);
-    this.#armBeat();
-  }
-
   /** Ends the connection, whatever is under way on it. */
   end(reason: LossReason | "closed", error?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#beatTimer?.clear();
     this.#trustTimer?.clear();
-    const lost = [...this.#held];
-    this.#held.clear();
-    this.#options.onEnded(reason, lost, error);
+    this.#options.onEnded(reason, error);
   }
 
   /** One release at a time; what comes meanwhile goes together with the next. */
@@ -133,21 +150,35 @@ export class LeaseKeeper {
 
   async #sendRelease(): Promise<void> {
     const batch = [...this.#toRelease];
+    let failure: { readonly error: unknown } | undefined;
     try {
       await this.#ask((connection) => connection.release(batch), "release");
-      for (const key of batch) this.#unconfirmed.delete(key);
     } catch (error) {
-      if (this.#ended) return;
-      this.#options.logger.warn(
-        { error: describeError(error), keys: batch.length },
-        "the lock server did not confirm a release; it is repeated with every beat",
-      );
-      for (const key of batch) this.#unconfirmed.add(key);
-      this.#armBeat();
-    } finally {
-      for (const key of batch) this.#toRelease.delete(key);
-      this.#releasing = undefined;
+      failure = { error };
     }
+    for (const key of batch) this.#toRelease.delete(key);
+    this.#releasing = undefined;
+    if (failure) {
+      for (const key of batch) this.#unconfirmed.add(key);
+      this.#releaseFailed(failure.error, batch.length);
+      return;
+    }
+    this.#failedReleases = 0;
+    for (const key of batch) this.#unconfirmed.delete(key);
+    this.#options.onReleased(batch);
+  }
+
+  #releaseFailed(error: unknown, keys: number): void {
+    if (this.#ended) return;
+    this.#failedReleases += 1;
+    this.#options.logger[this.#failedReleases === 1 ? "warn" : "debug"](
+      { error: describeError(error), keys },
+      "the lock server did not confirm a release; it is repeated until it does",
+    );
+    if (this.#failedReleases >= maxFailedReleases) return this.end("connection", error);
+    this.#beatTimer?.clear();
+    this.#beatTimer = undefined;
+    this.#armBeat();
   }
 
   #armBeat(): void {
@@ -155,48 +186,45 @@ export class LeaseKeeper {
     if (this.#held.size === 0 && this.#unconfirmed.size === 0) return;
     const { clock, timing } = this.#options;
     const sinceLastMs = this.#lastSent ? elapsedMs(this.#lastSent, clock.now()) : 0;
-    this.#beatTimer = clock.setTimer(
-      () => {
-        this.#beatTimer = undefined;
-        void this.#beat();
-      },
-      Math.max(0, timing.beatEveryMs - sinceLastMs),
-    );
+    const repeatMs = firstRepeatMs * 2 ** Math.max(0, this.#failedReleases - 1);
+    const delayMs =
+      this.#unconfirmed.size > 0
+        ? Math.min(timing.beatEveryMs, repeatMs)
+        : Math.max(0, timing.beatEveryMs - sinceLastMs);
+    this.#beatTimer = clock.setTimer(() => {
+      this.#beatTimer = undefined;
+      void this.#beat();
+    }, delayMs);
   }
 
   async #beat(): Promise<void> {
-    if (!this.trusted() || (this.#held.size === 0 && this.#unconfirmed.size === 0)) return;
+    if (!this.endUnlessTrusted() || (this.#held.size === 0 && this.#unconfirmed.size === 0)) return;
     this.#beating = true;
     const sent = this.#options.clock.now();
     this.#lastSent = sent;
     try {
       const asked = [...this.#held];
       const ours = new Set(await this.#ask((connection) => connection.beat(asked), "beat"));
-      this.#options.onBeat(sent, true);
       // The answer may have come after trust had ended: it revives nothing.
-      if (!this.trusted()) return;
-      this.renewed(sent);
-      this.#options.onTrouble(undefined);
-      this.#drop(asked.filter((key) => this.#held.has(key) && !ours.has(key)));
-      this.#giveBack(ours);
+      if (this.endUnlessTrusted()) this.#beatAnswered(sent, asked, ours);
     } catch (error) {
-      this.#options.onBeat(sent, false);
-      if (!this.#ended) this.#options.onTrouble(error);
+      if (!this.#ended) this.#options.onBeat(sent, error);
     } finally {
       this.#beating = false;
       this.#armBeat();
     }
   }
 
-  #drop(lost: readonly string[]): void {
-    if (lost.length === 0) return;
+  #beatAnswered(sent: Moment, asked: readonly string[], ours: ReadonlySet<string>): void {
+    const { isClaiming, onBeat, onLost } = this.#options;
+    this.#hasBeaten = true;
+    this.renewed(sent);
+    onBeat(sent);
+    const lost = asked.filter((key) => this.#held.has(key) && !ours.has(key));
     for (const key of lost) this.#held.delete(key);
-    this.#options.onLost(lost);
-  }
-
-  /** What the server counts as ours, and nobody here holds or is about to. */
-  #giveBack(ours: ReadonlySet<string>): void {
-    const unwanted = [...ours].filter((key) => !this.#held.has(key) && !this.#options.isClaiming(key));
+    if (lost.length > 0) onLost(lost);
+    // What the server counts as ours, and nobody here holds or is about to.
+    const unwanted = [...ours].filter((key) => !this.#held.has(key) && !isClaiming(key));
     const keys = new Set([...unwanted, ...this.#unconfirmed]);
     if (keys.size > 0) void this.release([...keys]);
   }
@@ -209,7 +237,7 @@ export class LeaseKeeper {
     const leftMs = timing.trustMs - elapsedMs(this.#lastGoodSent, clock.now());
     this.#trustTimer = clock.setTimer(
       () => {
-        if (this.trusted()) this.#armTrustTimer();
+        if (this.endUnlessTrusted()) this.#armTrustTimer();
       },
       Math.max(0, Math.ceil(leftMs)),
     );

@@ -1,24 +1,62 @@
+/**
+ * # The story of a lease
+ *
+ * A process has one connection to its lock server for all its bots. Each bot's handle is a candidate for one key:
+ *
+ *            want()          granted               loss
+ *     idle ---------> waiting -------> holding ------------> lost
+ *      ^                 |                |                    |
+ *      '--- giveUp() ----+--- giveUp() ---'---- want() --> waiting
+ *
+ * **Waiting.** All wanted keys are asked for in one claim: after a wake-up, when the holder's lease ends, and else at
+ * the poll (`ClaimSchedule`, `Claims`). A key goes to one handle of the process at a time, and to none as long as
+ * another has not finished what ran under the lease that it lost.
+ *
+ * **Holding.** Every quarter of a lease one beat renews all keys (`LeaseKeeper`). The lease is *trusted* for 0.7 of
+ * its length, counted from when the last answered beat or claim was *sent*, by the larger of two clocks
+ * (`trust-window`). Polls and handlers start only under trust. The server keeps the lease for its whole length, so we
+ * have stopped before another can be granted it.
+ *
+ * **What fails.**
+ * - *A beat has no answer:* the next one follows; two may fail before trust ends.
+ * - *Trust ends:* the handles are told that the lease is lost, the connection is destroyed, and the next one is a new
+ *   owner. No late answer revives anything. If no beat was ever answered, the key is left to others for a lease.
+ * - *A beat leaves a key out:* that key is lost; the connection and the other keys go on.
+ * - *The connection breaks:* where the lock dies with it (Postgres session, file), everything is lost at once. Where the
+ *   server keeps leases on record (Redis, lease table), the lease stays trusted until its time is over, and meanwhile
+ *   a new connection takes it over by the name of the former owner (`OutlivingLeases`).
+ * - *A claim or a release has no answer:* whatever it did, the key is given back, again and again, until the server
+ *   confirms; after five failures in a row the connection is given up and the next one does it.
+ * - *One key fails:* that is told to its handles; other keys go on.
+ * - *The server has forgotten:* a key that is free without a release on record may still be trusted by somebody. It
+ *   is left alone for one lease from our first look, by the monotonic clock (`key-history`).
+ * - *The server names us as holder of what we do not hold:* we give it back and ask again.
+ *
+ * **Giving up.** Strictly after the poller has stopped. "Released" is said only when the server has confirmed.
+ */
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { publish } from "../diagnostics.js";
-import { isSafePollingError, type SafePollingError } from "../errors.js";
-import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
+import type { SafePollingError } from "../errors.js";
+import type { Holder, LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
-import { describeError } from "../redact.js";
-import { withDeadline } from "../waiting.js";
-import type { Candidate, CandidateEvents, Renewal } from "./candidate.js";
-import { type CandidateEntry, CandidateSet } from "./candidate.js";
-import { ClaimSchedule } from "./claim-schedule.js";
-import { Connector } from "./connector.js";
+import { type Deferred, deferred, withDeadline } from "../waiting.js";
 import {
-  type ConnectionFacts,
-  followsAnother,
-  forgottenWaitMs,
-  formerOwner,
-  KeyHistories,
-  succession,
-} from "./key-history.js";
+  type Candidate,
+  type CandidateEntry,
+  type CandidateEvents,
+  CandidateSet,
+  type Renewal,
+} from "./candidate.js";
+import { Claims, isLockMistake, type OpenConnection } from "./claims.js";
+import { Connector } from "./connector.js";
+import { KeyHistories } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
-import { checkTimes, defaultLeaseMs, isTrusted, type LeaseTiming, leaseTiming } from "./trust-window.js";
+import { OutlivingLeases } from "./outliving-leases.js";
+import { TroubleReport } from "./trouble-report.js";
+import { checkTimes, defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
+
+/** How many owner names of earlier connections are kept: a server cannot name an older one under a live lease. */
+const maxFormerOwners = 32;
 
 export interface LockSessionOptions {
   readonly backend: LockBackend;
@@ -30,45 +68,42 @@ export interface LockSessionOptions {
   readonly logger: Logger;
 }
 
-type Granted = Claim & { readonly granted: true };
-
-interface Link extends ConnectionFacts {
-  readonly connection: LockConnection;
-  readonly keeper: LeaseKeeper;
-  claiming: { readonly keys: ReadonlySet<string>; readonly done: Promise<void> } | undefined;
-  claimAgain: boolean;
-}
-
-/**
- * The rules above every lock backend, once per process and backend object: one connection for all bots, who in
- * this process waits for which key, when it is claimed, and what happens when the connection is lost.
- * `LeaseKeeper` has the rules of a lease that is held.
- */
+/** The rules above every lock backend, once per process and backend object. */
 export class LockSession {
   readonly #options: LockSessionOptions;
   readonly #timing: LeaseTiming;
   readonly #candidates: CandidateSet;
   readonly #histories = new KeyHistories();
+  readonly #outliving: OutlivingLeases;
+  readonly #trouble: TroubleReport;
   readonly #connector: Connector;
-  readonly #schedule: ClaimSchedule;
-  #link: Link | undefined;
+  readonly #claims: Claims;
+  /** Who waits for the confirmation of a release. */
+  readonly #releases = new Map<string, Deferred<boolean>>();
+  #formerOwners: readonly string[] = [];
+  #open: OpenConnection | undefined;
   #everConnected = false;
-  #everAnswered = false;
-  /** Keys that were granted once: what is wrong with one of them later is trouble, not a mistake of the set-up. */
-  readonly #everGranted = new Set<string>();
-  #inTrouble = false;
 
+  /** @throws ERR_INVALID_OPTION */
   constructor(options: LockSessionOptions) {
     this.#options = options;
-    const { backend, clock, random } = options;
+    const { backend, clock, logger } = options;
     checkTimes(backend);
     this.#timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
     this.#candidates = new CandidateSet(clock);
-    this.#schedule = new ClaimSchedule({
-      clock,
-      random,
-      pollMs: backend.pollMs,
-      onDue: () => this.#claimDue(),
+    this.#outliving = new OutlivingLeases(clock, this.#timing, (keys) => this.#lose(keys, "connection"));
+    this.#trouble = new TroubleReport({ lock: backend.name, clock, logger, candidates: this.#candidates });
+    this.#claims = new Claims({
+      ...options,
+      timing: this.#timing,
+      candidates: this.#candidates,
+      histories: this.#histories,
+      outliving: this.#outliving,
+      trouble: this.#trouble,
+      isFormerOwner: (owner) => this.#formerOwners.includes(owner),
+      onAnswered: () => this.#connector.succeeded(),
+      onMistake: (error, key) => this.#fail(error, key),
+      onLost: (keys, reason) => this.#lose(keys, reason),
     });
     this.#connector = new Connector({
       ...options,
@@ -76,7 +111,7 @@ export class LockSession {
       onConnected: (connection, owner) => this.#connected(connection, owner),
       onFailed: (error) => this.#connectFailed(error),
       onWake: (key, isGivenBack) => this.#woken(key, isGivenBack),
-      onClosed: (error) => this.#link?.keeper.end("connection", error),
+      onClosed: (error) => this.#open?.keeper.end("connection", error),
     });
   }
 
@@ -85,94 +120,130 @@ export class LockSession {
     const entry = this.#candidates.add(key, events);
     return {
       want: () => this.#want(entry),
-      trusted: (now) => entry.phase === "holding" && (this.#link?.keeper.trusted(now) ?? false),
+      trusted: () => entry.phase === "holding" && this.#isTrusted(key),
       renewal: () => this.#renewal(entry),
       inspect: (key) => this.#inspect(key),
       giveUp: () => this.#giveUp(entry),
       resign: async (pauseMs = this.#timing.leaseMs) => {
-        await this.#giveUp(entry);
+        const isReleased = await this.#giveUp(entry);
         entry.pause = { from: this.#options.clock.now(), ms: pauseMs };
         this.#want(entry);
+        return isReleased;
       },
       leave: () => this.#leave(entry),
     };
   }
 
-  #renewal({ phase }: CandidateEntry): Renewal | undefined {
+  #isTrusted(key: string): boolean {
+    const keeper = this.#open?.keeper;
+    return keeper?.held.has(key) ? keeper.isTrusted() : this.#outliving.isTrusted(key);
+  }
+
+  #renewal({ key, phase }: CandidateEntry): Renewal | undefined {
     const { leaseMs } = this.#options.backend;
-    const sent = this.#link?.keeper.lastRenewal;
+    const keeper = this.#open?.keeper;
+    const sent = keeper?.held.has(key) ? keeper.lastRenewal : this.#outliving.renewedAt(key);
     return phase === "holding" && sent && leaseMs !== undefined ? { sent, leaseMs } : undefined;
   }
 
   async #inspect(key: string): Promise<Holder | undefined> {
-    const call = this.#link?.connection.inspect(key);
+    const call = this.#open?.connection.inspect(key);
     if (!call) return undefined;
     return withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect").catch(() => undefined);
   }
 
   #want(entry: CandidateEntry): void {
-    if (entry.phase !== "idle" || !this.#candidates.has(entry)) return;
+    if (!this.#candidates.has(entry)) return;
+    // A process that was frozen may want again before its timers have told that the lease is over.
+    if (entry.phase === "holding" && !this.#isTrusted(entry.key)) {
+      this.#open?.keeper.endUnlessTrusted();
+      this.#outliving.endUntrusted();
+    }
+    if (entry.phase !== "idle" && entry.phase !== "lost") return;
     entry.phase = "waiting";
     entry.shownHolder = undefined;
-    if (this.#link) this.#claimDue();
+    if (this.#open) this.#claims.claimDue();
     else this.#connector.connect();
   }
 
-  async #giveUp(entry: CandidateEntry): Promise<void> {
-    const { phase } = entry;
+  async #giveUp(entry: CandidateEntry): Promise<boolean> {
+    const { key, phase } = entry;
     entry.phase = "idle";
     entry.pause = undefined;
-    const link = this.#link;
-    if (!link) return;
-    if (phase === "holding") {
-      await link.keeper.release([entry.key]);
-    } else if (link.claiming?.keys.has(entry.key)) {
-      // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
-      await link.claiming.done;
+    let isReleased = true;
+    if (phase === "holding") isReleased = await this.#release(key);
+    // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
+    else if (this.#open?.claiming?.keys.has(key)) await this.#open.claiming.done;
+    if (this.#candidates.waiting(key).length > 0) this.#claims.claimDue();
+    return isReleased;
+  }
+
+  /** True: the server has confirmed in time. */
+  async #release(key: string): Promise<boolean> {
+    const { clock } = this.#options;
+    const released = deferred<boolean>();
+    this.#releases.set(key, released);
+    const keeper = this.#open?.keeper;
+    if (keeper?.held.has(key)) void keeper.release([key]);
+    // Its connection broke: the next one gives it back.
+    else if (this.#outliving.has(key)) this.#claims.claimDue();
+    else released.resolve(false);
+    try {
+      return await withDeadline(clock, released.promise, this.#timing.releaseMs, "release");
+    } catch {
+      return false;
+    } finally {
+      if (this.#releases.get(key) === released) this.#releases.delete(key);
     }
-    if (this.#candidates.waiting(entry.key).length > 0) this.#claimDue();
+  }
+
+  #settleReleases(keys: readonly string[], isReleased: boolean): void {
+    for (const key of keys) this.#releases.get(key)?.resolve(isReleased);
   }
 
   async #leave(entry: CandidateEntry): Promise<void> {
     await this.#giveUp(entry);
     this.#candidates.delete(entry);
     if (!this.#candidates.isEmpty) return;
-    const connection = this.#link?.connection;
-    this.#link?.keeper.end("closed");
+    this.#outliving.clear();
+    const connection = this.#open?.connection;
+    this.#open?.keeper.end("closed");
     await this.#connector.disconnect(connection);
   }
 
   #connected(connection: LockConnection, owner: string): void {
     const { backend, clock, logger } = this.#options;
     this.#everConnected = true;
-    const link: Link = {
+    const open: OpenConnection = {
       owner,
       connection,
       connectedAt: clock.now(),
       memoryAgeMs: connection.memoryAgeMs,
       leaseMs: backend.leaseMs,
       claiming: undefined,
-      claimAgain: false,
+      dueNext: undefined,
+      isLooking: false,
       keeper: new LeaseKeeper({
         connection,
         timing: this.#timing,
         canExpire: backend.leaseMs !== undefined,
         clock,
         logger,
-        onBeat: (sent, isGood) => this.#reportBeat(sent, isGood),
-        isClaiming: (key) => link.claiming?.keys.has(key) ?? false,
-        onLost: (keys) => this.#keysLost(keys, "vanished"),
-        onTrouble: (error) => this.#reportTrouble(error, `the ${backend.name} lock did not answer a beat`),
-        onEnded: (reason, lost, error) => this.#linkEnded(link, reason, lost, error),
+        onBeat: (sent, error) => this.#beaten(sent, error),
+        isClaiming: (key) => open.claiming?.keys.has(key) ?? false,
+        onLost: (keys) => this.#lose(keys, "vanished"),
+        onReleased: (keys) => this.#settleReleases(keys, true),
+        onEnded: (reason, error) => this.#ended(open, reason, error),
       }),
     };
-    this.#link = link;
-    this.#claimDue();
+    this.#open = open;
+    this.#claims.use(open);
   }
 
   #connectFailed(error: unknown): void {
     if (!this.#everConnected && isLockMistake(error)) return this.#fail(error);
-    this.#reportTrouble(error, `the ${this.#options.backend.name} lock cannot be reached; trying again`);
+    const message = `the ${this.#options.backend.name} lock cannot be reached; trying again`;
+    this.#trouble.failed("connection", error, message);
     this.#connector.connect();
   }
 
@@ -184,228 +255,74 @@ export class LockSession {
     }
   }
 
-  #linkEnded(link: Link, reason: LossReason | "closed", lost: readonly string[], error: unknown): void {
+  #ended(open: OpenConnection, reason: LossReason | "closed", error: unknown): void {
     const { backend, clock } = this.#options;
-    this.#link = undefined;
-    this.#schedule.stop();
+    const { keeper, owner } = open;
+    this.#open = undefined;
+    this.#claims.use(undefined);
     if (reason === "closed") return;
-    const renewed = link.keeper.lastRenewal ?? clock.now();
-    for (const key of lost) this.#histories.lost(key, renewed, link.owner);
-    // First of all the polls are cut: somebody else may have the keys already.
-    this.#keysLost(lost, reason);
-    this.#connector.dropped(link.connection);
+    this.#formerOwners = [...this.#formerOwners, owner].slice(-maxFormerOwners);
+    const now = clock.now();
+    const renewed = keeper.lastRenewal ?? now;
+    const ours = [...keeper.held, ...keeper.notGivenBack];
+    for (const key of ours) this.#histories.lost(key, renewed, owner);
+    // The server may count as ours what we have asked for.
+    for (const key of open.claiming?.keys ?? []) this.#histories.lost(key, now, owner);
+    if (reason === "connection" && outlivesConnection(open)) {
+      this.#outliving.add(ours, renewed);
+    } else {
+      // First of all the polls are cut: somebody else may have the keys already.
+      this.#lose(ours, reason);
+      if (reason === "expired" && !keeper.hasBeaten) this.#pause(ours, now);
+    }
+    this.#connector.dropped(open.connection);
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
-    this.#reportTrouble(cause, `the connection of the ${backend.name} lock ended; opening a new one`);
+    this.#trouble.failed(
+      "connection",
+      cause,
+      `the connection of the ${backend.name} lock ended; opening a new one`,
+    );
+    this.#trouble.well("beat", "claim");
     this.#connector.connect();
+  }
+
+  /** A server that grants and never answers a beat would grant the same again at once: others come first. */
+  #pause(keys: readonly string[], from: Moment): void {
+    for (const entry of keys.flatMap((key) => this.#candidates.of(key))) {
+      entry.pause = { from, ms: this.#timing.leaseMs };
+    }
   }
 
   #woken(key: string | undefined, isGivenBack: boolean): void {
     if (isGivenBack) this.#histories.givenBack(key, this.#options.clock.now());
-    const isWanted =
-      key === undefined ? this.#candidates.isWaiting() : this.#candidates.waiting(key).length > 0;
-    if (isWanted) this.#schedule.wake();
+    this.#claims.wake(key);
   }
 
-  /** One claim in flight, at most one more due. */
-  #claimDue(): void {
-    const link = this.#link;
-    if (!link?.keeper.trusted()) return;
-    this.#showSiblings(link);
-    if (link.claiming) {
-      link.claimAgain = true;
-      return;
-    }
-    if (!this.#candidates.isWaiting()) return this.#schedule.stop();
-    const paused = this.#candidates.paused();
-    // Not what we hold already, not what is still to be given back.
-    const isFree = (key: string) => !link.keeper.held.has(key) && !link.keeper.isUnconfirmed(key);
-    const keys = this.#candidates.claimableKeys().filter(isFree);
-    if (keys.length === 0 && paused.length === 0) return this.#schedule.answered();
-    const done = this.#claim(link, keys, paused).finally(() => {
-      link.claiming = undefined;
-      if (!link.claimAgain) return;
-      link.claimAgain = false;
-      this.#claimDue();
-    });
-    link.claiming = { keys: new Set(keys), done };
-  }
-
-  async #claim(link: Link, keys: readonly string[], paused: readonly CandidateEntry[]): Promise<void> {
-    const { clock } = this.#options;
-    const sent = clock.now();
-    try {
-      await this.#lookForSuccessors(link, paused);
-      if (keys.length === 0) return this.#schedule.answered();
-      const requests = keys.map((key) => this.#request(link, key, sent));
-      const call = link.connection.claim(requests);
-      const answers = await withDeadline(clock, call, this.#timing.deadlineMs, "claim");
-      // We were frozen meanwhile, and what was granted may be another's by now.
-      const isLate = link.leaseMs !== undefined && !isTrusted(this.#timing, sent, clock.now());
-      if (isLate) throw new Error("the answer to a claim came too late");
-      // Under a lease that ended meanwhile nothing is granted: a late good answer revives nothing.
-      if (!link.keeper.trusted()) return;
-      link.keeper.renewed(sent);
-      this.#everAnswered = true;
-      this.#connector.succeeded();
-      this.#reportTrouble(undefined);
-      await this.#takeAnswers(link, requests, answers, sent);
-    } catch (error) {
-      if (!link.keeper.ended) this.#claimFailed(link, keys, error);
+  #lose(keys: readonly string[], reason: LossReason): void {
+    this.#settleReleases(keys, false);
+    for (const entry of keys.flatMap((key) => this.#candidates.of(key))) {
+      if (entry.phase !== "holding") continue;
+      entry.phase = "lost";
+      entry.events.lost(reason);
     }
   }
 
-  #request(link: Link, key: string, now: Moment): ClaimRequest {
-    const history = this.#histories.of(key);
-    const mayTakeForgotten = forgottenWaitMs(history, link, now) <= 0;
-    const former = formerOwner(history, this.#timing.leaseMs, now);
-    return { key, mayTakeForgotten, ...(former !== undefined && { formerOwner: former }) };
-  }
-
-  async #takeAnswers(
-    link: Link,
-    requests: readonly ClaimRequest[],
-    answers: readonly Claim[],
-    sent: Moment,
-  ): Promise<void> {
-    const unwanted: string[] = [];
-    const retries: number[] = [];
-    requests.forEach(({ key }, index) => {
-      const answer = answers[index];
-      if (!answer) return;
-      if (answer.granted) {
-        if (!this.#grant(link, key, answer)) unwanted.push(key);
-        return;
-      }
-      if (answer.failed !== undefined) {
-        this.#keyFailed(key, answer.failed);
-      } else if (answer.forgotten) {
-        retries.push(this.#forgotten(link, key));
-      } else {
-        this.#heldByOther(link, key, answer.holder ?? {}, sent);
-        retries.push(answer.retryInMs ?? Number.POSITIVE_INFINITY);
-      }
-    });
-    this.#showSiblings(link);
-    const soonestMs = retries.reduce((soonest, ms) => Math.min(soonest, ms), Number.POSITIVE_INFINITY);
-    if (this.#candidates.isWaiting()) this.#schedule.answered(soonestMs);
-    else this.#schedule.stop();
-    if (unwanted.length > 0) await link.keeper.release(unwanted);
-  }
-
-  /** False: nobody wants the key any more. */
-  #grant(link: Link, key: string, { token, isGivenBack }: Granted): boolean {
-    link.keeper.hold(key);
-    this.#everGranted.add(key);
-    const entry = this.#candidates.next(key);
-    if (!entry) return false;
-    entry.phase = "holding";
-    const history = this.#histories.of(key);
-    this.#histories.granted(key, link.owner);
-    entry.events.granted({
-      token,
-      followsAnother: followsAnother(history, this.#options.clock.now()),
-      succession: succession(history, isGivenBack),
-    });
-    return true;
-  }
-
-  #heldByOther(link: Link, key: string, holder: Holder, seen: Moment): void {
-    this.#histories.sawOther(key, seen, link.owner, holder.leaseMs ?? link.leaseMs);
-    this.#showHolder(key, holder);
-  }
-
-  /** Trouble of this key alone: the others go on. */
-  #keyFailed(key: string, error: unknown): void {
-    if (!this.#everGranted.has(key) && isLockMistake(error)) return this.#fail(error, key);
-    const { logger, backend } = this.#options;
-    logger.debug({ lock: backend.name, key, error: describeError(error) }, "this key cannot be claimed");
-    for (const entry of this.#candidates.waiting(key)) entry.events.trouble(error);
-  }
-
-  /** Handles whose key another handle of this process holds stand by for that one. */
-  #showSiblings({ keeper, owner }: Link): void {
-    const { instance } = this.#options;
-    for (const key of this.#candidates.waitedKeys()) {
-      if (keeper.held.has(key)) this.#showHolder(key, { owner, instance });
-    }
-  }
-
-  #showHolder(key: string, holder: Holder): void {
-    const shown = [holder.owner, holder.instance, holder.token, holder.since].join("/");
-    for (const entry of this.#candidates.waiting(key)) {
-      if (entry.shownHolder === shown) continue;
-      entry.shownHolder = shown;
-      entry.events.standby(holder);
-    }
-  }
-
-  /** Free, but without a release on record: how long to leave it alone. */
-  #forgotten(link: Link, key: string): number {
-    const now = this.#options.clock.now();
-    this.#histories.foundForgotten(key, link.owner, now);
-    const waitMs = forgottenWaitMs(this.#histories.of(key), link, now);
-    for (const entry of this.#candidates.waiting(key)) {
-      if (entry.shownHolder === "forgotten") continue;
-      entry.shownHolder = "forgotten";
-      entry.events.forgotten(waitMs);
-    }
-    return waitMs;
-  }
-
-  /** A resigned key is not claimed but looked at: once another instance has held it, it is wanted as any other. */
-  async #lookForSuccessors(link: Link, paused: readonly CandidateEntry[]): Promise<void> {
-    for (const entry of paused) {
-      if (!this.#candidates.isPaused(entry)) continue;
-      const call = link.connection.inspect(entry.key);
-      const holder = await withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect");
-      if (!holder || link.keeper.ended || link.keeper.held.has(entry.key)) continue;
-      entry.pause = undefined;
-      this.#heldByOther(link, entry.key, holder, this.#options.clock.now());
-    }
-  }
-
-  /** The outcome is unknown. A connection that holds nothing is dropped; one that holds keys gives these back. */
-  #claimFailed(link: Link, keys: readonly string[], error: unknown): void {
-    if (!this.#everAnswered && isLockMistake(error)) return this.#fail(error);
-    if (link.keeper.held.size === 0) return link.keeper.end("connection", error);
-    this.#reportTrouble(error, `the ${this.#options.backend.name} lock did not answer a claim`);
-    link.keeper.doubt(keys);
-    this.#schedule.answered();
-  }
-
-  #keysLost(keys: readonly string[], reason: LossReason): void {
-    for (const key of keys) {
-      for (const entry of this.#candidates.of(key)) {
-        if (entry.phase !== "holding") continue;
-        entry.phase = "idle";
-        entry.events.lost(reason);
-      }
-    }
-  }
-
-  #reportBeat(sent: Moment, isGood: boolean): void {
+  #beaten(sent: Moment, error?: unknown): void {
     const { backend, clock, instance } = this.#options;
     publish("beat", () => {
-      return { instance, lock: backend.name, durationMs: elapsedMs(sent, clock.now()), isGood };
+      const durationMs = elapsedMs(sent, clock.now());
+      return { instance, lock: backend.name, durationMs, isGood: error === undefined };
     });
-  }
-
-  /** Logs the first error of a series and its end, and tells every handle. */
-  #reportTrouble(error: unknown, message = "the lock answers again"): void {
-    const { logger, backend } = this.#options;
-    if (error === undefined && !this.#inTrouble) return;
-    if (error === undefined) logger.info({ lock: backend.name }, message);
-    else
-      logger[this.#inTrouble ? "debug" : "warn"](
-        { lock: backend.name, error: describeError(error) },
-        message,
-      );
-    this.#inTrouble = error !== undefined;
-    for (const entry of this.#candidates.all()) entry.events.trouble(error);
+    if (error !== undefined) {
+      this.#trouble.failed("beat", error, `the ${backend.name} lock did not answer a beat`);
+      return;
+    }
+    this.#trouble.well("connection", "beat");
+    if (!this.#candidates.isWaiting()) this.#trouble.well("claim");
   }
 }
 
-/** A mistake of the configuration. It ends waiting only as long as the lock has never worked: later it is trouble. */
-function isLockMistake(error: unknown): error is SafePollingError {
-  return isSafePollingError(error, "ERR_LOCK_CONFIG") || isSafePollingError(error, "ERR_LOCK_UNSAFE");
+/** Leases that are on record live on when a connection ends; others die with it. */
+function outlivesConnection({ leaseMs, memoryAgeMs }: OpenConnection): boolean {
+  return leaseMs !== undefined && memoryAgeMs === undefined;
 }

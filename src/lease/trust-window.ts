@@ -11,7 +11,12 @@ export interface LeaseTiming {
   readonly deadlineMs: number;
   /** How long a lease is trusted after its last good beat was sent. */
   readonly trustMs: number;
+  /** How long whoever gives a key back waits for the confirmation. */
+  readonly releaseMs: number;
 }
+
+/** Longer than this nobody is kept who wants to stop, in milliseconds. */
+const maxReleaseMs = 5_000;
 
 /** For backends whose lease cannot run out: rules that need a lease length use this one. */
 export const defaultLeaseMs = 10_000;
@@ -38,7 +43,13 @@ export function checkTimes({
  * grant the key to another.
  */
 export function leaseTiming(leaseMs: number): LeaseTiming {
-  return { leaseMs, beatEveryMs: leaseMs / 4, deadlineMs: leaseMs / 5, trustMs: leaseMs * 0.7 };
+  return {
+    leaseMs,
+    beatEveryMs: leaseMs / 4,
+    deadlineMs: leaseMs / 5,
+    trustMs: leaseMs * 0.7,
+    releaseMs: Math.min(maxReleaseMs, leaseMs * 0.4),
+  };
 }
 
 /**

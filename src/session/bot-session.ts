@@ -45,7 +45,7 @@ export interface SessionEnd {
 
 /** One lease from its grant to its end. `ended` tells how; the controller cuts whatever is under way. */
 interface Term {
-  readonly lease: Lease;
+  lease: Lease;
   readonly grant: Grant;
   readonly cut: AbortController;
   /** Listeners know of it: `acquired` comes when `bot.botInfo` is set. */
@@ -117,8 +117,10 @@ export class BotSession {
       const term = await unlessAborted(this.#granted.promise, signal).catch(() => undefined);
       if (term) await this.#serve(term, prepared);
     }
-    await this.#candidate.giveUp();
-    this.#endTerm();
+    const isReleased = await this.#candidate.giveUp();
+    const term = this.#term;
+    this.#term = undefined;
+    if (term) this.#tellRelease(term, isReleased);
     await this.#candidate.leave();
     this.#finish();
   }
@@ -254,8 +256,8 @@ export class BotSession {
     if (this.#ending.signal.aborted) return;
     this.#record.enter("standby");
     if (term.ended === "resigned") {
-      this.#endTerm();
-      await this.#candidate.resign(this.#resignPauseMs);
+      this.#term = undefined;
+      this.#tellRelease(term, await this.#candidate.resign(this.#resignPauseMs));
       this.#resigned?.resolve();
       return;
     }
@@ -263,12 +265,15 @@ export class BotSession {
     this.#candidate.want();
   }
 
-  #endTerm(): void {
-    const term = this.#term;
-    this.#term = undefined;
-    if (!term || term.ended === "lost") return;
-    this.#log("info", { token: term.lease.token }, "released the lease");
-    if (term.isTold) this.#record.emit("released", { lease: term.lease });
+  #tellRelease({ ended, isTold, lease }: Term, isReleased: boolean): void {
+    if (ended === "lost") return;
+    if (!isReleased) {
+      const message =
+        "the lock server did not confirm the release; a standby may have to wait until the lease ends";
+      return this.#log("warn", { token: lease.token }, message);
+    }
+    this.#log("info", { token: lease.token }, "released the lease");
+    if (isTold) this.#record.emit("released", { lease });
   }
 
   #finish(): void {
@@ -310,6 +315,11 @@ export class BotSession {
   #candidateEvents(): CandidateEvents {
     return {
       granted: (grant) => this.#onGranted(grant),
+      moved: (token) => {
+        if (!this.#term) return;
+        this.#term.lease = { ...this.#term.lease, token };
+        this.#log("info", { token }, "the lease goes on over a new connection to the lock");
+      },
       lost: (reason) => this.#onLost(reason),
       standby: (holder) => this.#onStandby(holder),
       forgotten: (waitMs) => this.#record.forgotten(waitMs),

@@ -10,6 +10,7 @@ export function candidateWithoutLock(events: CandidateEvents): Candidate {
   };
   const giveUp = async () => {
     isHolding = false;
+    return true;
   };
   return {
     want,
@@ -17,10 +18,13 @@ export function candidateWithoutLock(events: CandidateEvents): Candidate {
     renewal: () => undefined,
     inspect: async () => undefined,
     giveUp,
-    leave: giveUp,
+    async leave() {
+      await giveUp();
+    },
     async resign() {
       await giveUp();
       want();
+      return true;
     },
   };
 }

@@ -77,6 +77,7 @@ export function startSession(backend: LockBackend, keys: readonly string[], gran
   const events = {
     granted,
     lost: ignore,
+    moved: ignore,
     standby: ignore,
     forgotten: ignore,
     trouble: ignore,

@@ -31,6 +31,8 @@ export interface LeaseJudgeOptions {
 export class LeaseJudge {
   readonly #options: LeaseJudgeOptions;
   readonly #standings = new Map<Instance, Standing>();
+  /** Leases of connections that have broken, which the server keeps: they may be trusted until their time is over. */
+  readonly #leftovers = new Map<Instance, Standing[]>();
   readonly #forgottenAt = new Map<string, number>();
   readonly #tokens = new Map<string, number>();
   readonly counts = { grants: 0, expired: 0, overlaps: 0, longestOverlapMs: 0 };
@@ -41,9 +43,19 @@ export class LeaseJudge {
 
   /** Whether the instance can prove that it holds the key. */
   trusts(instance: Instance, key: string): boolean {
-    const standing = this.#standings.get(instance);
-    if (!standing?.keys.has(key) || instance.host.state === "dead") return false;
-    return !standing.isOver && this.#isFresh(standing, instance);
+    return this.#provenBy(instance, key) !== undefined;
+  }
+
+  #provenBy(instance: Instance, key: string): Standing | undefined {
+    if (instance.host.state === "dead") return undefined;
+    return this.#allOf(instance).find(
+      (standing) => standing.keys.has(key) && !standing.isOver && this.#isFresh(standing, instance),
+    );
+  }
+
+  #allOf(instance: Instance): Standing[] {
+    const current = this.#standings.get(instance);
+    return [...(current ? [current] : []), ...(this.#leftovers.get(instance) ?? [])];
   }
 
   /** The lock server lost what it had granted. */
@@ -63,6 +75,7 @@ export class LeaseJudge {
 
   granted(instance: Instance, owner: string, key: string): void {
     this.counts.grants += 1;
+    this.#forgetLeftover(instance, key);
     this.#standingOf(instance, owner).keys.add(key);
   }
 
@@ -83,15 +96,29 @@ export class LeaseJudge {
   releasing(instance: Instance, owner: string, keys: readonly string[]): void {
     const standing = this.#standingOf(instance, owner);
     for (const key of keys) {
+      this.#forgetLeftover(instance, key);
       if (standing.keys.delete(key)) this.#options.updates.releasing(instance, key);
     }
     // What is granted to a connection that holds nothing is a new lease, whatever became of its last one.
     if (standing.keys.size === 0) standing.isOver = false;
   }
 
-  closed(instance: Instance, owner: string): void {
+  /** Another has the key, or the server has forgotten it: what was granted on an earlier connection is over. */
+  refused(instance: Instance, key: string, holder: string | undefined): void {
+    if (!holder?.startsWith(`${instance.name}:`)) this.#forgetLeftover(instance, key);
+  }
+
+  closed(instance: Instance, owner: string, leasesLiveOn: boolean): void {
     const standing = this.#standings.get(instance);
-    if (standing?.owner === owner) this.#standings.delete(instance);
+    if (standing?.owner !== owner) return;
+    this.#standings.delete(instance);
+    if (!leasesLiveOn || standing.keys.size === 0 || standing.isOver) return;
+    const fresh = (this.#leftovers.get(instance) ?? []).filter((one) => one.keys.size > 0 && !one.isOver);
+    this.#leftovers.set(instance, [...fresh, standing]);
+  }
+
+  #forgetLeftover(instance: Instance, key: string): void {
+    for (const standing of this.#leftovers.get(instance) ?? []) standing.keys.delete(key);
   }
 
   /** A poll is sent: is it allowed? */
@@ -115,34 +142,35 @@ export class LeaseJudge {
 
   /** After every step. */
   check(ran: Instance | undefined): void {
-    if (ran) this.#checkCut(ran);
-    for (const [instance, standing] of this.#standings) {
-      for (const key of standing.keys) if (this.trusts(instance, key)) this.#checkAlone(instance, key);
+    if (ran) for (const standing of this.#allOf(ran)) this.#checkCut(ran, standing);
+    const trusting = new Map<string, Instance>();
+    for (const instance of new Set([...this.#standings.keys(), ...this.#leftovers.keys()])) {
+      for (const key of new Set(this.#allOf(instance).flatMap(({ keys }) => [...keys]))) {
+        if (!this.trusts(instance, key)) continue;
+        const other = trusting.get(key);
+        if (other) this.#checkAlone(instance, other, key);
+        trusting.set(key, instance);
+      }
     }
   }
 
-  #checkAlone(instance: Instance, key: string): void {
+  #checkAlone(instance: Instance, other: Instance, key: string): void {
     const { accuse, forgottenOverlapMs, loop } = this.#options;
-    for (const [other, standing] of this.#standings) {
-      if (other === instance) return;
-      if (!standing.keys.has(key) || !this.trusts(other, key)) continue;
-      const overlapMs = loop.nowMs - (this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY);
-      this.counts.overlaps += 1;
-      if (overlapMs <= forgottenOverlapMs) {
-        this.counts.longestOverlapMs = Math.max(this.counts.longestOverlapMs, overlapMs);
-        continue;
-      }
-      accuse(
-        "never two trusted holders",
-        `${other.name} and ${instance.name} both trust their lease of ${key}`,
-      );
+    const overlapMs = loop.nowMs - (this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY);
+    this.counts.overlaps += 1;
+    if (overlapMs <= forgottenOverlapMs) {
+      this.counts.longestOverlapMs = Math.max(this.counts.longestOverlapMs, overlapMs);
+      return;
     }
+    accuse(
+      "never two trusted holders",
+      `${other.name} and ${instance.name} both trust their lease of ${key}`,
+    );
   }
 
   /** When trust has ended, the poll is cut at once: no request of it is left two milliseconds later. */
-  #checkCut(instance: Instance): void {
-    const standing = this.#standings.get(instance);
-    if (!standing || standing.keys.size === 0 || this.#isFresh(standing, instance)) return;
+  #checkCut(instance: Instance, standing: Standing): void {
+    if (standing.keys.size === 0 || this.#isFresh(standing, instance)) return;
     if (!standing.isOver) this.counts.expired += 1;
     standing.isOver = true;
     const { leaseMs, accuse, loop } = this.#options;
@@ -151,7 +179,7 @@ export class LeaseJudge {
     // Not while its clocks were tampered with, nor before a process that was frozen has read what has come in.
     if (overMs <= 2 || instance.clock.wasDisturbed(leaseMs) || loop.nowMs - instance.resumedAtMs <= 2) return;
     for (const key of standing.keys) {
-      if (!instance.isPolling(key)) continue;
+      if (!instance.isPolling(key) || this.trusts(instance, key)) continue;
       accuse("an untrusted poll is cut at once", `${instance.name} still polls ${key} ${overMs} ms after`);
     }
   }
@@ -162,7 +190,7 @@ export class LeaseJudge {
     const forgottenAt = this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY;
     if (loop.nowMs - forgottenAt <= leaseMs) return;
     const holder = holderOf(key);
-    if (holder === this.#standings.get(instance)?.owner) return;
+    if (holder !== undefined && holder === this.#provenBy(instance, key)?.owner) return;
     this.#accuse("the server confirms every poll", instance, `${what} while the server names ${holder}`, key);
   }
 

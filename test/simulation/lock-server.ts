@@ -150,6 +150,7 @@ export class Connection {
         requests.forEach(({ key }, index) => {
           const claim = claims[index];
           if (claim?.granted) judge.granted(this.#instance, this.owner, key);
+          else judge.refused(this.#instance, key, claim?.holder?.owner);
         });
         return claims;
       },
@@ -208,7 +209,8 @@ export class Connection {
   #end(error: Error): void {
     this.#isClosed = true;
     this.#instance.connections.delete(this);
-    this.#server.options.judge.closed(this.#instance, this.owner);
+    const { model, options } = this.#server;
+    options.judge.closed(this.#instance, this.owner, !model.diesWithConnection);
     for (const reject of this.#pending) reject(error);
     this.#pending.clear();
   }

@@ -44,7 +44,7 @@ describe("a standby's claims", () => {
 
   it("come when the holder's lease ends, not before, and several times then", async () => {
     const { time, due, schedule } = start();
-    schedule.answered(500);
+    schedule.answered(undefined, 500);
 
     await time.advance(800);
 

@@ -23,6 +23,7 @@ it("a key that we have held and given back on this connection is free, whoever h
     const candidate = session.enter("bot", {
       granted: ({ token }) => grants.push(token),
       lost: () => {},
+      moved: () => {},
       standby: () => {},
       forgotten: () => {},
       trouble: () => {},
@@ -68,6 +69,7 @@ it("an answer to a claim that comes later than trust lasts grants nothing", asyn
   const candidate = session.enter("bot", {
     granted: ({ token }) => events.push(`granted ${token}`),
     lost: (reason) => events.push(`lost ${reason}`),
+    moved: () => {},
     standby: () => {},
     forgotten: () => {},
     trouble: () => {},

@@ -39,7 +39,7 @@ describe("an instance", () => {
     });
     world.push();
     await world.until(() => a.handled.length === 1);
-    world.locks.dropConnections();
+    world.locks.records.delete(String(world.account.id));
     await world.until(() => a.events.filter(({ type }) => type === "acquired").length === 2);
     world.push();
     await world.advance(5_000);
