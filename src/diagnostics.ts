@@ -17,7 +17,15 @@ export type SafePollingMessages = {
    * that we cut ourselves are not told.
    */
   readonly poll: HandleLabels & {
-    readonly outcome: "answered" | "conflict" | "unauthorized" | "refused" | "flood" | "server" | "silence";
+    readonly outcome:
+      | "answered"
+      | "conflict"
+      | "unauthorized"
+      | "refused"
+      | "flood"
+      | "server"
+      | "cut-short"
+      | "silence";
     readonly updates: number;
     readonly durationMs: number;
   };

@@ -44,7 +44,10 @@ export interface SafePollingEvents {
   standby: { readonly holder: Holder };
   /** Telegram answered a poll with a 409. */
   conflict: { readonly kind: ConflictKind };
-  /** An attempt to poll met another poller; the next one comes after `delayMs`. */
+  /**
+   * An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity with
+   * `onExhausted: "repeat"`.
+   */
   retry: { readonly attempt: number; readonly attempts: number; readonly delayMs: number };
   /** A handler has run for `handlerWarnMs`; again after 5, 15 and 60 minutes, then every hour. */
   slowHandler: { readonly updateId: number; readonly runningMs: number };

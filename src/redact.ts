@@ -55,11 +55,9 @@ export function redactIfSecret(value: unknown): unknown {
 export function describeError(error: unknown): string {
   if (typeof error !== "object" || error === null) return redactText(String(error));
   const { message, code, error: inner } = error as { message?: unknown; code?: unknown; error?: unknown };
-  const text = [typeof message === "string" && message !== "" ? message : undefined, innerText(inner)]
-    .filter((part) => part !== undefined)
-    .join(" ");
-  if (text !== "") return redactText(text);
-  return redactText(typeof code === "string" ? code : shown(error));
+  if (!isText(message)) return redactText(innerText(inner) ?? codeWithin(error) ?? (isText(code) ? code : shown(error)));
+  const within = innerText(inner);
+  return redactText(within === undefined ? message : `${message} (${within})`);
 }
 
 /** Of anything that can be thrown: an object without a prototype has no `toString`. */
@@ -67,8 +65,22 @@ function shown(value: object): string {
   return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
 }
 
+/** What an error says that is inside another: the network's own message is often empty, and its code says it all. */
 function innerText(inner: unknown): string | undefined {
   if (typeof inner !== "object" || inner === null) return undefined;
   const { message } = inner as { message?: unknown };
-  return typeof message === "string" && message !== "" ? `(${message})` : undefined;
+  const text = isText(message) ? message : undefined;
+  return [text, codeWithin(inner, text)].filter(isText).join(" ") || undefined;
+}
+
+/** The code of an error, or of the first one inside it, unless the message has it. */
+function codeWithin(error: unknown, message = "", depth = 0): string | undefined {
+  if (typeof error !== "object" || error === null || depth > maxDepth) return undefined;
+  const { code, cause, errors } = error as { code?: unknown; cause?: unknown; errors?: unknown };
+  if (isText(code)) return message.includes(code) ? undefined : code;
+  return codeWithin(Array.isArray(errors) ? errors[0] : cause, message, depth + 1);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
 }

@@ -24,6 +24,11 @@ class DeadlineError extends Error {
   }
 }
 
+/** Whether work was given up because its deadline had passed. By name: this file may be loaded twice. */
+export function isDeadline(error: unknown): boolean {
+  return error instanceof Error && error.name === "DeadlineError";
+}
+
 /** Thrown out of work that was told to stop by a signal; never leaves the library. */
 export class AbortedError extends Error {
   constructor() {

@@ -79,6 +79,12 @@ export const reportedMetrics: readonly ReportedMetric[] = [
     values: ({ updatesHandled }) => updatesHandled,
   },
   {
+    name: "updates_let_go_total",
+    type: "Counter",
+    help: "Updates confirmed while their handlers ran, because they held up all others.",
+    values: ({ updatesLetGo }) => updatesLetGo,
+  },
+  {
     name: "handlers_running",
     type: "Gauge",
     together: "sum",

@@ -1,7 +1,9 @@
-import pRetry, { AbortError } from "p-retry";
+import pRetry from "p-retry";
 import { withJitter } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
-import { deferred, wait } from "../waiting.js";
+import { isSafePollingError } from "../errors.js";
+import { AbortedError, wait } from "../waiting.js";
+import type { PollingRecord } from "./polling-record.js";
 
 /** A series is over after this long without a conflict. A rival's 409 can be held back 3 s, it may sleep 3 s, and ours can be held back 3 s. */
 const quietMs = 10_000;
@@ -21,93 +23,84 @@ export interface ConflictSeriesOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly signal: AbortSignal;
-  /** An attempt failed and the next one comes in `delayMs`. */
-  onRetry(retry: { attempt: number; attempts: number; delayMs: number }): void;
+  readonly record: Pick<PollingRecord, "retry">;
 }
+
+/** Polls until a conflict (rejects with ERR_CONFLICT), until the window was quiet, or until polling ends otherwise. */
+export type Attempt = (window: QuietWindow) => Promise<void>;
 
 /**
- * The attempts to poll against somebody else's polling. A series begins with a conflict; each delay is followed
- * by one attempt, which fails with the next conflict and succeeds with a conflict-free window. p-retry counts
- * the attempts; the delays are ours, because its own can only grow by a factor.
+ * Polls against somebody else's polling: in series of attempts. Each conflict fails an attempt, and the next one
+ * follows after its delay; an attempt with a conflict-free window ends the series, and the next conflict begins a
+ * new one. Resolves when `signal` aborts; rejects with what ended polling, a conflict that no attempt is left for
+ * among it. p-retry runs the attempts; the delays are ours, because its own can only grow by a factor.
  */
-export class ConflictSeries {
-  readonly #options: ConflictSeriesOptions;
-  #series: Series | undefined;
-  #quietSince: Moment | undefined;
-  #recent: Moment[] = [];
-
-  constructor(options: ConflictSeriesOptions) {
-    this.#options = options;
-  }
-
-  /** A poll is under way. */
-  pollSent(): void {
-    this.#quietSince ??= this.#options.clock.now();
-  }
-
-  /** A poll was answered normally. */
-  pollAnswered(): void {
-    this.#endIfQuiet();
-  }
-
-  /** A poll failed for another reason: that time proves nothing about a rival. */
-  pollFailed(): void {
-    this.#quietSince = undefined;
-  }
-
-  /** A poll met a conflict. Resolves when the next attempt is due; rejects with `conflict` when there is none. */
-  async conflict(conflict: Error): Promise<void> {
-    this.#endIfQuiet();
-    this.#quietSince = undefined;
-    const now = this.#options.clock.now();
-    this.#recent = [...this.#recent.filter((at) => elapsedMs(at, now) < budgetPeriodMs), now];
-    const isOverBudget = !this.#options.backoff.isEndless && this.#recent.length >= budget;
-    this.#series ??= startSeries(this.#options);
-    await this.#series.attemptFailed(isOverBudget ? new AbortError(conflict) : conflict);
-  }
-
-  #endIfQuiet(): void {
-    if (!this.#series || !this.#quietSince) return;
-    if (elapsedMs(this.#quietSince, this.#options.clock.now()) < quietMs) return;
-    this.#series.attemptSucceeded();
-    this.#series = undefined;
-  }
-}
-
-interface Series {
-  /** Resolves when the next attempt is due; rejects when the series is exhausted or cut. */
-  attemptFailed(conflict: Error): Promise<void>;
-  attemptSucceeded(): void;
-}
-
-function startSeries({ backoff, clock, random, signal, onRetry }: ConflictSeriesOptions): Series {
+export async function pollInSeries(options: ConflictSeriesOptions, attempt: Attempt): Promise<void> {
+  const { backoff, clock, random, signal, record } = options;
   const { delaysMs, isEndless } = backoff;
-  let verdict = deferred<void>();
-  let nextAttempt = deferred<void>();
-  const attempts = pRetry(() => verdict.promise, {
-    retries: isEndless ? Number.POSITIVE_INFINITY : delaysMs.length,
-    minTimeout: 0,
-    factor: 1,
-    async onFailedAttempt({ attemptNumber, retriesLeft, error }) {
-      if (retriesLeft === 0) return;
-      const delayMs = withJitter(
-        delaysMs[Math.min(attemptNumber, delaysMs.length) - 1] ?? 0,
-        backoff.jitter,
-        random,
-      );
-      onRetry({ attempt: attemptNumber, attempts: delaysMs.length + 1, delayMs });
-      if (!(await wait(clock, delayMs, signal))) throw error;
-      verdict = deferred();
-      nextAttempt.resolve();
-    },
-  });
-  attempts.catch((error) => nextAttempt.reject(error));
-  return {
-    attemptFailed(conflict) {
-      nextAttempt = deferred();
-      verdict.reject(conflict);
-      return nextAttempt.promise;
-    },
-    attemptSucceeded: () => verdict.resolve(),
-  };
+  const attempts = isEndless ? Number.POSITIVE_INFINITY : delaysMs.length + 1;
+  let recent: Moment[] = [];
+  /** A conflict after a quiet window: the series was over, it begins the next one. */
+  let late: Error | undefined;
+
+  const isOverBudget = () => !isEndless && recent.length >= Math.max(budget, attempts);
+  while (!signal.aborted) {
+    await pRetry(
+      async () => {
+        const begun = late;
+        late = undefined;
+        if (begun) throw begun;
+        const window = new QuietWindow(clock);
+        try {
+          await attempt(window);
+        } catch (error) {
+          if (!window.isOver || !isConflict(error)) throw error;
+          late = error;
+        }
+      },
+      {
+        retries: attempts - 1,
+        minTimeout: 0,
+        factor: 1,
+        shouldRetry: ({ error }) => isConflict(error) && !isOverBudget(),
+        async onFailedAttempt({ attemptNumber, retriesLeft, error }) {
+          if (!isConflict(error)) return;
+          const now = clock.now();
+          recent = [...recent.filter((at) => elapsedMs(at, now) < budgetPeriodMs), now];
+          if (retriesLeft === 0 || isOverBudget()) return;
+          const delay = delaysMs[Math.min(attemptNumber, delaysMs.length) - 1] ?? 0;
+          const delayMs = withJitter(delay, backoff.jitter, random);
+          record.retry({ attempt: attemptNumber, attempts, delayMs });
+          if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
+        },
+      },
+    );
+  }
+}
+
+function isConflict(error: unknown): error is Error {
+  return isSafePollingError(error, "ERR_CONFLICT");
+}
+
+/** Measures how long an attempt has gone without a conflict. */
+export class QuietWindow {
+  readonly #clock: Clock;
+  #since: Moment | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get isOver(): boolean {
+    return this.#since !== undefined && elapsedMs(this.#since, this.#clock.now()) >= quietMs;
+  }
+
+  pollSent(): void {
+    this.#since ??= this.#clock.now();
+  }
+
+  /** For another reason than a conflict: that time proves nothing about a rival. */
+  pollFailed(): void {
+    this.#since = undefined;
+  }
 }

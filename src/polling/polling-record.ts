@@ -15,4 +15,6 @@ export interface PollingRecord {
   /** A handler is about to run. */
   handling(update: Update): void;
   handled(update: Update): void;
+  /** Telegram is told that this update is done although its handler still runs: it held up all others. */
+  letGo(updateId: number, runningMs: number): void;
 }

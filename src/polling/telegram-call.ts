@@ -2,11 +2,13 @@ import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
-import { AbortedError, abortable, wait } from "../waiting.js";
+import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
 
 /** How long Telegram may take for a call that does not park, in milliseconds. */
 const callDeadlineMs = 10_000;
+/** On a slow network each call without an answer doubles that, up to this. */
+const longestDeadlineMs = 160_000;
 const troubleBackoff: ExponentialBackoff = { firstMs: 100, capMs: 10_000 };
 
 /** What calls to Telegram share. */
@@ -29,15 +31,14 @@ export async function callTelegram<T>(
   call: (signal: AbortSignal) => Promise<T>,
   signal: AbortSignal,
 ): Promise<T> {
+  let deadlineMs = callDeadlineMs;
   for (let retry = 0; ; retry += 1) {
     if (signal.aborted) throw new AbortedError();
-    const sent = context.clock.now();
     try {
-      const result = await abortable(context.clock, call, callDeadlineMs, signal);
-      context.roundTrip.measured(elapsedMs(sent, context.clock.now()));
-      return result;
+      return await askTelegram(context, call, signal, deadlineMs);
     } catch (error) {
       if (signal.aborted) throw new AbortedError();
+      if (isDeadline(error)) deadlineMs = Math.min(longestDeadlineMs, deadlineMs * 2);
       const failure = classifyFailure(error);
       if (failure.kind === "unauthorized" || failure.kind === "refused") {
         throw fatalTelegramError(failure.kind, method, error);
@@ -45,6 +46,19 @@ export async function callTelegram<T>(
       await waitOutTrouble(context, method, failure, error, retry, signal);
     }
   }
+}
+
+/** Makes a call that does not park, once. */
+export async function askTelegram<T>(
+  { clock, roundTrip }: CallContext,
+  call: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+  deadlineMs = callDeadlineMs,
+): Promise<T> {
+  const sent = clock.now();
+  const result = await abortable(clock, call, deadlineMs, signal);
+  roundTrip.measured(elapsedMs(sent, clock.now()));
+  return result;
 }
 
 /** Waits as long as the failure asks for; rejects with AbortedError when `signal` aborts meanwhile. */

@@ -1,5 +1,6 @@
 import { SafePollingError } from "../errors.js";
 import { describeError } from "../redact.js";
+import { isDeadline } from "../waiting.js";
 import type { TelegramBot } from "./telegram-bot.js";
 
 /**
@@ -10,15 +11,23 @@ export type ConflictKind = "other-poller" | "webhook-active" | "webhook-set";
 
 /** What a failed Telegram call means for whoever made it. */
 export type TelegramFailure =
-  | { readonly kind: "conflict"; readonly conflict: ConflictKind }
+  /** Undefined: the text is not one that is known. */
+  | { readonly kind: "conflict"; readonly conflict: ConflictKind | undefined }
   | { readonly kind: "unauthorized" }
   /** Any other 4xx: the same call will fail again. */
   | { readonly kind: "refused" }
   | { readonly kind: "flood"; readonly retryAfterMs: number }
   /** Telegram answered that it cannot answer now (5xx). */
   | { readonly kind: "server" }
+  /** A poll was under way for seconds, then the connection ended: by a proxy, as a rule, that ends idle ones. */
+  | { readonly kind: "cut-short" }
   /** No answer of Telegram: network, deadline, or a proxy's page instead of JSON. */
   | { readonly kind: "silence" };
+
+/** A connection that has lived for this long had been made: what a dead network does to it takes longer. */
+const livedMs = 1_000;
+/** No connection was made, however long that took. */
+const connectCodes = ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH"];
 
 /** Waited after a 429 that does not say how long, in milliseconds: grammY's own default. */
 const floodDefaultMs = 3_000;
@@ -27,7 +36,7 @@ const floodDefaultMs = 3_000;
  * By the shape of the error, never by `instanceof`: grammY may be loaded twice. A numeric `error_code` exists
  * only on errors that were made from a JSON body with `ok: false`; an HTML 404 of a proxy has none.
  */
-export function classifyFailure(error: unknown): TelegramFailure {
+export function classifyFailure(error: unknown, afterMs = 0): TelegramFailure {
   const {
     error_code: code,
     description,
@@ -37,7 +46,7 @@ export function classifyFailure(error: unknown): TelegramFailure {
     description?: unknown;
     parameters?: { retry_after?: unknown };
   };
-  if (typeof code !== "number") return { kind: "silence" };
+  if (typeof code !== "number") return { kind: isCutShort(error, afterMs) ? "cut-short" : "silence" };
   if (code === 409) return { kind: "conflict", conflict: conflictKind(String(description)) };
   if (code === 401 || code === 404) return { kind: "unauthorized" };
   if (code === 429) {
@@ -47,10 +56,20 @@ export function classifyFailure(error: unknown): TelegramFailure {
   return { kind: code >= 500 ? "server" : "refused" };
 }
 
-function conflictKind(description: string): ConflictKind {
+function isCutShort(error: unknown, afterMs: number): boolean {
+  return afterMs >= livedMs && !isDeadline(error) && !connectCodes.some((code) => hasCode(error, code));
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  const { code: own, error: inner } = error as { code?: unknown; error?: unknown };
+  return own === code || hasCode(inner, code);
+}
+
+function conflictKind(description: string): ConflictKind | undefined {
   if (description.includes("terminated by setWebhook")) return "webhook-set";
   if (description.includes("webhook is active")) return "webhook-active";
-  return "other-poller";
+  return description.includes("terminated by other getUpdates") ? "other-poller" : undefined;
 }
 
 /** The error that ends `done` for a failure that no retry can help. */

@@ -1,5 +1,6 @@
 import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { type Deferred, deferred } from "../waiting.js";
 
 /** An own offset older than this is not used: update ids may start anew after a week without updates. */
 const offsetLifetimeMs = 24 * 60 * 60 * 1000;
@@ -8,63 +9,88 @@ const offsetLifetimeMs = 24 * 60 * 60 * 1000;
 export interface LedgerEntry {
   readonly id: number;
   progress: "waiting" | "running" | "done";
+  startedAt: Moment | undefined;
+  /** Telegram may forget it although its handler runs. */
+  isLetGo: boolean;
+}
+
+/** What the next poll begins with. */
+export interface LedgerFront {
+  /** Everything below is done, let go, or known to be forgotten by Telegram. */
+  readonly offset: number;
+  /** So many updates from there on are known here: Telegram repeats them. */
+  readonly known: number;
+  /** The update at the offset, when it is unfinished; undefined: nothing is. */
+  readonly lowest: LedgerEntry | undefined;
 }
 
 /**
- * The book of fetched updates, over all leases of one handle. `entries` holds, by rising id, what is unfinished,
- * and what is done above it: neither may be confirmed past, and the latter must not be handled again.
+ * The book of fetched updates, over all leases of one handle: what is unfinished, and what is done but may be
+ * delivered again, because no poll that was answered has told Telegram so.
  */
 export class UpdateLedger {
   readonly #clock: Clock;
-  #entries: LedgerEntry[] = [];
-  /** So many entries at the front are done with nothing unfinished below: dropped with the next poll. */
-  #settled = 0;
+  readonly #entries = new Map<number, LedgerEntry>();
+  /** One more than the last fetched id; 0: from the earliest unconfirmed update. */
   #nextOffset = 0;
+  /** Telegram has forgotten everything below. */
+  #toldOffset = 0;
   #fetchedAt: Moment | undefined;
   #running = 0;
-  #idle: (() => void)[] = [];
+  /** Found by a look at all entries, so kept until it changes: a hung handler must not make every update slower. */
+  #front: LedgerFront | undefined;
+  #nextEnd: Deferred<void> | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Offset of the next poll: one more than the last fetched id; 0: from the earliest unconfirmed update. */
   get nextOffset(): number {
     return this.#nextOffset;
   }
 
-  /** Everything below this is done; 0: nothing was fetched. */
-  get confirmOffset(): number {
-    const unfinished = this.#entries.filter(({ progress }) => progress !== "done");
-    return confirmOffset(
-      unfinished.map(({ id }) => id),
-      this.#nextOffset,
-    );
+  get toldOffset(): number {
+    return this.#toldOffset;
   }
 
   get running(): number {
     return this.#running;
   }
 
-  /** Books what a poll brought. Returns the updates to handle: not those that an earlier lease has begun here. */
-  fetched(updates: readonly Update[]): Update[] {
-    const last = updates.at(-1);
-    if (!last) return [];
-    this.#nextOffset = last.update_id + 1;
+  get front(): LedgerFront {
+    this.#front ??= this.#findFront();
+    return this.#front;
+  }
+
+  /** Books the answer to a poll from `offset`. Returns the updates to handle: those that are not known yet. */
+  fetched(updates: readonly Update[], offset: number): Update[] {
+    const [first, last] = [updates[0], updates.at(-1)];
+    if (first && first.update_id < offset) this.#startAnew();
+    else this.told(offset);
+    if (!first || !last) return [];
     this.#fetchedAt = this.#clock.now();
-    this.#dropSettled();
-    const fresh = updates.filter(({ update_id }) => !this.#find(update_id));
-    for (const { update_id } of fresh) this.#entries.push({ id: update_id, progress: "waiting" });
-    // Nearly always in order already: only after a change of lease may what is booked reach above what came.
-    this.#entries.sort((a, b) => a.id - b.id);
+    this.#nextOffset = Math.max(this.#nextOffset, last.update_id + 1);
+    const fresh = updates.filter(({ update_id }) => !this.#entries.has(update_id));
+    for (const { update_id: id } of fresh) {
+      this.#entries.set(id, { id, progress: "waiting", startedAt: undefined, isLetGo: false });
+    }
+    this.#front = undefined;
     return fresh;
+  }
+
+  /** Telegram has read this offset. */
+  told(offset: number): void {
+    if (offset <= this.#toldOffset) return;
+    this.#toldOffset = offset;
+    this.#forget(({ id, progress }) => progress === "done" && id < offset);
   }
 
   /** A handler begins. Undefined: this update was never fetched. */
   start(id: number): LedgerEntry | undefined {
-    const entry = this.#find(id);
+    const entry = this.#entries.get(id);
     if (!entry) return undefined;
     entry.progress = "running";
+    entry.startedAt = this.#clock.now();
     this.#running += 1;
     return entry;
   }
@@ -72,20 +98,40 @@ export class UpdateLedger {
   finish(entry: LedgerEntry): void {
     entry.progress = "done";
     this.#running -= 1;
-    this.#settle();
-    if (this.#running > 0 || this.#idle.length === 0) return;
-    for (const resolve of this.#idle.splice(0)) resolve();
+    if (entry.id < this.#toldOffset) this.#entries.delete(entry.id);
+    if (entry === this.#front?.lowest) this.#front = undefined;
+    this.#nextEnd?.resolve();
+    this.#nextEnd = undefined;
+  }
+
+  /** It is confirmed past although its handler runs: it would hold up all others. */
+  letGo(entry: LedgerEntry): void {
+    entry.isLetGo = true;
+    this.#front = undefined;
+  }
+
+  /** Resolves when the next handler ends. */
+  nextEnd(): Promise<void> {
+    this.#nextEnd ??= deferred();
+    return this.#nextEnd.promise;
+  }
+
+  /** Resolves when fewer handlers run than `concurrency`. */
+  async room(concurrency: number): Promise<void> {
+    while (this.#running >= concurrency) await this.nextEnd();
   }
 
   /** Resolves when no handler runs. */
   idle(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return this.room(1);
   }
 
-  /** Ids whose handlers still run. */
-  runningIds(): number[] {
-    return this.#entries.filter(({ progress }) => progress === "running").map(({ id }) => id);
+  /** Updates whose handlers run: those that are delivered again if they do not end, and those that are not. */
+  runningIds(): { readonly repeated: number[]; readonly lost: number[] } {
+    const running = [...this.#entries.values()].filter(({ progress }) => progress === "running");
+    const ids = (isRepeated: boolean) =>
+      running.filter((entry) => this.#isUnfinished(entry) === isRepeated).map(({ id }) => id);
+    return { repeated: ids(true), lost: ids(false) };
   }
 
   /**
@@ -94,45 +140,36 @@ export class UpdateLedger {
    */
   beginLease(): void {
     const isStale = this.#fetchedAt && elapsedMs(this.#fetchedAt, this.#clock.now()) > offsetLifetimeMs;
-    this.#nextOffset = isStale ? 0 : this.confirmOffset;
-    this.#dropSettled();
-    this.#entries = this.#entries.filter(({ progress }) => progress !== "waiting");
+    if (isStale) this.#startAnew();
+    else this.#nextOffset = this.front.offset;
+    this.#forget(({ progress }) => progress === "waiting");
   }
 
-  /** What is done above the next offset comes again: it stays in the book. */
-  #settle(): void {
-    for (;;) {
-      const entry = this.#entries[this.#settled];
-      if (entry?.progress !== "done" || entry.id >= this.#nextOffset) return;
-      this.#settled += 1;
+  /** Update ids have begun again, as they do after a week without updates: offsets mean nothing any more. */
+  #startAnew(): void {
+    this.#nextOffset = 0;
+    this.#toldOffset = 0;
+    this.#entries.clear();
+    this.#front = undefined;
+  }
+
+  #forget(isOver: (entry: LedgerEntry) => boolean): void {
+    for (const entry of this.#entries.values()) if (isOver(entry)) this.#entries.delete(entry.id);
+    this.#front = undefined;
+  }
+
+  #isUnfinished({ id, progress, isLetGo }: LedgerEntry): boolean {
+    return progress !== "done" && !isLetGo && id >= this.#toldOffset;
+  }
+
+  #findFront(): LedgerFront {
+    let lowest: LedgerEntry | undefined;
+    for (const entry of this.#entries.values()) {
+      if (this.#isUnfinished(entry) && entry.id < (lowest?.id ?? Number.POSITIVE_INFINITY)) lowest = entry;
     }
+    const offset = lowest?.id ?? this.#nextOffset;
+    let known = 0;
+    for (const { id } of this.#entries.values()) if (id >= offset) known += 1;
+    return { offset, known, lowest };
   }
-
-  #dropSettled(): void {
-    this.#entries.splice(0, this.#settled);
-    this.#settled = 0;
-  }
-
-  /** This runs once for every update: where one is handled after the other, it is the lowest unfinished. */
-  #find(id: number): LedgerEntry | undefined {
-    const lowest = this.#entries[this.#settled];
-    return lowest?.id === id ? lowest : this.#bisect(id);
-  }
-
-  #bisect(id: number): LedgerEntry | undefined {
-    let low = 0;
-    let high = this.#entries.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#entries[middle] as LedgerEntry).id < id) low = middle + 1;
-      else high = middle;
-    }
-    const entry = this.#entries[low];
-    return entry?.id === id ? entry : undefined;
-  }
-}
-
-/** Below this everything is done: the lowest unfinished id, or the next offset when nothing is unfinished. */
-export function confirmOffset(unfinished: readonly number[], nextOffset: number): number {
-  return unfinished.reduce((lowest, id) => Math.min(lowest, id), nextOffset);
 }

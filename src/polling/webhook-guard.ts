@@ -1,7 +1,9 @@
 import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
+import { describeError } from "../redact.js";
+import { AbortedError } from "../waiting.js";
 import type { TelegramBot } from "./telegram-bot.js";
-import { type CallContext, callTelegram } from "./telegram-call.js";
+import { askTelegram, type CallContext, callTelegram } from "./telegram-call.js";
 
 /** What to do about a webhook: `"delete"` one that was left behind, or `"fail"`. */
 export type WebhookPolicy = "delete" | "fail";
@@ -27,15 +29,20 @@ export class WebhookGuard {
     this.#logger = context.logger;
   }
 
-  /** Reads whether a webhook is set. Disturbs nobody, so it is done while still standing by. */
-  async look(signal: AbortSignal): Promise<void> {
-    const { url } = await callTelegram(
-      this.#context,
-      "getWebhookInfo",
-      (callSignal) => this.#bot.api.getWebhookInfo(callSignal),
-      signal,
-    );
-    this.#isSet = url !== undefined && url !== "";
+  /**
+   * Reads whether a webhook is set. Disturbs nobody, so it is done while still standing by. No answer: a poll will
+   * meet the webhook, if there is one.
+   */
+  async look(signal: AbortSignal): Promise<boolean> {
+    const ask = (callSignal: AbortSignal) => this.#bot.api.getWebhookInfo(callSignal);
+    try {
+      this.#isSet = Boolean((await askTelegram(this.#context, ask, signal)).url);
+    } catch (error) {
+      if (signal.aborted) throw new AbortedError();
+      this.#logger.debug({ error: describeError(error) }, "getWebhookInfo was not answered; polling anyway");
+      this.#isSet = false;
+    }
+    return this.#isSet;
   }
 
   /** Before the first poll of a lease: removes a webhook that was seen, keeping the pending updates. */

@@ -6,7 +6,8 @@ import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
 import { probeKey } from "../lock/probe-key.js";
 import type { ResolvedOptions } from "../options.js";
-import { Poller, silenceMs } from "../polling/poller.js";
+import { silenceMs } from "../polling/fetching.js";
+import { Poller } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
@@ -227,6 +228,7 @@ export class BotSession {
       webhook: this.#webhook,
       parameters: options.polling,
       concurrency: options.concurrency,
+      confirm: options.confirm,
       backoff: options.backoff,
       followsAnother: term.grant.followsAnother,
       record: this.#record,

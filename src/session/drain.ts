@@ -22,13 +22,14 @@ export async function drain(poller: Poller | undefined, options: DrainOptions): 
     poller?.lastPollArrives(new AbortController().signal),
     wait(context.clock, drainTimeoutMs, hasEnded.signal),
   ]);
-  const updates = ledger.runningIds();
-  if (updates.length > 0) {
-    context.logger.warn(
-      { key, updates, drainTimeoutMs },
-      "handlers still run after the drain time; their updates will be delivered again",
-    );
-  }
+  const { repeated, lost } = ledger.runningIds();
+  const tell = (updates: readonly number[], what: string) => {
+    if (updates.length === 0) return;
+    const message = `handlers still run after the drain time; their updates will ${what}`;
+    context.logger.warn({ key, updates, drainTimeoutMs }, message);
+  };
+  tell(repeated, "be delivered again");
+  tell(lost, "not be delivered again: Telegram was told that they are done");
   if (beforePolling.isRunning) {
     context.logger.warn(
       { key, drainTimeoutMs },

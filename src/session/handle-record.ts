@@ -51,6 +51,7 @@ export class HandleRecord implements PollingRecord {
   #takeovers = 0;
   #lastTakeoverAt: Date | undefined;
   #updatesHandled = 0;
+  #updatesLetGo = 0;
   /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
 
@@ -162,7 +163,9 @@ export class HandleRecord implements PollingRecord {
 
   retry(retry: SafePollingEvents["retry"]): void {
     this.enter("conflict");
-    this.#log("warn", retry, "someone else polls this bot without holding the lock; waiting");
+    const { attempts, ...endless } = retry;
+    const fields = Number.isFinite(attempts) ? retry : endless;
+    this.#log("warn", fields, "someone else polls this bot without holding the lock; waiting");
     this.emit("retry", retry);
   }
 
@@ -191,6 +194,10 @@ export class HandleRecord implements PollingRecord {
   handlerEnded(updateId: number): void {
     if (!this.#slowHandlers.delete(updateId)) return;
     this.#log("info", { updateId }, "the slow handler is done with");
+  }
+
+  letGo(): void {
+    this.#updatesLetGo += 1;
   }
 
   handlerError(error: Error, updateId: number): void {
@@ -244,6 +251,7 @@ export class HandleRecord implements PollingRecord {
       lastTakeoverAt: this.#lastTakeoverAt,
       losses: { ...this.#losses },
       updatesHandled: this.#updatesHandled,
+      updatesLetGo: this.#updatesLetGo,
       handlersRunning: this.#options.ledger.running,
       handlersRunningMs: this.#handlersRunningMs(now),
       slowHandlers: [...this.#slowHandlers],

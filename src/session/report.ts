@@ -71,6 +71,11 @@ export interface HealthReport {
   readonly losses: Readonly<Record<LossReason, number>>;
   /** Updates whose handlers have ended. */
   readonly updatesHandled: number;
+  /**
+   * Updates that Telegram was told are done although their handlers ran, because they held up all others: a crash
+   * would have lost them. Only with `concurrency` above 1.
+   */
+  readonly updatesLetGo: number;
   /** Handlers that run now. */
   readonly handlersRunning: number;
   /** How long handlers have been running without a pause, in milliseconds: with `concurrency` 1, those of one poll. */

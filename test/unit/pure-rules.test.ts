@@ -6,7 +6,7 @@ import { forgottenWaitMs, formerOwner } from "../../src/lease/key-history.js";
 import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
 import { RoundTrip } from "../../src/polling/telegram-call.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
-import { confirmOffset, UpdateLedger } from "../../src/polling/update-ledger.js";
+import { UpdateLedger } from "../../src/polling/update-ledger.js";
 import { VirtualTime } from "../tools/virtual-time.js";
 
 const ms = fc.integer({ min: 0, max: 10_000_000 });
@@ -125,20 +125,6 @@ describe("a former owner", () => {
 });
 
 describe("the offset to confirm", () => {
-  it("is never past an unfinished update, and past everything that is done below it", () => {
-    fc.assert(
-      fc.property(
-        fc.uniqueArray(fc.integer({ min: 1, max: 1_000 })),
-        fc.integer({ min: 1_001, max: 2_000 }),
-        (ids, next) => {
-          const offset = confirmOffset(ids, next);
-          expect(ids.every((id) => id >= offset)).toBe(true);
-          expect(ids.length === 0 ? offset === next : ids.includes(offset)).toBe(true);
-        },
-      ),
-    );
-  });
-
   it("follows the book of updates, in whatever order handlers end", () => {
     const order = fc
       .integer({ min: 1, max: 30 })
@@ -147,20 +133,20 @@ describe("the offset to confirm", () => {
       fc.property(order, ([count, finishing]) => {
         const ledger = new UpdateLedger(new VirtualTime().clock());
         const updates = Array.from({ length: count }, (_, index) => ({ update_id: 100 + index }));
-        expect(ledger.fetched(updates as never).length).toBe(count);
+        expect(ledger.fetched(updates as never, 0).length).toBe(count);
         const entries = updates.map(({ update_id }) => ledger.start(update_id)!);
         for (const index of finishing) ledger.finish(entries[index]!);
 
         const unfinished = updates
           .map(({ update_id }) => update_id)
           .filter((id) => !finishing.includes(id - 100));
-        expect(ledger.confirmOffset).toBe(unfinished[0] ?? 100 + count);
-        expect(ledger.runningIds()).toEqual(unfinished);
+        expect(ledger.front.offset).toBe(unfinished[0] ?? 100 + count);
+        expect(ledger.runningIds().repeated).toEqual(unfinished);
         // The next lease begins there, and what is done or running is not handled a second time.
         ledger.beginLease();
         expect(ledger.nextOffset).toBe(unfinished[0] ?? 100 + count);
         expect(
-          ledger.fetched(updates.filter(({ update_id }) => update_id >= ledger.nextOffset) as never),
+          ledger.fetched(updates.filter(({ update_id }) => update_id >= ledger.nextOffset) as never, 0),
         ).toEqual([]);
       }),
     );
@@ -168,48 +154,48 @@ describe("the offset to confirm", () => {
 
   it("forgets updates that were never started: they come again", () => {
     const ledger = new UpdateLedger(new VirtualTime().clock());
-    ledger.fetched([{ update_id: 1 }, { update_id: 2 }, { update_id: 3 }] as never);
+    ledger.fetched([{ update_id: 1 }, { update_id: 2 }, { update_id: 3 }] as never, 0);
     ledger.finish(ledger.start(1)!);
 
     ledger.beginLease();
 
     expect(ledger.nextOffset).toBe(2);
-    expect(ledger.fetched([{ update_id: 2 }, { update_id: 3 }] as never).length).toBe(2);
+    expect(ledger.fetched([{ update_id: 2 }, { update_id: 3 }] as never, 0).length).toBe(2);
   });
 
   it("knows what is done above an unfinished update, over any number of leases", () => {
     const ledger = new UpdateLedger(new VirtualTime().clock());
     const ids = (from: number) =>
       [5, 6, 7, 8, 9].filter((id) => id >= from).map((update_id) => ({ update_id }));
-    ledger.fetched(ids(5) as never);
+    ledger.fetched(ids(5) as never, 0);
     const stillRunning = ledger.start(5)!;
     ledger.finish(ledger.start(9)!);
     ledger.beginLease();
-    expect(ledger.fetched(ids(5) as never).map(({ update_id }) => update_id)).toEqual([6, 7, 8]);
+    expect(ledger.fetched(ids(5) as never, 0).map(({ update_id }) => update_id)).toEqual([6, 7, 8]);
     ledger.finish(stillRunning);
 
     ledger.beginLease();
 
     expect(ledger.nextOffset).toBe(6);
-    expect(ledger.fetched(ids(6) as never).map(({ update_id }) => update_id)).toEqual([6, 7, 8]);
+    expect(ledger.fetched(ids(6) as never, 0).map(({ update_id }) => update_id)).toEqual([6, 7, 8]);
   });
 
   it("remembers what is done above an update that is fetched again, whenever an older handler ends", () => {
     const ledger = new UpdateLedger(new VirtualTime().clock());
     const updates = [5, 6, 9].map((update_id) => ({ update_id }));
-    ledger.fetched(updates as never);
+    ledger.fetched(updates as never, 0);
     ledger.finish(ledger.start(6)!);
     const stillRunning = ledger.start(9)!;
     ledger.beginLease();
     ledger.finish(stillRunning);
 
-    expect(ledger.fetched(updates as never)).toEqual([{ update_id: 5 }]);
+    expect(ledger.fetched(updates as never, 0)).toEqual([{ update_id: 5 }]);
   });
 
   it("is not kept for longer than a day, since ids may start anew", () => {
     const time = new VirtualTime();
     const ledger = new UpdateLedger(time.clock());
-    ledger.fetched([{ update_id: 1 }] as never);
+    ledger.fetched([{ update_id: 1 }] as never, 0);
     ledger.finish(ledger.start(1)!);
     time.freeze(24 * 60 * 60 * 1000 + 1);
 
@@ -239,7 +225,7 @@ describe("a failed call", () => {
     });
     expect(classifyFailure(error(409, "Conflict: terminated by other long poll or webhook"))).toEqual({
       kind: "conflict",
-      conflict: "other-poller",
+      conflict: undefined,
     });
     expect(classifyFailure(error(429, "", { retry_after: 7 }))).toEqual({
       kind: "flood",

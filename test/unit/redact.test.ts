@@ -72,6 +72,20 @@ describe("redaction", () => {
       "outer (inner)",
     );
   });
+
+  it("says the code of network errors that have no message", () => {
+    const twoAddresses = new AggregateError([Object.assign(new Error("connect"), { code: "ECONNREFUSED" })]);
+    const fetchError = Object.assign(new Error("request to x failed, reason: "), { code: "ECONNREFUSED" });
+    const outer = (error: Error) => Object.assign(new Error("Network request failed!"), { error });
+
+    expect(describeError(twoAddresses)).toBe("ECONNREFUSED");
+    expect(describeError(outer(twoAddresses))).toBe("Network request failed! (ECONNREFUSED)");
+    expect(describeError(outer(fetchError))).toBe(
+      "Network request failed! (request to x failed, reason:  ECONNREFUSED)",
+    );
+    const named = Object.assign(new Error("connect ECONNREFUSED ::1"), { code: "ECONNREFUSED" });
+    expect(describeError(outer(named))).toBe("Network request failed! (connect ECONNREFUSED ::1)");
+  });
 });
 
 describe("SafePollingError", () => {

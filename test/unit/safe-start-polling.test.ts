@@ -183,6 +183,7 @@ describe("safeStartPolling", () => {
       lock: { name: "memory" },
       conflicts: { "other-poller": 0 },
       updatesHandled: 0,
+      updatesLetGo: 0,
       handlersRunning: 0,
     });
     remove();

@@ -166,6 +166,7 @@ describe("the body", () => {
       losses: { expired: 0, connection: 0, vanished: 0 },
       handovers: 0,
       updatesHandled: 0,
+      updatesLetGo: 0,
     });
     const { lease, lastPollAt } = (await (
       await healthHandler(holder).fetch(new Request("http://bot/healthz?verbose"))

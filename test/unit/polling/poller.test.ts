@@ -54,6 +54,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     webhook: {} as WebhookGuard,
     parameters: { timeoutSeconds: 30, limit: 100, allowedUpdates: undefined },
     concurrency: 1,
+    confirm: "handled",
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
     handle: handleUpdate,
@@ -67,9 +68,16 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
       retry: nothing,
       handling: nothing,
       handled: nothing,
+      letGo: nothing,
     },
     onFirstPoll: nothing,
     onSilence: nothing,
+  });
+}
+
+function parkUntilAborted(_parameters: unknown, signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener("abort", () => reject(new Error("aborted")));
   });
 }
 
@@ -184,10 +192,6 @@ describe("what a poll told that was cut before Telegram answered it", () => {
     await poller.confirm(new AbortController().signal);
     return asked.slice(2);
   }
-  const parkUntilAborted = (_parameters: unknown, signal: AbortSignal) =>
-    new Promise<never>((_resolve, reject) => {
-      signal.addEventListener("abort", () => reject(new Error("aborted")));
-    });
   const short = { timeout: 0, limit: 1 };
 
   it("is asked for, and told again where it has not arrived", async () => {
@@ -204,7 +208,34 @@ describe("what a poll told that was cut before Telegram answered it", () => {
     expect(await confirmationAfter({ parkedMs: 10, unconfirmed })).toEqual([{ offset: 0, ...short }]);
   });
 
-  it("is not asked for after 3 s: it has arrived", async () => {
-    expect(await confirmationAfter({ parkedMs: 3_000, unconfirmed: [] })).toEqual([]);
+  it("is told again after 3 s, when the server does not stretch it any more: it may have gone into a dead connection", async () => {
+    expect(await confirmationAfter({ parkedMs: 3_000, unconfirmed: [] })).toEqual([{ offset: 2, ...short }]);
   });
+});
+
+it("update ids that begin again lower, after a week without updates, are confirmed by a stop in their first batch (P30)", async () => {
+  const time = new VirtualTime();
+  const asked: object[] = [];
+  const answers: Update[][] = [[{ update_id: 1_000 }], [{ update_id: 5 }, { update_id: 6 }]];
+  const poller = makePoller(time.clock(), {
+    handleUpdate: async () => {},
+    getUpdates: (parameters: { timeout: number }, signal: AbortSignal) => {
+      asked.push(parameters);
+      if (parameters.timeout === 0) return Promise.resolve([{ update_id: 5 }]);
+      const answer = answers.shift();
+      return answer ? Promise.resolve(answer) : parkUntilAborted(parameters, signal);
+    },
+  });
+  void poller.run();
+  await time.advance(10);
+  await poller.stop();
+  await poller.confirm(new AbortController().signal);
+
+  expect(asked).toMatchObject([
+    { offset: 0 },
+    { offset: 1_001 },
+    { offset: 7 },
+    { offset: 0 },
+    { offset: 7 },
+  ]);
 });

@@ -110,24 +110,37 @@ describe("trouble that stays", () => {
 });
 
 describe("allowedUpdates", () => {
-  it("goes with the polls of a lease until one was answered, and is not sent when it is not given", async () => {
-    const sent: unknown[] = [];
-    const record = (bot: import("grammy").Bot) =>
-      bot.api.config.use((prev, method, payload, signal) => {
-        if (method === "getUpdates") sent.push((payload as { allowed_updates?: unknown }).allowed_updates);
-        return prev(method, payload, signal);
-      });
-    world.start("a", { options: { polling: { allowedUpdates: ["message"] } }, configure: record });
+  it.each([
+    { given: ["message"] as const, sent: ["message"] },
+    { given: undefined, sent: [] },
+  ])("$given goes as $sent with the polls of a lease until one was answered", async ({ given, sent }) => {
+    const seen: unknown[] = [];
+    const options = given ? { polling: { allowedUpdates: given } } : {};
+    world.start("a", {
+      options,
+      configure: (bot) =>
+        bot.api.config.use((prev, method, payload, signal) => {
+          if (method === "getUpdates") seen.push((payload as { allowed_updates?: unknown }).allowed_updates);
+          return prev(method, payload, signal);
+        }),
+    });
     await world.advance(100);
     world.push();
     await world.advance(100);
-    expect(sent).toEqual([["message"], undefined]);
 
-    const other = new VirtualWorld();
-    sent.length = 0;
-    other.start("b", { configure: record });
-    await other.advance(100);
-    expect(sent).toEqual([undefined]);
+    expect(seen).toEqual([sent, undefined]);
+  });
+
+  it("that a webhook has left behind do not stick: callback queries come again", async () => {
+    const args = new Map([
+      ["url", "https://example.org/hook"],
+      ["allowed_updates", '["message"]'],
+    ]);
+    world.api.call({ token: world.account.token, method: "setWebhook", args, instance: "admin" }, () => {});
+    world.start("a");
+    await world.advance(1_000);
+
+    expect(world.api.state(world.account.id).allowedUpdates).toContain("callback_query");
   });
 });
 

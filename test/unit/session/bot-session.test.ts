@@ -39,9 +39,9 @@ describe("a lone instance", () => {
 
   it.each([
     { parkedMs: 100, asks: [0] },
-    { parkedMs: 4_000, asks: [] },
+    { parkedMs: 4_000, asks: [5_000_001] },
   ])(
-    "repeats no offset that its last poll carried $parkedMs ms ago: the server would make it a 3 s poll",
+    "confirms what its last poll carried $parkedMs ms ago in one round trip, never in a 3 s poll",
     async ({ parkedMs, asks }) => {
       const a = world.start("a");
       await world.advance(100);

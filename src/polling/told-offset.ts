@@ -1,0 +1,76 @@
+import type { Update } from "grammy/types";
+import { elapsedMs, type Moment } from "../clock.js";
+import { describeError } from "../redact.js";
+import { abortable } from "../waiting.js";
+import type { Gate } from "./gate.js";
+import type { TelegramBot } from "./telegram-bot.js";
+import type { CallContext } from "./telegram-call.js";
+import type { UpdateLedger } from "./update-ledger.js";
+
+const confirmDeadlineMs = 1_000;
+/** The server stretches an offset that comes again within this time to a long poll (Client.cpp:15713). */
+const repeatMs = 3_000;
+
+export interface ToldOffsetOptions {
+  readonly bot: TelegramBot;
+  readonly context: CallContext;
+  readonly ledger: UpdateLedger;
+  readonly gate: Gate;
+}
+
+/** What Telegram was told under one lease: a poll with an offset confirms all updates below, if it arrives. */
+export class ToldOffset {
+  readonly #options: ToldOffsetOptions;
+  #sent = 0;
+  #sentAt: Moment | undefined;
+
+  constructor(options: ToldOffsetOptions) {
+    this.#options = options;
+  }
+
+  /** A poll goes out. */
+  sending(offset: number): void {
+    this.#sent = offset;
+    this.#sentAt = this.#options.context.clock.now();
+  }
+
+  /** The last poll was answered in a way that shows that its offset was read. */
+  wasRead(): void {
+    this.#options.ledger.told(this.#sent);
+  }
+
+  /**
+   * Tells Telegram which updates are done, with one short getUpdates; not when it knows already. A poll that was
+   * aborted may have told it or not, and the same offset again would be a 3 s poll, which would hit the successor's:
+   * where that may be, Telegram is asked first what it has.
+   */
+  async confirm(signal: AbortSignal): Promise<void> {
+    const { context, gate, ledger } = this.#options;
+    const { offset } = ledger.front;
+    if (offset <= ledger.toldOffset || !(await gate.isOpen())) return;
+    try {
+      if (offset <= this.#sent && this.#wasSentJustNow()) {
+        const [earliest] = await this.#shortPoll(0, signal);
+        if (!earliest || earliest.update_id >= offset || !(await gate.isOpen())) return;
+      }
+      await this.#shortPoll(offset, signal);
+    } catch (error) {
+      context.logger.warn(
+        { offset, error: describeError(error) },
+        "could not tell Telegram which updates are done; some will be delivered again",
+      );
+    }
+  }
+
+  #wasSentJustNow(): boolean {
+    return !!this.#sentAt && elapsedMs(this.#sentAt, this.#options.context.clock.now()) < repeatMs;
+  }
+
+  /** Confirms what is below the offset, 0: nothing. Resolves with the earliest unconfirmed update, if there is any. */
+  #shortPoll(offset: number, signal: AbortSignal): Promise<Update[]> {
+    const { bot, context } = this.#options;
+    const call = (callSignal: AbortSignal) =>
+      bot.api.getUpdates({ offset, timeout: 0, limit: 1 }, callSignal);
+    return abortable(context.clock, call, confirmDeadlineMs, signal);
+  }
+}
