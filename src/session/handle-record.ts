@@ -148,11 +148,11 @@ export class HandleRecord implements PollingRecord {
     this.#publishPoll("answered", updates.length);
   }
 
-  /** A poll failed. A conflict is somebody else's doing, not Telegram's. */
+  /** A poll failed. A conflict is somebody else's doing, not Telegram's; a poll that was cut short had lived. */
   failed(kind: TelegramFailure["kind"]): void {
     const since = this.#telegramTrouble?.since ?? dateOf(this.#now());
     this.#isPollOpen = false;
-    this.#telegramTrouble = kind === "conflict" ? undefined : { kind, since };
+    this.#telegramTrouble = kind === "conflict" || kind === "cut-short" ? undefined : { kind, since };
     this.#publishPoll(kind, 0);
   }
 
