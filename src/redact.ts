@@ -55,7 +55,8 @@ export function redactIfSecret(value: unknown): unknown {
 export function describeError(error: unknown): string {
   if (typeof error !== "object" || error === null) return redactText(String(error));
   const { message, code, error: inner } = error as { message?: unknown; code?: unknown; error?: unknown };
-  if (!isText(message)) return redactText(innerText(inner) ?? codeWithin(error) ?? (isText(code) ? code : shown(error)));
+  if (!isText(message))
+    return redactText(innerText(inner) ?? codeWithin(error) ?? (isText(code) ? code : shown(error)));
   const within = innerText(inner);
   return redactText(within === undefined ? message : `${message} (${within})`);
 }
