@@ -7,7 +7,10 @@ import type { TelegramBot } from "./telegram-bot.js";
  * token, and throws it again. It is an anonymous function of the Bot, known only by its text (grammy 1.x bot.ts).
  */
 function isDefaultHandler(handler: TelegramBot["errorHandler"]): boolean {
-  return Function.prototype.toString.call(handler).includes("No error handler was set");
+  return (
+    typeof handler !== "function" ||
+    Function.prototype.toString.call(handler).includes("No error handler was set")
+  );
 }
 
 /**

@@ -129,7 +129,8 @@ export class Poller {
     const entry = ledger.start(update.update_id);
     if (!entry) return;
     record.handling(update);
-    await handle(update);
+    // A last resort: not even a logger that throws may end polling here.
+    await handle(update).catch(() => {});
     ledger.finish(entry);
     record.handled(update);
   }
