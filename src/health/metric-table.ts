@@ -82,6 +82,7 @@ export const reportedMetrics: readonly ReportedMetric[] = [
     name: "updates_let_go_total",
     type: "Counter",
     help: "Updates confirmed while their handlers ran, because they held up all others.",
+    together: "sum",
     values: ({ updatesLetGo }) => updatesLetGo,
   },
   {

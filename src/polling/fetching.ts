@@ -165,11 +165,7 @@ export class Fetching {
     await waitOutTrouble(context, "getUpdates", failure, error, this.#trouble++, signal);
   }
 
-  async #resolveConflict(
-    kind: ConflictKind | undefined,
-    error: unknown,
-    window: QuietWindow,
-  ): Promise<void> {
+  async #resolveConflict(kind: ConflictKind | undefined, error: unknown, window: QuietWindow): Promise<void> {
     const { bot, context, isProbed, record, signal, told, webhook } = this.#options;
     // It was parked until then.
     if (kind === "other-poller") told.wasRead();
