@@ -22,7 +22,7 @@ interface Job {
 const workflow = (name: string) => parse(read(`.github/workflows/${name}.yml`)) as Workflow;
 const commands = ({ steps }: Job) => steps.map(({ run }) => run ?? "");
 
-describe.each(["ci", "release"])("the workflow %s", (name) => {
+describe.each(["ci", "release", "site"])("the workflow %s", (name) => {
   const { permissions, jobs } = workflow(name);
 
   it("may only read, unless a job asks for more, and ends in time", () => {
@@ -81,7 +81,7 @@ describe("a release", () => {
 });
 
 it("every action is pinned to a commit", () => {
-  for (const name of ["ci", "release"]) {
+  for (const name of ["ci", "release", "site"]) {
     const uses = Object.values(workflow(name).jobs).flatMap(({ steps }) =>
       steps.flatMap(({ uses }) => uses ?? []),
     );

@@ -1,0 +1,111 @@
+import { readFileSync } from "node:fs";
+import { defineConfig } from "vitepress";
+import { repositoryPage } from "../../test/package/pack.js";
+
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+const repository = repositoryPage(manifest);
+
+/** Where a link of a page leads on the site: what lies outside of `docs` is shown by the repository. */
+function onSite(href: string, page: string): string {
+  if (/^([a-z]+:|#|\/)/.test(href)) return href;
+  // README.ru.md is shown as the Russian home page; its links are those of the repository's root.
+  const [path = "", hash = ""] = href.split(/(?=#)/);
+  const isRussianHome = page === "ru/index.md" || page === "ru/README.md";
+  const from = isRussianHome ? "" : `docs/${page}`;
+  const target = new URL(path, `https://root/${from}`).pathname.slice(1);
+  if (target === "README.md") return `/${hash}`;
+  if (target === "README.ru.md") return `/ru/${hash}`;
+  if (!target.startsWith("docs/") || target.startsWith("docs/api"))
+    return `${repository}/blob/main/${target}${hash}`;
+  return `/${target.slice("docs/".length).replace(/README\.md$/, "")}${hash}`;
+}
+
+const page = (text: string, link: string) => ({ text, link });
+
+export default defineConfig({
+  title: "grammy-safe-polling",
+  description: manifest.description,
+  base: process.env.SITE_BASE ?? "/",
+  cleanUrls: false,
+  rewrites: { "README.md": "index.md", ":folder/README.md": ":folder/index.md" },
+  srcExclude: ["api/**"],
+  markdown: {
+    config(md) {
+      md.core.ruler.push("site-links", ({ tokens, env }) => {
+        for (const token of tokens.flatMap((each) => [each, ...(each.children ?? [])])) {
+          const href = token.type === "link_open" && token.attrGet("href");
+          if (href) token.attrSet("href", onSite(href, env.relativePath));
+          // Pictures of README.ru.md, which is shown from docs/ru.
+          const src = token.type === "image" && token.attrGet("src");
+          if (src) token.attrSet("src", src.replace(/^docs\//, "../"));
+          if (token.type.startsWith("html_")) token.content = token.content.replaceAll('"docs/', '"../');
+        }
+      });
+    },
+  },
+  locales: {
+    root: { label: "English", lang: "en" },
+    ru: { label: "Русский", lang: "ru", link: "/ru/" },
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    socialLinks: [{ icon: "github", link: repository }],
+    nav: [
+      page("Quick start", "/quick-start"),
+      page("409", "/409"),
+      page("API", `${repository}/tree/main/docs`),
+    ],
+    sidebar: [
+      {
+        text: "Begin here",
+        items: [
+          page("Quick start", "/quick-start"),
+          page("Migrating", "/migrating"),
+          page("Which lock?", "/locks"),
+          page("409: what it means", "/409"),
+        ],
+      },
+      {
+        text: "Understand it",
+        items: [
+          page("How it works", "/how-it-works"),
+          page("Guarantees", "/guarantees"),
+          page("Glossary", "/glossary"),
+        ],
+      },
+      {
+        text: "Look it up",
+        items: [
+          page("Options", "/options"),
+          page("Events and errors", "/errors"),
+          page("Runtimes", "/runtimes"),
+        ],
+      },
+      {
+        text: "Locks",
+        items: ["file", "postgres", "redis", "memory"]
+          .map((lock) => page(lock, `/${lock}`))
+          .concat(page("Your own", "/custom-lock")),
+      },
+      {
+        text: "Operate it",
+        items: [
+          page("Platforms", "/platforms/"),
+          page("Health and metrics", "/observability"),
+          page("Doctor", "/doctor"),
+          page("Render monitor", "/render"),
+        ],
+      },
+      {
+        text: "Test and proof",
+        items: [
+          page("Emulator", "/testing"),
+          page("Playground", "/playground"),
+          page("Simulation", "/simulation"),
+          page("Chaos and mutations", "/proof"),
+          page("Benchmarks", "/benchmarks"),
+        ],
+      },
+    ],
+  },
+});
