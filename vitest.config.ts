@@ -10,7 +10,7 @@ const build = "test/tools/build-once.ts";
 export default defineConfig({
   test: {
     // Process tests mostly wait for other processes: more of them at once than there are cores.
-    maxWorkers: 3,
+    maxWorkers: 4,
     projects: [
       // The 10 000 stories use every core: they are told first, and nothing beside them.
       project("simulation", 0, ["test/simulation/**/*.test.ts"]),
