@@ -18,6 +18,7 @@ const botSession: TestRun = ["test/unit/session/bot-session.test.ts"];
 const waiting: TestRun = ["test/unit/waiting.test.ts"];
 const pureRules: TestRun = ["test/unit/pure-rules.test.ts"];
 const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
+const gate: TestRun = ["test/unit/polling/gate.test.ts"];
 const cut: TestRun = ["test/unit/polling/cut.test.ts"];
 const conflicts: TestRun = ["test/unit/polling/conflicts.test.ts"];
 const trouble: TestRun = ["test/unit/polling/telegram-trouble.test.ts"];
@@ -102,7 +103,7 @@ export const mutants: readonly Mutant[] = [
   // Leases
   {
     file: "src/lease/lease-keeper.ts",
-    find: "this.#drop(lost.filter((key) => this.#held.has(key)));",
+    find: "this.#drop(asked.filter((key) => this.#held.has(key) && !ours.has(key)));",
     replace: "",
     breaks: "a key that the server no longer knows is still trusted",
     tests: [lockSession],
@@ -138,8 +139,8 @@ export const mutants: readonly Mutant[] = [
   // Waits
   {
     file: "src/waiting.ts",
-    find: '.finally(() => signal.removeEventListener("abort", abort))',
-    replace: "",
+    find: 'grace?.clear();\n      signal.removeEventListener("abort", abort);',
+    replace: "grace?.clear();",
     breaks: "every call to Telegram leaves a listener on the signal of its lease",
     tests: [waiting],
   },
@@ -182,30 +183,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/lock-session.ts",
-    find: "if (this.#candidates.isEmpty) await this.#linger();",
-    replace: "",
-    breaks: "the connection of a holder that stops ends while its successor claims",
-    tests: [lockSession],
-  },
-  {
-    file: "src/lease/lock-session.ts",
-    find: "backend.lingerMs - elapsedMs(this.#gaveBackAt, clock.now())",
-    replace: "backend.lingerMs",
-    breaks: "a connection lingers whose last key was given back long ago",
-    tests: [lockSession],
-  },
-  {
-    file: "src/lease/lock-session.ts",
     find: "if (!this.#candidates.isEmpty) return;",
     replace: "",
-    breaks: "a lingering connection is closed under a handle that has come meanwhile",
-    tests: [lockSession],
-  },
-  {
-    file: "src/lease/lock-session.ts",
-    find: "if (this.#candidates.isEmpty) return;",
-    replace: "",
-    breaks: "a lingering connection that breaks is opened again, for nobody",
+    breaks: "the connection of all bots ends with the first of them that stops",
     tests: [lockSession],
   },
   {
@@ -245,9 +225,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/lock-session.ts",
-    find: "this.#histories.lost(key, clock.now(), link.owner);",
+    find: "this.#histories.lost(key, renewed, link.owner);",
     replace: "this.#histories.of(key);",
-    breaks: "the last holder waits as long as everyone else",
+    breaks: "a holder that lost its connection waits for its own lease",
     tests: [lockSession],
   },
   {
@@ -266,16 +246,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/key-history.ts",
-    find: "waits.push(leaseMs - memoryAgeMs);",
-    replace: "",
+    find: "return leaseMs - memoryAgeMs - (now.monotonicMs - connectedAt.monotonicMs);",
+    replace: "return 0;",
     breaks: "a server that has just started is believed at once",
     tests: [pureRules],
   },
   {
     file: "src/lease/key-history.ts",
-    find: "elapsedMs(history.ownLoss.at, now) < leaseMs",
-    replace: "true",
-    breaks: "whoever held a key once may take it at once for ever",
+    find: "return ownLoss && elapsedMs(ownLoss.renewed, now) < leaseMs ? ownLoss.owner : undefined;",
+    replace: "return ownLoss?.owner;",
+    breaks: "the owner name of a lost lease counts as ours for ever",
     tests: [pureRules],
   },
   {
@@ -302,15 +282,15 @@ export const mutants: readonly Mutant[] = [
   // Polling
   {
     file: "src/polling/poller.ts",
-    find: "const entry = this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;",
+    find: "const entry = (await this.#mayGoOn()) ? ledger.start(update.update_id) : undefined;",
     replace: "const entry = ledger.start(update.update_id);",
     breaks: "handlers start without a lease",
     tests: [botSession],
   },
   {
     file: "src/polling/poller.ts",
-    find: "if (!this.#mayGoOn(this.#now())) throw new AbortedError();",
-    replace: "if (this.#isCut) throw new AbortedError();",
+    find: "if (!(await this.#mayGoOn())) throw new AbortedError();",
+    replace: "if (this.#cut.signal.aborted) throw new AbortedError();",
     breaks: "polls are sent without a lease",
     tests: [botSession],
   },
@@ -330,24 +310,24 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/poller.ts",
-    find: "if (!earliest || earliest.update_id >= offset || !trusted(this.#now())) return;",
-    replace: "if (!trusted(this.#now())) return;",
+    find: "if (!earliest || earliest.update_id >= offset || !(await this.#gate.isOpen())) return;",
+    replace: "if (!(await this.#gate.isOpen())) return;",
     breaks: "a confirm repeats an offset, which makes it a 3 s poll",
     tests: [botSession],
   },
   {
     file: "src/polling/poller.ts",
-    find: "if (offset <= this.#toldOffset || !trusted(this.#now())) return;",
-    replace: "if (offset <= this.#lastSentOffset || !trusted(this.#now())) return;",
+    find: "if (offset <= this.#toldOffset || !(await this.#gate.isOpen())) return;",
+    replace: "if (offset <= this.#lastSentOffset || !(await this.#gate.isOpen())) return;",
     breaks: "a poll that was cut before it was sent counts as a confirm",
     tests: [cut],
   },
   {
-    file: "src/polling/poller.ts",
-    find: "await news.hear();\n        now = clock.now();",
-    replace: "now = clock.now();",
+    file: "src/polling/gate.ts",
+    find: "if (this.#mayHaveStoodStill()) await this.#look();",
+    replace: "",
     breaks: "a process that stood still starts a handler before it hears that its lease is over",
-    tests: [cut],
+    tests: [gate],
   },
   {
     file: "src/polling/poller.ts",
@@ -357,11 +337,11 @@ export const mutants: readonly Mutant[] = [
     tests: [trouble],
   },
   {
-    file: "src/polling/poller.ts",
-    find: "if (this.#request.isAborted) this.#request = new Aborter(context.clock);",
-    replace: "",
-    breaks: "after a poll that met its deadline every other one is cut at once",
-    tests: [trouble],
+    file: "src/waiting.ts",
+    find: "end(() => reject(isOverdue ? overdue() : error));",
+    replace: "end(() => reject(error));",
+    breaks: "a call that was too slow is told as one that the user aborted",
+    tests: [waiting],
   },
   {
     file: "src/polling/poller.ts",
@@ -422,15 +402,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/session/bot-session.ts",
-    find: 'trusted: (now) => term.ended !== "lost" && this.#candidate.trusted(now)',
-    replace: "trusted: (now) => !term.ended && this.#candidate.trusted(now)",
+    find: 'trusted: () => term.ended !== "lost" && this.#candidate.trusted()',
+    replace: "trusted: () => !term.ended && this.#candidate.trusted()",
     breaks: "a lease that is resigned confirms nothing",
     tests: [botSession],
   },
   {
-    file: "src/session/bot-session.ts",
-    find: "Promise.all([poller.settle(never.signal), this.#handlersEnd(drainTimeoutMs)])",
-    replace: "poller.settle(never.signal)",
+    file: "src/session/drain.ts",
+    find: "wait(context.clock, drainTimeoutMs, hasEnded.signal),",
+    replace: "",
     breaks: "running handlers are not waited for",
     tests: [botSession],
   },
@@ -450,8 +430,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/session/bot-session.ts",
-    find: 'if (term.ended !== "lost") await poller.confirm(never.signal);',
-    replace: "await poller.confirm(never.signal);",
+    find: 'if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);',
+    replace: "await poller?.confirm(new AbortController().signal);",
     breaks: "a confirm goes out after a loss",
     tests: [botSession],
     survivesBecause: "the poller asks for trust itself before it confirms; this spares a debug line",
@@ -552,15 +532,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/redis/scripts.ts",
-    find: "elseif proven or (ARGV[i + 2] == '1' and (young <= 0 or former ~= '')) then",
+    find: "elseif proven or ARGV[i + 2] == '1' then",
     replace: "elseif true then",
     breaks: "a key without a release on record is granted to anybody",
     tests: [redisConformance],
   },
   {
     file: "src/lock/redis/scripts.ts",
-    find: "local length = tonumber(ARGV[2])\nrenew(me, length)",
-    replace: "local length = tonumber(ARGV[2])",
+    find: "local started = tonumber(ARGV[4])\nrenew(me, tonumber(ARGV[2]))",
+    replace: "local started = tonumber(ARGV[4])",
     breaks: "a claim starts no lease",
     tests: [redisData],
   },
@@ -587,7 +567,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/redis/scripts.ts",
-    find: "if #freed > 0 then redis.call('PUBLISH'",
+    find: "if freed then redis.call('PUBLISH'",
     replace: "if false then redis.call('PUBLISH'",
     breaks: "a release wakes nobody",
     tests: [redisConformance],

@@ -36,8 +36,8 @@ export const seededBugs: readonly Breakage[] = [
   ),
   bug("trust is not checked before a handler starts", [
     poller,
-    "this.#mayGoOn(now) ? ledger.start(update.update_id) : undefined;",
-    "!this.#isCut ? ledger.start(update.update_id) : undefined;",
+    "(await this.#mayGoOn()) ? ledger.start(update.update_id) : undefined;",
+    "!this.#cut.signal.aborted ? ledger.start(update.update_id) : undefined;",
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
@@ -46,11 +46,11 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug(
     "what is done is confirmed after the lease was lost",
-    [session, 'if (term.ended !== "lost") await poller.confirm', "await poller.confirm"],
-    [poller, "this.#toldOffset || !trusted(this.#now())) return;", "this.#toldOffset) return;"],
+    [session, 'if (term.ended !== "lost") await poller?.confirm', "await poller?.confirm"],
+    [poller, "this.#toldOffset || !(await this.#gate.isOpen())) return;", "this.#toldOffset) return;"],
     [
       poller,
-      "earliest.update_id >= offset || !trusted(this.#now())) return;",
+      "earliest.update_id >= offset || !(await this.#gate.isOpen())) return;",
       "earliest.update_id >= offset) return;",
     ],
   ),
@@ -61,7 +61,7 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("nothing is confirmed when a lease is given back", [
     session,
-    'if (term.ended !== "lost") await poller.confirm(never.signal);',
+    'if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);',
     "",
   ]),
   bug("nothing is confirmed when a lease is resigned", [
@@ -76,7 +76,7 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a key that the server has given to nobody is still held", [
     keeper,
-    "this.#drop(lost.filter((key) => this.#held.has(key)));",
+    "this.#drop(asked.filter((key) => this.#held.has(key) && !ours.has(key)));",
     "",
   ]),
   bug("a standby waits for a wake-up and nothing else", [
