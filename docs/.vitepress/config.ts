@@ -29,7 +29,10 @@ export default defineConfig({
   cleanUrls: false,
   rewrites: { "README.md": "index.md", ":folder/README.md": ":folder/index.md" },
   srcExclude: ["api/**"],
+  // The theme's grey on grey is too pale to read.
+  head: [["style", {}, "div[class*='language-'] > span.lang { color: var(--vp-c-text-1) !important }"]],
   markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     config(md) {
       md.core.ruler.push("site-links", ({ tokens, env }) => {
         for (const token of tokens.flatMap((each) => [each, ...(each.children ?? [])])) {
