@@ -1,3 +1,4 @@
+import type { Update } from "grammy/types";
 import { SafePollingError } from "./errors.js";
 import type { Lease } from "./events.js";
 import type { LockBackend } from "./lock/backend.js";
@@ -49,9 +50,9 @@ export interface PollingOptions {
   readonly limit?: number;
   /**
    * Kinds of updates to receive, as in Telegram's `allowed_updates`; sent until one poll of each lease was
-   * answered. Left out: not sent, and the server keeps what was set last.
+   * answered. Left out: Telegram's default, as with `bot.start()`, whatever was set before.
    */
-  readonly allowedUpdates?: readonly string[];
+  readonly allowedUpdates?: readonly Exclude<keyof Update, "update_id">[];
 }
 
 /** What `beforePolling` gets beside the lease. */
@@ -199,6 +200,8 @@ const optionNames = [
 ] as const satisfies readonly (keyof SafePollingOptions)[];
 
 const defaultDelaysMs = [5_000, 10_000, 15_000, 20_000];
+/** An answer to a poll comes when its timeout is over, and then takes its time. */
+const clientMarginSeconds = 2;
 /** Timers of Node cannot wait longer, in milliseconds. */
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -302,10 +305,10 @@ function resolvePolling(options: PollingOptions, bot: TelegramBot): PollParamete
     integer: true,
   });
   const clientSeconds = bot.api.options?.timeoutSeconds;
-  if (clientSeconds !== undefined && clientSeconds < timeoutSeconds) {
+  if (clientSeconds !== undefined && clientSeconds < timeoutSeconds + clientMarginSeconds) {
     throw invalidOption(
       "polling.timeoutSeconds",
-      `at most the bot's own client.timeoutSeconds (${clientSeconds}), which would end every poll before Telegram does`,
+      `at least ${clientMarginSeconds} s below the bot's own client.timeoutSeconds (${clientSeconds}), which would end every poll before Telegram does`,
       timeoutSeconds,
     );
   }

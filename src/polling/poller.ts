@@ -27,6 +27,7 @@ export class Poller {
   readonly #told: ToldOffset;
   readonly #fetching: Fetching;
   readonly #plan: PollPlan;
+  #hasWarned = false;
   #runner: ReturnType<typeof createRunner> | undefined;
 
   constructor(options: PollerOptions) {
@@ -125,14 +126,26 @@ export class Poller {
 
   /** Never rejects. */
   async #handle(update: Update): Promise<void> {
-    const { handle, ledger, record } = this.#options;
+    const { bot, handle, ledger, record } = this.#options;
+    const middleware = bot.handler;
     const entry = ledger.start(update.update_id);
     if (!entry) return;
     record.handling(update);
     // A last resort: not even a logger that throws may end polling here.
     await handle(update).catch(() => {});
+    if (bot.handler !== middleware) this.#warnOfRegistration(update.update_id);
     ledger.finish(entry);
     record.handled(update);
+  }
+
+  /** `bot.start()` refuses it. */
+  #warnOfRegistration(updateId: number): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    this.#options.context.logger.warn(
+      { updateId },
+      "listeners were registered while a handler ran. If it is the handler that calls bot.on() or bot.use(), each update adds one more, and all of them run: register them once, before safeStartPolling()",
+    );
   }
 
   async #mayGoOn(): Promise<boolean> {

@@ -16,6 +16,8 @@ export interface GetUpdatesParameters {
 export interface TelegramBot {
   readonly token: string;
   botInfo: UserFromGetMe;
+  /** Every `bot.on()` and `bot.use()` puts a new one here (grammy 1.x composer.ts). */
+  readonly handler?: unknown;
   readonly errorHandler: (error: unknown) => unknown;
   readonly api: {
     readonly options?: { readonly timeoutSeconds?: number; readonly environment?: string };

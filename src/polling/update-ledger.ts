@@ -167,6 +167,8 @@ export class UpdateLedger {
     for (const entry of this.#entries.values()) {
       if (this.#isUnfinished(entry) && entry.id < (lowest?.id ?? Number.POSITIVE_INFINITY)) lowest = entry;
     }
+    // After a change of lease: what was fetched below and never begun comes again first.
+    if (lowest && lowest.id > this.#nextOffset) lowest = undefined;
     const offset = lowest?.id ?? this.#nextOffset;
     let known = 0;
     for (const { id } of this.#entries.values()) if (id >= offset) known += 1;

@@ -190,7 +190,7 @@ describe("the book of updates", () => {
 
     get confirmOffset(): number {
       const unfinished = [...this.progress].filter(([, progress]) => progress !== "done").map(([id]) => id);
-      return unfinished.length === 0 ? this.nextOffset : Math.min(...unfinished);
+      return Math.min(this.nextOffset, ...unfinished);
     }
 
     fetched(ids: number[]): number[] {

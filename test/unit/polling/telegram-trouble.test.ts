@@ -232,3 +232,116 @@ describe("handlers", () => {
     }
   });
 });
+
+describe("what bot.start() bears is borne here too", () => {
+  it("getWebhookInfo that is refused or not answered ends nothing (P16)", async () => {
+    for (const kind of ["unauthorized", "internal-error", "silent"] as const) {
+      world = new VirtualWorld();
+      world.api.injectFault({ kind, method: "getWebhookInfo", times: null });
+      const a = world.start("a");
+      world.push();
+
+      await world.until(() => a.handled.length === 1, 30_000);
+    }
+  });
+
+  it("one refusal of getUpdates, before or after the first answer (P37)", async () => {
+    world.api.injectFault({ kind: "unauthorized", method: "getUpdates" });
+    const a = world.start("a");
+    world.push();
+    await world.until(() => a.handled.length === 1, 10_000);
+
+    expect(a.outcome.done).toBeUndefined();
+  });
+
+  it("polls that a proxy ends after two seconds: no pause, no warning, and the lease stays (P13)", async () => {
+    const a = world.start("a", {
+      configure: (bot) =>
+        bot.api.config.use((prev, method, payload, signal) => {
+          const call = prev(method, payload, signal);
+          if (method !== "getUpdates") return call;
+          const ended = new Promise<never>((_, reject) =>
+            world.clock.setTimer(() => reject(new Error("socket hang up")), 2_000),
+          );
+          return Promise.race([call, ended]);
+        }),
+    });
+    const b = world.start("b");
+    await world.advance(120_000);
+    world.push();
+    await world.advance(100);
+
+    expect([a.session.state, b.session.state].sort()).toEqual(["polling", "standby"]);
+    expect(a.logs.filter(({ level }) => level === "warn")).toEqual([]);
+    expect(world.polls("a").length).toBeGreaterThan(50);
+    expect(a.handled.length).toBe(1);
+  });
+
+  it("answers that are no list are trouble with growing pauses (P25)", async () => {
+    let polls = 0;
+    const a = world.start("a", {
+      configure: (bot) =>
+        bot.api.config.use((prev, method, payload, signal) => {
+          if (method !== "getUpdates") return prev(method, payload, signal);
+          polls += 1;
+          return Promise.resolve({ ok: true, result: {} } as never);
+        }),
+    });
+    await world.advance(30_000);
+
+    expect(polls).toBeLessThan(15);
+    expect(a.logs.filter(({ level }) => level === "warn").length).toBeLessThan(3);
+  });
+
+  it("a 409 with an unknown text is looked up: a webhook is no other poller (P17)", async () => {
+    let isRefused = false;
+    const a = world.start("a", {
+      configure: (bot) =>
+        bot.api.config.use((prev, method, payload, signal) => {
+          if (method === "getWebhookInfo" && isRefused) {
+            return Promise.resolve({ ok: true, result: { url: "https://example.org" } } as never);
+          }
+          if (method !== "getUpdates" || isRefused) return prev(method, payload, signal);
+          isRefused = true;
+          const description = "Conflict: webhook ist aktiv";
+          return Promise.resolve({ ok: false, error_code: 409, description } as never);
+        }),
+    });
+    await world.advance(1_000);
+
+    expect(eventsOf(a, "conflict").map(({ payload }) => payload)).toEqual([{ kind: "webhook-active" }]);
+    expect(world.calls("a", "deleteWebhook").length).toBe(1);
+    expect(a.session.state).toBe("polling");
+  });
+
+  it("every poll has a signal of its own, so that grammY's listeners do not pile up (P27)", async () => {
+    const signals = new Set<unknown>();
+    let polls = 0;
+    world.start("a", {
+      configure: (bot) =>
+        bot.api.config.use((prev, method, payload, signal) => {
+          if (method === "getUpdates") {
+            polls += 1;
+            signals.add(signal);
+          }
+          return prev(method, payload, signal);
+        }),
+    });
+    for (let index = 0; index < 15; index += 1) {
+      world.push();
+      await world.advance(50);
+    }
+
+    expect(polls).toBeGreaterThan(15);
+    expect(signals.size).toBe(polls);
+  });
+
+  it("a handler that registers listeners is warned of, once (P38)", async () => {
+    const a = world.start("a", { onMessage: () => void a.bot.on("message:photo", () => {}) });
+    for (let index = 0; index < 3; index += 1) world.push();
+    await world.until(() => a.handled.length === 3);
+    await world.advance(100);
+
+    expect(a.logs.filter(({ message }) => message.includes("listeners were registered")).length).toBe(1);
+  });
+});
