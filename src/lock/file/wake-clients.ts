@@ -24,15 +24,24 @@ export interface WakeClientsOptions {
 export function createWakeClients(options: WakeClientsOptions): WakeClients {
   const { directory, wantedKeys, isHeldBy, onWake } = options;
   const sockets = new Set<Socket>();
-  /** Every name that was ever connected to, with the keys refused until the holder said that it hears us. */
+  /** Every name connected to that still holds a key, with the keys refused until the holder said that it hears us. */
   const refused = new Map<string, Set<string> | undefined>();
+  const lastName = new Map<string, string>();
+
+  /** A holder is connected to once, and forgotten when each of its keys is another's. */
+  function follow(key: string, name: string): void {
+    const former = lastName.get(key);
+    lastName.set(key, name);
+    if (former === undefined || former === name) return;
+    if (![...lastName.values()].includes(former)) refused.delete(former);
+  }
 
   function onMessage(line: string, name: string): void {
     const message = readLine(line);
     if (message === "heard") {
       // What was given back before the holder heard of us was announced without us.
       if ([...(refused.get(name) ?? [])].some((key) => !isHeldBy(key, name))) onWake();
-      refused.set(name, undefined);
+      if (refused.has(name)) refused.set(name, undefined);
     } else {
       const wanted = new Set(wantedKeys());
       for (const key of message) if (key === undefined || wanted.has(key)) onWake(key);
@@ -59,6 +68,7 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
 
   return {
     watch(key, name) {
+      follow(key, name);
       refused.get(name)?.add(key);
       const path = wakeSocketPath(directory, name);
       if (refused.has(name) || sockets.size >= maxConnections || path === undefined) return;

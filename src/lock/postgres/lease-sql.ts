@@ -1,11 +1,14 @@
 import type { ClaimRequest, ConnectContext } from "../backend.js";
-import { channel, epochMs, identifier, literal, wakePayload } from "./sql.js";
+import { channel, epochMs, identifier, literal, setSettings, wakePayload } from "./sql.js";
 
 /** The statements of one owner on one table. Each is one statement, and so one transaction, through any pooler. */
 export interface LeaseSql {
   readonly table: string;
-  readonly describe: string;
   readonly create: string;
+  /** A statement with the limits of this lock, as one message and one transaction. */
+  limited(statement: string): string;
+  /** What its owner gives to a role. */
+  readonly grant: string;
   readonly beat: string;
   claim(requests: readonly ClaimRequest[]): string;
   release(keys: readonly string[]): string;
@@ -30,6 +33,34 @@ const durable = `durable AS MATERIALIZED (
   FROM current_setting('synchronous_commit') AS setting
 )`;
 
+/**
+ * For the transaction that one message is, whatever the defaults of the role are: a statement that waits ends with
+ * the lease, and a row that another has just changed is looked at again, not an error.
+ */
+const limits = (leaseMs: number) =>
+  `SET LOCAL statement_timeout = ${leaseMs}; SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE`;
+
+/**
+ * For a session that is ours alone: the server finds out that its client is gone, and a default of the role does not
+ * end it between two beats.
+ */
+export function leaseSessionSettings(leaseMs: number): string {
+  return setSettings({
+    idle_session_timeout: 4 * leaseMs,
+    tcp_keepalives_idle: Math.max(1, Math.floor(leaseMs / 2_000)),
+    tcp_keepalives_interval: Math.max(1, Math.floor(leaseMs / 6_000)),
+    tcp_keepalives_count: 3,
+    tcp_user_timeout: leaseMs,
+  });
+}
+
+/** Finds the tables of that name, whoever looks: what a search path leads to differs from role to role. */
+export function findTables(name: string): string {
+  return `SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby, current_schema() AS schema,
+  (SELECT json_object_agg(nspname, relpersistence) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+   WHERE relname = ${literal(name)} AND relkind IN ('r', 'p') AND relpersistence <> 't') AS tables`;
+}
+
 const holderColumns = `lease.owner, instance, revision, token, lease_ms, ${epochMs("since")} AS since`;
 
 /**
@@ -46,23 +77,25 @@ export function leaseSql(
   const me = literal(owner);
   const expiry = `${now} + ${milliseconds(leaseMs)}`;
   const isMine = `owner = ${me} AND NOT released AND expires_at > ${now}`;
+  const limited = (statement: string) => `${limits(leaseMs)};\n${statement}`;
   const stored = (key: string) => literal(storedKey(key));
 
   return {
     table,
-    describe: `SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
-  (SELECT relpersistence FROM pg_class WHERE oid = to_regclass(${literal(table)})) AS persistence`,
+    limited,
     create: `CREATE TABLE IF NOT EXISTS ${table} (
   key text PRIMARY KEY, v smallint NOT NULL DEFAULT 1, owner text NOT NULL, token bigint NOT NULL,
   expires_at timestamptz NOT NULL, lease_ms integer NOT NULL, released boolean NOT NULL,
   instance text NOT NULL, revision text, since timestamptz NOT NULL
 ) WITH (fillfactor = 50)`,
-    beat: `WITH ${durable}
-UPDATE ${table} SET expires_at = ${expiry} FROM durable WHERE ${isMine} RETURNING key`,
+    grant: `GRANT USAGE ON SCHEMA ${name.slice(0, -1).map(identifier)} TO <role>; GRANT SELECT, INSERT, UPDATE ON ${table} TO <role>`,
+    beat: limited(`WITH ${durable}
+UPDATE ${table} SET expires_at = ${expiry} FROM durable WHERE ${isMine} RETURNING key, token`),
     // A standby's question writes nothing and locks no row: only what a plain look finds `takeable` is touched,
     // in the order of the keys, so that two claims never wait for each other. Who takes a row is decided on its
     // newest version, under its lock, by the condition of ON CONFLICT.
-    claim: (requests) => `WITH ${durable},
+    claim: (requests) =>
+      limited(`WITH ${durable},
 request AS MATERIALIZED (
   SELECT key, "formerOwner" AS former, "mayTakeForgotten" AS may_take FROM durable,
   jsonb_to_recordset(${literal(JSON.stringify(requests.map((request) => ({ ...request, key: storedKey(request.key) }))))}::jsonb)
@@ -91,15 +124,12 @@ cut AS (
 )
 SELECT key, taken.token AS granted, takeable.key IS NOT NULL AS tried, ${holderColumns.replace("token", "lease.token")},
   least(lease_ms, greatest(0, ceil(extract(epoch FROM expires_at - ${now}) * 1000)))::bigint AS remaining
-FROM request LEFT JOIN taken USING (key) LEFT JOIN takeable USING (key) LEFT JOIN ${table} AS lease USING (key)`,
+FROM request LEFT JOIN taken USING (key) LEFT JOIN takeable USING (key) LEFT JOIN ${table} AS lease USING (key)`),
     // Nobody can listen through a pooler, but who is connected directly can.
-    release: (keys) => `WITH ${durable},
-released AS (
-  UPDATE ${table} SET released = true, expires_at = ${now} FROM durable
-  WHERE owner = ${me} AND NOT released AND key IN (${["NULL", ...keys.map(stored)].join(", ")}) RETURNING key
-)
-SELECT pg_notify('${channel}', ${literal(wakePayload(keys))}) FROM (SELECT count(*) AS count FROM released) AS keys
-WHERE count > 0`,
+    release: (keys) => `${limited(`WITH ${durable}
+UPDATE ${table} SET released = true, expires_at = ${now} FROM durable
+  WHERE owner = ${me} AND NOT released AND key IN (${["NULL", ...keys.map(stored)].join(", ")})`)};
+NOTIFY ${channel}, ${literal(wakePayload(keys))}`,
     find: (
       key,
     ) => `SELECT ${holderColumns}, lease_ms - ${epochMs("expires_at")} + ${epochMs(now)} AS silent FROM ${table} AS lease

@@ -1,8 +1,9 @@
 import { SafePollingError } from "../../errors.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
 import { decodeWake } from "../wake-message.js";
+import type { ServerChecks } from "./check-server.js";
 import { configError } from "./connect-errors.js";
-import { type LeaseSql, leaseSql, originalKey } from "./lease-sql.js";
+import { findTables, type LeaseSql, leaseSessionSettings, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
 import type { PostgresSettings } from "./options.js";
 import { askClock, channel } from "./sql.js";
@@ -12,9 +13,9 @@ import { openWire, type Row, type Wire } from "./wire.js";
 export function connectLeaseTable(
   { config, leaseMs, table }: PostgresSettings,
   context: ConnectContext,
+  { tellOnce }: ServerChecks,
 ): Promise<LockConnection> {
   return connectWith(context, async (life) => {
-    const sql = leaseSql(table, leaseMs, context);
     let isReady = false;
     const wire = await openWire({
       config,
@@ -26,43 +27,74 @@ export function connectLeaseTable(
         if (isReady) context.onClosed(error);
       },
     });
-    const pid = await prepareTable(wire, sql, context.looksOnly);
-    if (wire.announcedPid === pid) await wire.ask(`LISTEN ${channel}`);
+    const { name, pid, isThere } = await chooseTable(wire, table);
+    const sql = leaseSql(name, leaseMs, context);
+    if (!isThere && context.looksOnly) {
+      throw configError(
+        `There is no table ${sql.table} in this database, so no bot has ever used it as its lock. Check the table's name, the database and the role's search_path.`,
+      );
+    }
+    if (!isThere) {
+      await createTable(wire, sql);
+      // Another role may have made one elsewhere at the same moment.
+      await chooseTable(wire, table);
+    }
+    await tryTable(wire, sql);
+    if (wire.announcedPid === pid) await wire.ask(`${leaseSessionSettings(leaseMs)}; LISTEN ${channel}`);
+    tellOnce(context, "info", `the leases are in the table ${sql.table}`);
     isReady = true;
     return leaseConnection(wire, sql, () => life.abort(new Error("the lock was closed")));
   });
 }
 
-/** Process id of the server, once the table is there and may be used. */
-async function prepareTable(
-  wire: Wire,
-  sql: LeaseSql,
-  looksOnly = false,
-): Promise<string | null | undefined> {
-  const [server] = await wire.ask(sql.describe);
+interface ChosenTable {
+  readonly name: readonly [schema: string, table: string];
+  readonly isThere: boolean;
+  /** Process id of the server. */
+  readonly pid: string | null | undefined;
+}
+
+/** The one table of that name in the database, or, where there is none, its place in the schema of this role. */
+async function chooseTable(wire: Wire, table: readonly string[]): Promise<ChosenTable> {
+  const given = table.length > 1 ? table[0] : undefined;
+  const name = table.at(-1) ?? "";
+  const [server] = await wire.ask(findTables(name));
   if (server?.standby !== "f") {
     throw configError("This server is a read-only replica. Connect to the primary.");
   }
-  if (server.persistence === null && looksOnly) {
-    throw configError(
-      `There is no table ${sql.table} in this database, so no bot has ever used it as its lock. Check the table's name, the database and the role's search_path.`,
-    );
-  }
-  if (server.persistence === null) await createTable(wire, sql);
-  else if (server.persistence !== "p") {
+  const tables: Readonly<Record<string, string>> = JSON.parse(server.tables ?? "{}");
+  const found = Object.keys(tables);
+  if (given === undefined && found.length > 1) {
     throw new SafePollingError(
       "ERR_LOCK_UNSAFE",
-      `The table ${sql.table} is UNLOGGED or temporary: a crash of the server empties it, and two instances poll. Make it a normal one: ALTER TABLE ${sql.table} SET LOGGED`,
+      `There are several tables ${name}, in the schemas ${found.join(", ")}: two instances with different roles may each use another, and both poll. Name the one of this bot, \`table: "${found[0]}.${name}"\`, in all instances; drop what nobody uses.`,
     );
   }
+  const schema = given ?? found[0] ?? server.schema;
+  if (!schema) {
+    throw configError(
+      `This role has no schema to make the table ${name} in. Name one: \`table: "schema.${name}"\`.`,
+    );
+  }
+  const persistence = tables[schema];
+  if (persistence === "u") {
+    const place = `${schema}.${name}`;
+    throw new SafePollingError(
+      "ERR_LOCK_UNSAFE",
+      `The table ${place} is UNLOGGED: a crash of the server empties it, and two instances poll. Make it a normal one: ALTER TABLE ${place} SET LOGGED`,
+    );
+  }
+  return { name: [schema, name], isThere: persistence !== undefined, pid: server.pid };
+}
+
+/** Asks for nothing, but needs every right and column that a claim needs. */
+async function tryTable(wire: Wire, sql: LeaseSql): Promise<void> {
   try {
-    // Asks for nothing, but needs every right and column that a claim needs.
     await wire.ask(sql.claim([]));
-    return server.pid;
   } catch (error) {
     if (sqlState(error) === "42501") {
       throw configError(
-        `The role may not use the table ${sql.table}. Run as its owner: GRANT SELECT, INSERT, UPDATE ON ${sql.table} TO <role>`,
+        `The role may not use the table ${sql.table}. Where that is another application's, name one of your own with the option \`table\`. Run as its owner: ${sql.grant}`,
         error,
       );
     }
@@ -76,24 +108,27 @@ async function prepareTable(
 
 async function createTable(wire: Wire, sql: LeaseSql): Promise<void> {
   try {
-    await wire.ask(sql.create);
+    await wire.ask(sql.limited(sql.create));
   } catch (error) {
     // All three: another instance was creating it at the same moment.
     if (["23505", "42P07", "42710"].includes(sqlState(error))) return;
     if (sqlState(error) !== "42501") throw error;
     throw configError(
-      `The role may not create the table for the leases. Run as the owner of the schema: ${sql.create}; GRANT SELECT, INSERT, UPDATE ON ${sql.table} TO <role>`,
+      `The role may not create the table for the leases. Run as the owner of the schema: ${sql.create}; ${sql.grant}`,
       error,
     );
   }
 }
 
 function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConnection {
+  /** Of what was granted here: a row with another one is not the lease that we know. */
+  const tokens = new Map<string, string>();
   return {
     async claim(requests) {
       // A key that is asked for twice is granted to the first request.
       const asked = new Map(requests.toReversed().map((request) => [request.key, request]));
       const rows = await wire.ask(sql.claim([...asked.values()]));
+      for (const { key, granted } of rows) if (key && granted) tokens.set(originalKey(key), granted);
       const rowOf = new Map(rows.map((row) => [originalKey(row.key ?? ""), row]));
       return requests.map((request) =>
         asked.get(request.key) === request
@@ -103,10 +138,12 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
     },
     async beat() {
       const rows = await wire.askFirst(sql.beat);
-      return rows.map((row) => originalKey(row.key ?? ""));
+      const ours = rows.map(({ key, token }) => ({ key: originalKey(key ?? ""), token }));
+      return ours.filter(({ key, token }) => (tokens.get(key) ?? token) === token).map(({ key }) => key);
     },
     async release(keys) {
       await wire.ask(sql.release(keys));
+      for (const key of keys) tokens.delete(key);
     },
     async inspect(key) {
       const [row] = await wire.ask(sql.find(key));

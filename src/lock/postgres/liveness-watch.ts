@@ -35,6 +35,9 @@ export class LivenessWatch {
   /** Sessions whose end was seen, until they stop being holders: a lock taken by hand has no liveness lock. */
   #ended: ReadonlySet<string> = new Set();
   #run: Run | undefined;
+  #failures = 0;
+  /** How many refused claims are let go by before the next try. */
+  #pause = 0;
 
   constructor(options: LivenessWatchOptions) {
     this.#options = options;
@@ -50,7 +53,9 @@ export class LivenessWatch {
     const counts = this.#countKeys();
     const target = this.#run?.target;
     if (target && !counts.has(idOf(target))) this.#stop();
-    if (!this.#run && counts.size > 0) void this.#start();
+    if (this.#run || counts.size === 0) return;
+    if (this.#pause > 0) this.#pause -= 1;
+    else void this.#start();
   }
 
   async #start(): Promise<void> {
@@ -61,16 +66,28 @@ export class LivenessWatch {
       const wire = await open(run.controller.signal);
       await wire.ask(watchSettings(applicationName));
       for (run.target = this.#choose(); run.target; run.target = this.#choose()) {
-        if (!(await waitForEnd(wire, run.target))) continue;
+        const isOver = await waitForEnd(wire, run.target);
+        this.#failures = 0;
+        if (!isOver) continue;
         this.#ended = new Set([...this.#ended, idOf(run.target)]);
         onWake();
       }
     } catch (error) {
-      // The poll is the backstop, and the next refused claim starts again.
-      if (this.#run === run) logger.debug({ error: describeError(error) }, "the liveness watch ended");
+      if (this.#run === run) this.#failed(error, logger);
     }
     run.controller.abort();
     if (this.#run === run) this.#run = undefined;
+  }
+
+  /** The poll is the backstop. Of the refused claims that follow, fewer and fewer start again: 0, 1, 3, … 63 are let go by. */
+  #failed(error: unknown, logger: Logger): void {
+    this.#failures += 1;
+    this.#pause = Math.min(2 ** (this.#failures - 1), 64) - 1;
+    const level = this.#failures === 3 ? "warn" : "debug";
+    logger[level](
+      { lock: "postgres", error: describeError(error) },
+      "no second connection to the server: the death of the holder is noticed by asking about once a second. Let the role have two connections for each instance, and DO blocks in plpgsql",
+    );
   }
 
   #stop(): void {
@@ -117,7 +134,7 @@ SELECT current_setting('gsp.ended') AS ended`);
 /**
  * A statement that waits keeps its snapshot, and with it every dead row of the database that is younger, from
  * being vacuumed: hence `lock_timeout`, after which the wait starts anew. `client_connection_check_interval`
- * ends the wait of a standby that died.
+ * ends the wait of a standby that died; at each, where `log_lock_waits` is on, the server writes a line.
  */
 function watchSettings(applicationName: string): string {
   return setSettings({
@@ -126,7 +143,7 @@ function watchSettings(applicationName: string): string {
     statement_timeout: 0,
     transaction_timeout: 0,
     idle_session_timeout: 0,
-    client_connection_check_interval: 1_000,
+    client_connection_check_interval: 10_000,
     tcp_keepalives_idle: 5,
     tcp_keepalives_interval: 2,
     tcp_keepalives_count: 3,

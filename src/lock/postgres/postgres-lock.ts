@@ -1,5 +1,5 @@
 import type { LockBackend } from "../backend.js";
-import type { WarnOnce } from "./check-server.js";
+import type { ServerChecks } from "./check-server.js";
 import { locationOf } from "./connection-string.js";
 import { connectLeaseTable } from "./lease-table.js";
 import { type PostgresLockOptions, resolveOptions } from "./options.js";
@@ -15,6 +15,15 @@ export function postgresLock(options: PostgresLockOptions): LockBackend {
   const settings = resolveOptions(options);
   const { leaseMs } = settings;
   const location = locationOf(settings.config);
+  const told = new Set<string>();
+  const checks: ServerChecks = {
+    isProven: false,
+    tellOnce(context, level, message) {
+      if (told.has(message)) return;
+      told.add(message);
+      context.logger[level]({ lock: "postgres" }, message);
+    },
+  };
   if (settings.mode === "lease") {
     return {
       name: "postgres",
@@ -22,20 +31,14 @@ export function postgresLock(options: PostgresLockOptions): LockBackend {
       leaseMs,
       // Nothing wakes a standby in this mode: with the session's jitter of a fifth, less than two questions a second.
       pollMs: 650,
-      connect: (context) => connectLeaseTable(settings, context),
+      connect: (context) => connectLeaseTable(settings, context, checks),
     };
   }
-  const warned = new Set<string>();
-  const warnOnce: WarnOnce = (context, message) => {
-    if (warned.has(message)) return;
-    warned.add(message);
-    context.logger.warn({ lock: "postgres" }, message);
-  };
   return {
     name: "postgres",
     location,
     leaseMs,
     pollMs: 1_000,
-    connect: (context) => connectSession(settings, context, warnOnce),
+    connect: (context) => connectSession(settings, context, checks),
   };
 }

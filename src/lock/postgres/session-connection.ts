@@ -2,7 +2,7 @@ import { describeError } from "../../redact.js";
 import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
 import { decodeWake } from "../wake-message.js";
 import { applicationName, holderFromName, namePrefix } from "./application-name.js";
-import { checkServer, type WarnOnce } from "./check-server.js";
+import { checkServer, proveExclusion, type ServerChecks } from "./check-server.js";
 import { connectWith } from "./lifetime.js";
 import { type HolderSession, LivenessWatch } from "./liveness-watch.js";
 import type { PostgresSettings } from "./options.js";
@@ -22,7 +22,7 @@ import { openWire, type Row, type Wire } from "./wire.js";
 export function connectSession(
   { config, leaseMs }: PostgresSettings,
   context: ConnectContext,
-  warnOnce: WarnOnce,
+  checks: ServerChecks,
 ): Promise<LockConnection> {
   return connectWith(context, async (life) => {
     const { signal } = life;
@@ -43,13 +43,29 @@ export function connectSession(
       },
     });
     const openAnother = (ending: AbortSignal) => openWire({ config, signal: ending });
-    pid = await checkServer(wire, context, warnOnce, () => openAnother(signal));
-    const [memory] = await wire.ask(setUp(name, leaseMs));
+    let second: Promise<Wire> | undefined;
+    const openSecond = () => {
+      second ??= openAnother(signal);
+      return second;
+    };
+    let ready: Row | undefined;
+    try {
+      pid = await checkServer(wire, context, checks, openSecond);
+      // On its way while the first session is made ready; whoever needs it hears how that went.
+      if (!checks.isProven) openSecond().catch(() => {});
+      [ready] = await wire.ask(setUp(name, leaseMs));
+      await proveExclusion(ready, context, checks, openSecond);
+    } finally {
+      second?.then(
+        (opened) => opened.destroy(),
+        () => {},
+      );
+    }
     isReady = true;
     return new SessionConnection({
       wire,
       pid,
-      memoryAgeMs: Number(memory?.age),
+      memoryAgeMs: Number(ready?.age),
       context,
       watch: new LivenessWatch({
         open: openAnother,

@@ -9,7 +9,12 @@ WHERE locktype = 'advisory' AND objsubid = 1 AND granted
 const startedAt = `${epochMs("activity.backend_start")} AS started`;
 
 export const describeServer = `SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS standby,
-current_setting('server_version_num') AS version`;
+current_setting('server_version_num') AS version, version() AS name,
+(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks`;
+
+/** Asks for a session's liveness lock until the end of the statement. */
+export const tryLiveness = (pid: string) =>
+  `SELECT pg_try_advisory_xact_lock_shared(${livenessClass}, ${pid}) AS granted`;
 
 /**
  * Never tries a key that anybody holds, ourselves included: advisory locks are re-entrant. The token is drawn
@@ -32,7 +37,7 @@ FROM tried LEFT JOIN token ON true LEFT JOIN pg_stat_activity AS activity ON act
 
 /**
  * Makes a session ready: the server drops it when it is silent for a lease, also inside a transaction (a message
- * that came only in part). Returns the age of the lock table: the server's start, a crash of one of its
+ * that came only in part). Returns whether its liveness lock is seen, and the age of the lock table: the server's start, a crash of one of its
  * processes, which empties the table and resets the statistics, or a promotion, whichever is latest.
  */
 export function setUp(applicationName: string, leaseMs: number): string {
@@ -43,6 +48,8 @@ export function setUp(applicationName: string, leaseMs: number): string {
     statement_timeout: leaseMs,
     lock_timeout: 0,
     transaction_timeout: 0,
+    default_transaction_isolation: "read committed",
+    default_transaction_read_only: "off",
     plan_cache_mode: "force_generic_plan",
     tcp_keepalives_idle: Math.max(1, Math.floor(leaseMs / 2_000)),
     tcp_keepalives_interval: Math.max(1, Math.floor(leaseMs / 6_000)),
@@ -53,7 +60,10 @@ export function setUp(applicationName: string, leaseMs: number): string {
 LISTEN ${channel};
 ${prepareClaim};
 SELECT pg_try_advisory_lock(${livenessClass}, pg_backend_pid());
-SELECT greatest(0, floor(extract(epoch FROM clock_timestamp() - greatest(pg_postmaster_start_time(),
+SELECT pg_backend_pid() AS pid,
+(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
+  AND classid = ${livenessClass} AND objid::bigint = pg_backend_pid() AND pid = pg_backend_pid()) AS seen,
+greatest(0, floor(extract(epoch FROM clock_timestamp() - greatest(pg_postmaster_start_time(),
   (SELECT stats_reset FROM pg_stat_bgwriter), pg_last_xact_replay_timestamp())) * 1000))::bigint AS age`;
 }
 
@@ -66,11 +76,11 @@ export function claimKeys(requests: ReadonlyMap<string, ClaimRequest>): string {
 export const beat = `SELECT pg_backend_pid() AS server, pg_is_in_recovery() AS standby,
 (SELECT string_agg(key::text, ',') FROM (${keyLocks}) AS lock WHERE pid = pg_backend_pid()) AS keys`;
 
-/** Unlocks first; the notification goes out when the statement is committed, and only if something was unlocked. */
+/** The notification goes out when what was unlocked is free. A command: no role can be without the right to it. */
 export function releaseKeys(numbers: readonly string[], payload: string): string {
-  return `SELECT pg_notify('${channel}', ${literal(payload)}) FROM (
-  SELECT count(*) AS count FROM unnest('{${numbers.join(",")}}'::bigint[]) AS key WHERE pg_advisory_unlock(key)
-) AS unlocked WHERE count > 0`;
+  return `SELECT pg_advisory_unlock(key) FROM unnest('{${numbers.join(",")}}'::bigint[]) AS request (key) WHERE EXISTS (
+  SELECT FROM (${keyLocks}) AS lock WHERE lock.key = request.key AND pid = pg_backend_pid());
+NOTIFY ${channel}, ${literal(payload)}`;
 }
 
 export function findHolder(number: string): string {

@@ -19,6 +19,10 @@ interface Job {
   reject(error: unknown): void;
 }
 
+/** The protocol's number for it, and how long the request may take. */
+const cancelRequest = 80_877_102;
+const cancelMs = 2_000;
+
 // Settings of the application that would break a lock: a timer of the client on a message makes its outcome
 // unknown, and the server's limits are set for this session alone after connecting.
 const unused = {
@@ -102,7 +106,7 @@ export class Wire {
     this.#isOpen = true;
   }
 
-  /** Sends one message of the simple protocol and resolves with the rows of its last statement. */
+  /** Sends one message of the simple protocol and resolves with the rows of its last statement that gives any. */
   ask(sql: string): Promise<readonly Row[]> {
     return this.#enqueue(sql, (job) => this.#queue.push(job));
   }
@@ -118,10 +122,35 @@ export class Wire {
     this.#closed = { error };
     const { signal, onClosed } = this.#options;
     signal.removeEventListener("abort", this.#abort);
+    if (this.#active && this.#isOpen) this.#cancel();
     this.#socket?.destroy();
     for (const job of [this.#active, ...this.#queue.splice(0)]) job?.reject(error);
     if (this.#isOpen && !signal.aborted) onClosed?.(error);
   };
+
+  /**
+   * Tells the server to give up the statement that it carries out: one that waits there, for a lock or for the
+   * confirmation of a standby, outlives the socket and keeps a connection of the server. Nobody waits for an answer.
+   */
+  #cancel(): void {
+    const { host = "", port, processID, secretKey } = this.#client;
+    // Longer keys are of a protocol that is not asked for.
+    if (!processID || typeof secretKey !== "number") return;
+    const request = Buffer.alloc(16);
+    request.writeInt32BE(16, 0);
+    request.writeInt32BE(cancelRequest, 4);
+    request.writeInt32BE(processID, 8);
+    request.writeInt32BE(secretKey, 12);
+    const { remoteAddress } = this.#socket ?? {};
+    const place = host.startsWith("/")
+      ? { path: `${host}/.s.PGSQL.${port}` }
+      : { host: remoteAddress ?? host, port: Number(port) };
+    new Socket({ signal: AbortSignal.timeout(cancelMs) })
+      .on("error", () => {})
+      .unref()
+      .connect(place)
+      .end(request);
+  }
 
   readonly #abort = (): void => this.destroy(this.#options.signal.reason);
 
@@ -140,7 +169,7 @@ export class Wire {
     this.#active = job;
     try {
       const results = await this.#client.query(job.sql);
-      job.resolve([results].flat().at(-1)?.rows ?? []);
+      job.resolve([results].flat().findLast(({ rows }) => rows.length > 0)?.rows ?? []);
     } catch (error) {
       job.reject(error);
     }
@@ -157,6 +186,9 @@ export interface PgModule {
 export interface PgClient {
   /** Process id that the server, or a pooler in front of it, announced at connect. */
   readonly processID: number | null;
+  readonly secretKey?: number | null;
+  readonly host?: string;
+  readonly port?: number | string;
   connect(): Promise<unknown>;
   /** Without values: one message of the simple protocol; several statements give several results. */
   query(sql: string): Promise<PgResult | PgResult[]>;

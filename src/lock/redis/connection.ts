@@ -104,9 +104,9 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
   };
 }
 
-/** Scripts compare owner names inside JSON: what JSON would escape is replaced. */
+/** Scripts compare owner names inside JSON: what JSON would escape is replaced, half a surrogate pair too. */
 function ownerName(owner: string): string {
-  return owner.replace(/["\\\p{Cc}]/gu, "_");
+  return owner.replace(/["\\\p{Cc}\p{Cs}]/gu, "_");
 }
 
 function toClaim(answer: unknown): Claim {

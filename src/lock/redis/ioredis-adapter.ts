@@ -42,6 +42,8 @@ const settings = {
   // It asks for INFO and complains on the console where that is not allowed.
   enableReadyCheck: false,
   stringNumbers: false,
+  // In 5.0.0 it throws where nobody can catch.
+  enableAutoPipelining: false,
   keyPrefix: "",
 };
 

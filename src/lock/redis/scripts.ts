@@ -22,10 +22,17 @@ local function int(n) return string.format('%.0f', n) end
 local function renew(owner, length)
   redis.call('HSET', lock, 'lease:' .. owner, int(now + length) .. ' ' .. int(length))
 end
+local function number(text)
+  local value = tonumber(text or '')
+  return value and value <= 9007199254740991 and value or nil
+end
 local function read(key)
   local record = redis.call('HGET', lock, 'claim:' .. key) or ''
   local token, owner = string.match(record, '^{"token":(%d+),"owner":"([^"]*)"')
-  return tonumber(token or string.match(record, '^{"token":(%d+),"released":')), owner, record
+  local given, released = string.match(record, '^{"token":(%d+),"released":(%d+)')
+  token, released = number(token or given), number(released)
+  if not token or not (owner or released) then return nil, nil, '' end
+  return token, owner, record, released
 end
 `;
 
@@ -52,15 +59,20 @@ end
 
 /**
  * ARGV[2]: the channel; left out by whoever only looks, who then writes nothing. Answers the server's time, in
- * milliseconds.
+ * milliseconds. Removes leases that ended: a minute ago where no claim names their owner (an instance that stopped),
+ * else a day ago.
  */
 export const startScript = `${base}
 if not ARGV[2] then return now end
 redis.call('HSETNX', lock, 'born', int(now))
-local all = redis.call('HGETALL', lock)
+local all, owners = redis.call('HGETALL', lock), {}
+for i = 1, #all, 2 do
+  local owner = string.match(all[i], '^claim:') and string.match(all[i + 1], '"owner":"([^"]*)"')
+  if owner then owners['lease:' .. owner] = true end
+end
 for i = 1, #all, 2 do
   local ends = string.match(all[i], '^lease:') and tonumber(string.match(all[i + 1], '^%d+'))
-  if ends and ends + 86400000 < now then redis.call('HDEL', lock, all[i]) end
+  if ends and ends + (owners[all[i]] and 86400000 or 60000) < now then redis.call('HDEL', lock, all[i]) end
 end
 redis.call('PUBLISH', ARGV[2], '')
 return now`;
@@ -76,7 +88,7 @@ renew(me, tonumber(ARGV[2]))
 local answers = {}
 for i = 5, #ARGV, 3 do
   local key, former = ARGV[i], ARGV[i + 1]
-  local token, owner, record = read(key)
+  local token, owner, record, released = read(key)
   local left, proven = 0, false
   if owner and owner == former then
     proven = true
@@ -84,7 +96,7 @@ for i = 5, #ARGV, 3 do
     left, proven = lease_of(owner, record)
     proven = proven >= started
   elseif token then
-    proven = tonumber(string.match(record, '"released":(%d+)')) >= started
+    proven = released >= started
   end
   if left > 0 then
     answers[#answers + 1] = {0, left, record}

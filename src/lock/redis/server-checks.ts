@@ -27,12 +27,16 @@ export function checkServer(info: ServerInfo): string[] {
     throw refusal(`Redis ${version} is too old for redisLock. Use Redis 6 or newer, or Valkey`);
   }
   const warnings: string[] = [];
-  if (role === "slave") {
-    warnings.push("this Redis is a replica: a lock on it is not the lock of its primary");
-  }
-  if (policy?.startsWith("allkeys-") && maxmemory !== "0") {
+  if (role !== undefined && role !== "master") {
+    const hint = role.startsWith("active") ? " (several nodes take writes, and each grants the lock)" : "";
     warnings.push(
-      `this Redis has maxmemory-policy ${policy}: when its memory is full it may evict the lock, and two instances poll until the next beat; use noeviction or volatile-lru`,
+      `this Redis calls itself "${role}"${hint}: a lock on a copy is not the lock of its primary, and two instances may poll; give redisLock the one primary`,
+    );
+  }
+  const keeps = policy === undefined || policy === "noeviction" || policy.startsWith("volatile-");
+  if (!keeps && maxmemory !== "0") {
+    warnings.push(
+      `this Redis has maxmemory-policy ${policy}: when its memory is full it may evict the lock, and two instances poll until the old holder notices; use noeviction or volatile-lru`,
     );
   }
   return warnings;

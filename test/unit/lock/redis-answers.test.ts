@@ -35,7 +35,16 @@ describe("what INFO tells", () => {
   });
 
   it("warns of a replica and of a memory that forgets anything", () => {
-    expect(checkServer({ role: "slave" })).toEqual([expect.stringContaining("replica")]);
+    for (const role of ["slave", "replica", "active-replica"]) {
+      expect(checkServer({ role })).toEqual([expect.stringContaining(`"${role}"`)]);
+    }
+    expect(checkServer({ role: "active-replica" })).toEqual([
+      expect.stringContaining("several nodes take writes"),
+    ]);
+    // Dragonfly in cache mode.
+    expect(checkServer({ maxmemory_policy: "eviction", maxmemory: "1000" })).toEqual([
+      expect.stringContaining("eviction"),
+    ]);
     const policy = { maxmemory_policy: "allkeys-lfu" };
     expect(checkServer({ ...policy, maxmemory: "1000" })).toEqual([expect.stringContaining("allkeys-lfu")]);
     expect(checkServer(policy)).toHaveLength(1);

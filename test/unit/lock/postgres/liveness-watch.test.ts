@@ -40,9 +40,12 @@ class FakeWire {
 function setUp(wanted: readonly string[]) {
   const wires: FakeWire[] = [];
   const ending = new AbortController();
+  const logs: string[] = [];
+  let tried = 0;
   const state = { wanted, wakes: 0, canOpen: true };
   const watch = new LivenessWatch({
     async open(signal) {
+      tried += 1;
       if (!state.canOpen) throw new Error("no connection free");
       const wire = new FakeWire(signal);
       wires.push(wire);
@@ -50,7 +53,7 @@ function setUp(wanted: readonly string[]) {
     },
     applicationName: "gsp1:0123abcd::test",
     signal: ending.signal,
-    logger: silentLogger,
+    logger: { ...silentLogger, warn: (_fields: object, message: string) => void logs.push(message) },
     wantedKeys: () => state.wanted,
     onWake: () => {
       state.wakes += 1;
@@ -65,7 +68,7 @@ function setUp(wanted: readonly string[]) {
     watch.follow(new Map(holders));
     await settle();
   };
-  return { wires, state, ending, follow };
+  return { wires, state, ending, follow, logs, tries: () => tried };
 }
 
 const settle = () => new Promise((resolve) => setImmediate(resolve));
@@ -166,9 +169,24 @@ describe("the liveness watch", () => {
     await settle();
     expect(wires).toHaveLength(1);
     await follow("a:7");
+    await follow("a:7");
 
     expect(wires).toHaveLength(2);
     expect(state.wakes).toBe(0);
+  });
+
+  it("tries less and less often where it is never let in, and says so once", async () => {
+    const { logs, tries, state, follow } = setUp(["a"]);
+    state.canOpen = false;
+    const at: number[] = [];
+    for (let claim = 1; claim <= 300; claim += 1) {
+      const before = tries();
+      await follow("a:7");
+      if (tries() > before) at.push(claim);
+    }
+
+    expect(at).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 192, 256]);
+    expect(logs).toEqual([expect.stringContaining("no second connection")]);
   });
 
   it("ends with the lock's connection", async () => {

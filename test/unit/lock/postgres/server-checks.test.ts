@@ -8,14 +8,20 @@ afterEach(() => {
   vi.resetModules();
 });
 
-/** A `pg` whose server has the given version; asked for anything else, it gives `row`. */
-function mockServer(version: number, row: () => object = () => ({})): void {
+/** What a server answers to the set-up of a session, and to a second one that tries its lock. */
+const ready = { pid: "7", age: "60000", seen: "1", granted: "f" };
+
+/** A `pg` whose server has the given version; asked for anything else, it gives `row` once it is set up. `server` changes what that was told. */
+function mockServer(version: number, row: () => object = () => ({}), server: object = {}): void {
   vi.doMock("pg", () => ({
     Client: class extends EventEmitter {
       readonly processID = 7;
       async connect() {}
       async query(sql: string) {
-        return { rows: [sql.includes("server_version_num") ? { pid: "7", standby: "f", version } : row()] };
+        if (sql.includes("server_version_num"))
+          return { rows: [{ pid: "7", standby: "f", version, ...server }] };
+        const isSetUp = /stats_reset|xact_lock_shared/.test(sql);
+        return { rows: [isSetUp ? { ...ready, ...server } : row()] };
       }
     },
     default: undefined,
@@ -77,4 +83,39 @@ it("takes no grant from another server process", async () => {
   await expect(peer.claim("1")).rejects.toThrow("moved");
 
   expect(peer.closures).toHaveLength(1);
+});
+
+it.each([
+  ["CockroachDB CCL v24.1.0 (x86_64-pc-linux-gnu)", "CockroachDB, whose advisory locks do nothing"],
+  ["PostgreSQL 18.6 (PGlite 0.5.14) on wasm32", "PGlite, which has one session for all its clients"],
+])("refuses %s by its name", async (name, message) => {
+  mockServer(170_000, undefined, { name });
+
+  await expect(connectPeer(postgresLock({ host: "db" }))).rejects.toMatchObject({
+    code: "ERR_LOCK_CONFIG",
+    message: expect.stringContaining(message),
+  });
+});
+
+it.each([
+  ["grants a held lock to a second session", { granted: "t" }, "exclude nobody"],
+  ["shows no lock that was just taken", { seen: "0" }, "is not in `pg_locks`"],
+])("refuses a server that %s", async (_, row, message) => {
+  mockServer(170_000, undefined, row);
+
+  await expect(connectPeer(postgresLock({ host: "db" }))).rejects.toMatchObject({
+    code: "ERR_LOCK_CONFIG",
+    message: expect.stringContaining(message),
+  });
+});
+
+it("refuses pg-native, which ends the process when a connection is cut", async () => {
+  mockServer(170_000);
+  const { Client } = (await import("pg")) as unknown as { Client: { prototype: object } };
+  Object.assign(Client.prototype, { native: {} });
+
+  await expect(connectPeer(postgresLock({ host: "db" }))).rejects.toMatchObject({
+    code: "ERR_LOCK_CONFIG",
+    message: expect.stringContaining("NODE_PG_FORCE_NATIVE"),
+  });
 });
