@@ -193,7 +193,7 @@ describe("a lease table", () => {
       }
       const silence =
         "SELECT min(clock_timestamp() - state_change) > '600 ms' AS long FROM pg_stat_activity WHERE usename = 'bot'";
-      await until("a silence", async () => (await server.query(silence))[0]?.long !== false);
+      await until("a silence", async () => String((await server.query(silence))[0]?.long) !== "false");
       expect(contenders.flatMap((peer) => peer.closures)).toEqual([]);
     });
     await drop();

@@ -304,3 +304,55 @@ describe("the server's clock", () => {
     }
   });
 });
+
+describe("a record that cannot be read is that key's trouble alone", () => {
+  it.each([
+    ["not JSON", "garbage"],
+    ["a release without a time", '{"token":5,"released":"yesterday"}'],
+    ["no token", '{"owner":"web-1:1","v":1}'],
+    ["a token that no number can hold", '{"token":9007199254740993,"owner":"web-1:1","v":1}'],
+  ])("(%s)", async (_, record) => {
+    await using peer = await connectPeer(lock());
+    await server.command("hset", hash, "claim:spoilt", record);
+
+    const [spoilt, well] = await peer.connection.claim([
+      { key: "spoilt", mayTakeForgotten: false },
+      { key: "well", mayTakeForgotten: true },
+    ]);
+
+    expect(spoilt).toEqual({ granted: false, forgotten: true });
+    expect(well).toMatchObject({ granted: true });
+    expect(await peer.connection.inspect("spoilt")).toBeUndefined();
+    expect(await peer.claim("spoilt")).toSatisfy(Number.isSafeInteger);
+    expect(await peer.connection.beat(["spoilt", "well"])).toEqual(
+      expect.arrayContaining(["spoilt", "well"]),
+    );
+  });
+});
+
+it("half a surrogate pair in the label keeps the lease", async () => {
+  await using peer = await connectPeer(lock(), { owner: "bot \ud83d:1", instance: "bot \ud83d" });
+  await peer.claim("1");
+
+  expect(await peer.connection.beat(["1"])).toEqual(["1"]);
+});
+
+it("leases of instances that stopped are removed by the next one, those with a claim are kept", async () => {
+  const now = await serverNow();
+  await server.command(
+    "hset",
+    hash,
+    "lease:stopped",
+    `${now - 120_000} 2000`,
+    "lease:dead",
+    `${now - 120_000} 2000`,
+  );
+  await server.command("hset", hash, "claim:1", '{"token":5,"owner":"dead","v":1}');
+
+  await using peer = await connectPeer(lock());
+
+  const fields = (await server.command("hkeys", hash)).split("\n");
+  expect(fields).toContain("lease:dead");
+  expect(fields).not.toContain("lease:stopped");
+  expect(peer.logs).toEqual([]);
+});

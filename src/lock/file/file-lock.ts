@@ -13,7 +13,7 @@ export interface FileLockOptions {
    */
   readonly directory?: string;
   /**
-   * Accept a directory on a network or FUSE file system, where locks may not reach other machines or containers.
+   * Accept a directory on a network, cluster or FUSE file system, where locks may not reach other machines or containers.
    *
    * @defaultValue false
    */

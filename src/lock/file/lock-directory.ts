@@ -15,8 +15,9 @@ import { isLocked, lockFile, unlockFile } from "./lock-file.js";
 import { newSocketName } from "./wake-server.js";
 
 /**
- * File systems whose locks may end at this machine, not exclude, or hang the process (linux/magic.h, statfs(2)).
- * FUSE stands for virtiofs too: Docker Desktop gave one flock to two containers (docker/for-mac issue 7004).
+ * File systems whose locks may end at this machine or mount, not exclude, or hang the process: what GNU coreutils'
+ * stat.c calls remote, linux/magic.h, and what containers forward. FUSE stands for virtiofs too: Docker Desktop gave
+ * one flock to two containers (docker/for-mac issue 7004).
  */
 const refused = [
   0x6969, // NFS
@@ -24,22 +25,32 @@ const refused = [
   0xfe534d42, // SMB 2
   0xff534d42, // CIFS
   0x65735546, // FUSE
+  0x6a656a63, // fakeowner: bind mounts of Docker Desktop
   0x01021997, // 9p
   0x00c36400, // Ceph
   0x0bd00bd0, // Lustre
+  0x19830326, // BeeGFS
+  0x20030528, // OrangeFS
+  0xaad7aaea, // PanFS
+  0xbeefdead, // StorNext
+  0x61636673, // ACFS
+  0xa501fcf5, // VxFS
+  0x013111a8, // IBRIX
+  0x564c, // NetWare
   0x47504653, // GPFS
   0x01161970, // GFS2
   0x7461636f, // OCFS2
   0x73757245, // Coda
   0x5346414f, // AFS
   0x6b414653, // AFS of the kernel
+  0x61756673, // aufs
   0x786f4256, // VirtualBox shared folders
   0xbacbacbc, // VMware shared folders
   0x7c7c6673, // Parallels shared folders
 ];
 
 /**
- * Refuses network and FUSE file systems. Looks on Linux only: elsewhere the numbers are not fixed.
+ * Refuses network, cluster and FUSE file systems. Looks on Linux only: elsewhere the numbers are not fixed.
  *
  * @throws ERR_LOCK_UNSAFE
  */
@@ -54,7 +65,7 @@ export function refuseSharedFileSystem(
   if (!refused.includes(type)) return;
   throw fileLockError(
     "ERR_LOCK_UNSAFE",
-    `${directory} is on a network or FUSE file system (type 0x${type.toString(16)}), where locks may not reach other machines or containers`,
+    `${directory} is on a network, cluster or FUSE file system (type 0x${type.toString(16)}), where locks may not reach other machines or containers`,
     "Where you know that they do, pass `allowNetworkFileSystem: true`.",
   );
 }

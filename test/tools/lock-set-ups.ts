@@ -1,0 +1,153 @@
+import { harmlessUrls, urlMistakes } from "./lock-mistakes.js";
+
+/** A server or a set-up that people have, and what the lock does with it, as the test that is named has seen it. */
+interface SetUp {
+  readonly setUp: string;
+  readonly outcome: "refused" | "warned" | "safe";
+  readonly mend: string;
+  /** File below test/, and a part of the test's title. */
+  readonly seenBy: readonly [file: string, title: string];
+}
+
+const odd = "process/postgres-odd-servers.test.ts";
+const poolers = "process/postgres-poolers.test.ts";
+const checks = "unit/lock/postgres/server-checks.test.ts";
+const answers = "unit/lock/redis-answers.test.ts";
+const directory = "unit/lock/file-directory.test.ts";
+
+/** By lock. Emulated where `mend` says so: no such server runs in our tests. */
+export const setUps: readonly SetUp[] = [
+  {
+    setUp: "Postgres: a pooler in transaction or statement mode",
+    outcome: "refused",
+    mend: 'direct address, or `mode: "lease"`',
+    seenBy: [poolers, "is refused, with the ways out in the message"],
+  },
+  {
+    setUp: "Postgres: a pooler in session mode",
+    outcome: "warned",
+    mend: "works; a direct address notices a death sooner",
+    seenBy: [poolers, "works, with one warning for all connections"],
+  },
+  {
+    setUp: "Postgres: a pooler that does not clean sessions (`server_reset_query` empty)",
+    outcome: "refused",
+    mend: "`server_reset_query = DISCARD ALL`",
+    seenBy: [odd, "behind a pooler that hands sessions on as they were left"],
+  },
+  {
+    setUp: "Postgres: CockroachDB, PGlite, `prisma dev` (by their names, emulated)",
+    outcome: "refused",
+    mend: "a PostgreSQL, or another lock",
+    seenBy: [checks, "refuses %s by its name"],
+  },
+  {
+    setUp: "Postgres: advisory locks that do nothing (emulated)",
+    outcome: "refused",
+    mend: "a PostgreSQL, or another lock",
+    seenBy: [odd, "on a server with %s is refused before the first claim"],
+  },
+  {
+    setUp: "Postgres: a read-only replica",
+    outcome: "refused",
+    mend: "the primary",
+    seenBy: ["process/postgres-connect.test.ts", "refuses a hot standby until it is promoted"],
+  },
+  {
+    setUp: "Postgres: a role with one connection",
+    outcome: "warned",
+    mend: "works; two connections for each instance",
+    seenBy: [odd, "works for a role with one connection"],
+  },
+  {
+    setUp: "Postgres: a role with another isolation level, or read-only, as its default",
+    outcome: "safe",
+    mend: "",
+    seenBy: [odd, "works for a role with %s"],
+  },
+  {
+    setUp: "Postgres: `pg-native`, `NODE_PG_FORCE_NATIVE`",
+    outcome: "refused",
+    mend: "unset it",
+    seenBy: [checks, "refuses pg-native"],
+  },
+  {
+    setUp: "Lease table: roles with different search paths",
+    outcome: "safe",
+    mend: "one table for all",
+    seenBy: [odd, "is the same for roles with different search paths"],
+  },
+  {
+    setUp: "Lease table: several of that name",
+    outcome: "refused",
+    mend: '`table: "schema.name"`',
+    seenBy: [odd, "that is there twice is refused"],
+  },
+  {
+    setUp: "Lease table: `UNLOGGED`",
+    outcome: "refused",
+    mend: "`SET LOGGED`",
+    seenBy: ["process/postgres-lease-table.test.ts", "is refused when a crash would empty it"],
+  },
+  {
+    setUp: "Redis: a copy that takes writes: KeyDB active-replica, `role:replica` (emulated)",
+    outcome: "warned",
+    mend: "unsafe; the one primary",
+    seenBy: [answers, "warns of a replica and of a memory that forgets anything"],
+  },
+  {
+    setUp: "Redis: `allkeys-*`, Dragonfly's cache mode (emulated)",
+    outcome: "warned",
+    mend: "unsafe; `noeviction` or `volatile-lru`",
+    seenBy: [answers, "warns of a replica and of a memory that forgets anything"],
+  },
+  {
+    setUp: "Redis: a record that cannot be read",
+    outcome: "safe",
+    mend: "that key alone waits a lease",
+    seenBy: ["process/redis-data.test.ts", "a record that cannot be read is that key's trouble alone"],
+  },
+  {
+    setUp: "File: NFS, SMB, 9p, FUSE, virtiofs, Docker Desktop's bind mounts, cluster file systems",
+    outcome: "refused",
+    mend: "a named volume, or another lock",
+    seenBy: [directory, "is refused"],
+  },
+  {
+    setUp: "File: a volume that others can write to (emptyDir, fsGroup)",
+    outcome: "refused",
+    mend: "a directory below it",
+    seenBy: [directory, "works below one where others can write"],
+  },
+  {
+    setUp: "File: a relative `STATE_DIRECTORY`, an empty or relative `HOME`",
+    outcome: "refused",
+    mend: "an absolute path",
+    seenBy: ["unit/lock/file-options.test.ts", "is refused where %s"],
+  },
+];
+
+/** The tables of docs/locks.md. */
+export function lockTables(): { readonly mistakes: string; readonly setUps: string } {
+  const told = new Map<string, string>();
+  for (const { lock, mistake, told: mend } of urlMistakes) told.set(`${name(lock)}: ${mistake}`, mend);
+  const harmless = harmlessUrls.map(({ lock, mistake }) => [`${name(lock)}: ${mistake}`, "works as it is"]);
+  return {
+    mistakes: table(
+      ["in the URL", "what the message says"],
+      [...[...told].map(([what, mend]) => [what, `… ${mend} …`]), ...harmless],
+    ),
+    setUps: table(
+      ["server or set-up", "what happens", "what to do"],
+      setUps.map(({ setUp, outcome, mend }) => [setUp, outcome, mend]),
+    ),
+  };
+}
+
+function name(lock: "postgres" | "redis"): string {
+  return lock === "postgres" ? "Postgres" : "Redis";
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
