@@ -30,7 +30,7 @@ export function checkServer(info: ServerInfo): string[] {
   if (role !== undefined && role !== "master") {
     const hint = role.startsWith("active") ? " (several nodes take writes, and each grants the lock)" : "";
     warnings.push(
-      `this Redis calls itself "${role}"${hint}: a lock on a copy is not the lock of its primary, and two instances may poll; give redisLock the one primary`,
+      `this Redis calls itself "${role}"${hint}: a lock on a replica is not the lock of its primary, and two instances may poll; give redisLock the one primary`,
     );
   }
   const keeps = policy === undefined || policy === "noeviction" || policy.startsWith("volatile-");
