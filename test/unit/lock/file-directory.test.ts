@@ -168,16 +168,26 @@ describe("the lock directory", () => {
 
 describe("the file system", () => {
   test.each([
-    0x6969, 0xff534d42, 0xff534d42 | 0, 0xfe534d42, 0x65735546, 0x01021997, 0x6a656a63, 0x19830326, 0x20030528,
-    0xaad7aaea, 0xbeefdead, 0x61636673, 0xa501fcf5, 0x013111a8, 0x564c,
-  ])(
-    "of type %i is refused",
-    (type) => {
-      expect(() => refuseSharedFileSystem("/locks", "linux", () => type)).toThrow(
-        failsWith("ERR_LOCK_UNSAFE", "/locks", "network, cluster or FUSE", "allowNetworkFileSystem: true"),
-      );
-    },
-  );
+    0x6969,
+    0xff534d42,
+    0xff534d42 | 0,
+    0xfe534d42,
+    0x65735546,
+    0x01021997,
+    0x6a656a63,
+    0x19830326,
+    0x20030528,
+    0xaad7aaea,
+    0xbeefdead,
+    0x61636673,
+    0xa501fcf5,
+    0x013111a8,
+    0x564c,
+  ])("of type %i is refused", (type) => {
+    expect(() => refuseSharedFileSystem("/locks", "linux", () => type)).toThrow(
+      failsWith("ERR_LOCK_UNSAFE", "/locks", "network, cluster or FUSE", "allowNetworkFileSystem: true"),
+    );
+  });
 
   test.each([0xef53, 0x58465342, 0x9123683e, 0x01021994, 0x794c7630])("of type %i is local", (type) => {
     expect(() => refuseSharedFileSystem("/locks", "linux", () => type)).not.toThrow();
