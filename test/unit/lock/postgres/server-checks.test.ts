@@ -119,3 +119,37 @@ it("refuses pg-native, which ends the process when a connection is cut", async (
     message: expect.stringContaining("NODE_PG_FORCE_NATIVE"),
   });
 });
+
+it("asks a session pooler that is 300 ms away a few times only, and warns", async () => {
+  let asked = 0;
+  let clients = 0;
+  vi.doMock("pg", () => ({
+    Client: class extends EventEmitter {
+      readonly processID = 99;
+      readonly #pid = String(7 + clients++);
+      async connect() {}
+      async query(sql: string) {
+        asked += 1;
+        const looked = { pid: this.#pid, count: String(asked), seconds: String(asked * 0.3) };
+        if (sql.includes("server_version_num"))
+          return { rows: [{ ...looked, standby: "f", version: 170_000 }] };
+        // A look counts the transactions of the first session alone.
+        if (sql.includes("virtualtransaction")) {
+          looks += 1;
+          return { rows: [{ ...looked, count: String(looks) }] };
+        }
+        return { rows: [{ ...ready, ...looked }] };
+      }
+    },
+    default: undefined,
+  }));
+  let looks = 0;
+
+  const peer = await connectPeer(postgresLock({ host: "db" }));
+
+  expect(peer.logs).toEqual([
+    expect.objectContaining({ message: expect.stringContaining("pooler in session mode") }),
+  ]);
+  expect(looks).toBeLessThanOrEqual(6);
+  expect(asked).toBeLessThanOrEqual(11);
+});
