@@ -1,3 +1,5 @@
+import { visibleText } from "./redact.js";
+
 /** What a logger needs: pino's shape, so that a pino instance fits as it is. Fields first, then the message. */
 export interface Logger {
   debug(fields: object, message: string): void;
@@ -21,7 +23,9 @@ export function harmless(logger: Logger): Logger {
 
 /** One plain line per message on the console: level, message, fields as `key=value`. Debug lines are left out. */
 export function consoleLogger(sink: Pick<Console, "log" | "warn" | "error"> = console): Logger {
-  const line = (fields: object, message: string) => `[safe-polling] ${message}${formatFields(fields)}`;
+  // One line an event, whatever others have put into it.
+  const line = (fields: object, message: string) =>
+    visibleText(`[safe-polling] ${message}${formatFields(fields)}`);
   return {
     debug() {},
     info: (fields, message) => sink.log(line(fields, message)),

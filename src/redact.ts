@@ -1,4 +1,5 @@
 import { inspect } from "node:util";
+import { hideKnown } from "./secrets.js";
 
 /**
  * The bot token appears nowhere. grammY's HttpError carries it in the message of a nested error
@@ -6,21 +7,23 @@ import { inspect } from "node:util";
  * of theirs is ever passed on, only a copy of a few known fields with every token replaced.
  */
 
-const tokenInUrl = /\/bot\d+:[\w-]+/g;
-const bareToken = /\d+:[\w-]{30,}/g;
-// scheme://user:password@host, as in the connection strings of Postgres and Redis.
-const passwordInUrl = /(\b[a-z][a-z\d+.-]*:\/\/[^\s:/@]*):[^\s@]+@/gi;
+const tokenInUrl = /\/bot\d+(?::|%3A)[\w-]+/gi;
+const bareToken = /\d+(?::|%3A)[\w-]{30,}/gi;
+// scheme://user:password@host, as in the connection strings of Postgres and Redis: a raw @ may be in the password.
+const passwordInUrl = /(\b[a-z][a-z\d+.-]*:\/\/[^\s:/@]*):\S+@/gi;
+// ?password=… of a URL, and password=… of libpq.
+const passwordParameter = /((?:^|[?&;\s])(?:ssl)?(?:password|passwd|pwd)=)('[^']*'|[^\s&"'#;]+)/gi;
 
 const copiedFields = ["code", "error_code", "description", "errno", "syscall", "address", "port", "method"];
 const nestedFields = ["error", "cause"];
 const maxDepth = 5;
 
-/** `text` with bot tokens and the passwords of URLs replaced. */
+/** `text` with bot tokens, the passwords of URLs and the known secrets replaced. */
 export function redactText(text: string): string {
-  return text
-    .replace(tokenInUrl, "/bot<token>")
-    .replace(bareToken, "<token>")
-    .replace(passwordInUrl, "$1:<password>@");
+  // What is known goes first: a pattern might take away a part, and the rest would be known no more.
+  return hideKnown(text.replace(tokenInUrl, "/bot<token>").replace(bareToken, "<token>"))
+    .replace(passwordInUrl, "$1:<password>@")
+    .replace(passwordParameter, "$1<password>");
 }
 
 /** A copy of an error with what helps to understand it and nothing that must stay secret. */
@@ -32,7 +35,7 @@ export function redact(value: unknown, depth = 0): unknown {
 
   const original = value as Error & Record<string, unknown>;
   const copy = new Error(redactText(String(original.message))) as Error & Record<string, unknown>;
-  copy.name = String(original.name ?? "Error");
+  copy.name = redactText(String(original.name ?? "Error"));
   copy.stack = redactText(String(original.stack ?? `${copy.name}: ${copy.message}`));
   for (const field of copiedFields) {
     const content = original[field];
@@ -84,4 +87,12 @@ function codeWithin(error: unknown, message = "", depth = 0): string | undefined
 
 function isText(value: unknown): value is string {
   return typeof value === "string" && value !== "";
+}
+
+// Escape sequences, line breaks and signs that turn the direction of writing.
+const controls = /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu;
+
+/** What others may have written (labels of holders, answers of servers) in one line, without power over a terminal. */
+export function visibleText(text: string): string {
+  return text.replace(controls, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -11,6 +11,7 @@ import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import { asTelegramBot } from "./polling/telegram-bot.js";
+import { keepSecret } from "./secrets.js";
 import { alreadyRunning } from "./session/already-running.js";
 import { createSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
@@ -30,6 +31,7 @@ export function safeStartPolling<C extends Context, A extends Api>(
   options: SafePollingOptions = {},
 ): SafePolling {
   const telegramBot = asTelegramBot(bot);
+  keepSecret(telegramBot.token);
   const resolved = resolveOptions(telegramBot, options);
   if (polledBots.has(bot)) throw alreadyRunning("us");
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");

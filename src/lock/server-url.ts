@@ -1,4 +1,5 @@
 import { SafePollingError } from "../errors.js";
+import { keepUrlSecrets } from "../secrets.js";
 
 /** How the URL of a kind of server looks. */
 export interface ServerUrl {
@@ -30,6 +31,7 @@ const encoding = "URL-encoded: @ is %40, : is %3A, / is %2F, # is %23, ? is %3F,
  * @throws ERR_INVALID_OPTION
  */
 export function checkServerUrl(option: string, given: string, server: ServerUrl): string {
+  keepUrlSecrets(given);
   const url = given
     .trim()
     .replace(/%(?![\da-f]{2})/gi, "%25")

@@ -69,6 +69,11 @@ export function portOfPlatform(env: Readonly<Record<string, string | undefined>>
   return env.PORT;
 }
 
+/** What `pg` takes where no password is given. */
+export function passwordOfPlatform(env: Environment = process.env): string | undefined {
+  return env.PGPASSWORD;
+}
+
 /** What Render tells a service about itself (render.com/docs/environment-variables), and the key that its owner adds. */
 export interface RenderEnvironment {
   readonly serviceId: string | undefined;

@@ -1,5 +1,7 @@
 import { SafePollingError } from "../../errors.js";
 import { checkOptions, invalidOption } from "../../option-checks.js";
+import { passwordOfPlatform } from "../../platform/instance.js";
+import { keepSecret } from "../../secrets.js";
 import { readConnectionString } from "./connection-string.js";
 
 /**
@@ -104,6 +106,7 @@ export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
   const { leaseMs = 10_000, mode = "session", table, ...given } = options;
   checkPresent(options, "connectionString", "DATABASE_URL");
   checkPresent(options, "host", "PGHOST");
+  keepSecret(given.password ?? passwordOfPlatform());
   const { connectionString } = given;
   const config =
     connectionString === undefined
