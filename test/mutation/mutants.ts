@@ -19,7 +19,7 @@ const waiting: TestRun = ["test/unit/waiting.test.ts"];
 const pureRules: TestRun = ["test/unit/pure-rules.test.ts"];
 const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
 const gate: TestRun = ["test/unit/polling/gate.test.ts"];
-const cut: TestRun = ["test/unit/polling/cut.test.ts"];
+const poller: TestRun = ["test/unit/polling/poller.test.ts"];
 const conflicts: TestRun = ["test/unit/polling/conflicts.test.ts"];
 const trouble: TestRun = ["test/unit/polling/telegram-trouble.test.ts"];
 const fileConformance: TestRun = ["test/conformance/file.test.ts"];
@@ -299,14 +299,14 @@ export const mutants: readonly Mutant[] = [
     find: "await this.#pollInFlight;",
     replace: "",
     breaks: "the lease is released before the cut poll has really ended",
-    tests: [cut],
+    tests: [poller],
   },
   {
     file: "src/polling/poller.ts",
     find: "const leftMs = 2 * roundTrip.ms",
     replace: "const leftMs = 0 * roundTrip.ms",
     breaks: "a cut poll that is still on its way can displace the successor's",
-    tests: [cut],
+    tests: [poller],
   },
   {
     file: "src/polling/poller.ts",
@@ -320,7 +320,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (offset <= this.#toldOffset || !(await this.#gate.isOpen())) return;",
     replace: "if (offset <= this.#lastSentOffset || !(await this.#gate.isOpen())) return;",
     breaks: "a poll that was cut before it was sent counts as a confirm",
-    tests: [cut],
+    tests: [poller],
   },
   {
     file: "src/polling/gate.ts",

@@ -3,7 +3,7 @@
 // Breaks the core in one place after the other, in copies of the repository, and runs the tests that should
 // notice. Exit code 1: a mutant survived that no reason is given for. A full run writes its table into docs/proof.md.
 import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { patched, pathOf, requireAnchors } from "../tools/patch.js";
@@ -147,6 +147,12 @@ requireAnchors(
   mutants.map((mutant) => ({ name: mutant.breaks, patches: [mutant] })),
   "test/mutation/mutants.ts",
 );
+const testFiles = mutants.flatMap(({ tests }) => tests.map(([file]) => file));
+const lostTest = testFiles.find((file) => !existsSync(pathOf(file)));
+if (lostTest) {
+  console.error(`${lostTest}, which should notice mutants, is not there; mend test/mutation/mutants.ts`);
+  process.exit(2);
+}
 if (process.argv.includes("--check")) process.exit();
 const chosen = chosenMutants();
 const outcomes = await run(chosen);
