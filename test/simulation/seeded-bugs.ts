@@ -5,6 +5,9 @@ const lockSession = "src/lease/lock-session.ts";
 const schedule = "src/lease/claim-schedule.ts";
 const session = "src/session/bot-session.ts";
 const poller = "src/polling/poller.ts";
+const fetching = "src/polling/fetching.ts";
+const told = "src/polling/told-offset.ts";
+const ledger = "src/polling/update-ledger.ts";
 const clock = "src/clock.ts";
 const server = "test/simulation/lease-records.ts";
 
@@ -26,18 +29,22 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("our own clock never ends trust", [
     keeper,
-    "isTrusted(timing, this.#lastGoodSent, now ?? clock.now())",
-    "true",
+    "return this.#lastGoodSent !== undefined && isTrusted(timing, this.#lastGoodSent, clock.now());",
+    "return true;",
   ]),
   bug(
     "a late good answer revives a lease that was no longer trusted",
     [keeper, 'this.end("expired");', ""],
-    [keeper, "if (!this.trusted()) return; this.renewed(sent);", "this.renewed(sent);"],
+    [
+      keeper,
+      "if (this.endUnlessTrusted()) this.#beatAnswered(sent, asked, ours);",
+      "this.#beatAnswered(sent, asked, ours);",
+    ],
   ),
   bug("trust is not checked before a handler starts", [
     poller,
-    "(await this.#mayGoOn()) ? ledger.start(update.update_id) : undefined;",
-    "!this.#cut.signal.aborted ? ledger.start(update.update_id) : undefined;",
+    "if (!(await this.#mayGoOn())) break;",
+    "if (this.#stopping.signal.aborted) break;",
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
@@ -47,17 +54,21 @@ export const seededBugs: readonly Breakage[] = [
   bug(
     "what is done is confirmed after the lease was lost",
     [session, 'if (term.ended !== "lost") await poller?.confirm', "await poller?.confirm"],
-    [poller, "this.#toldOffset || !(await this.#gate.isOpen())) return;", "this.#toldOffset) return;"],
     [
-      poller,
-      "earliest.update_id >= offset || !(await this.#gate.isOpen())) return;",
+      told,
+      "if (offset <= ledger.toldOffset || !(await gate.isOpen())) return;",
+      "if (offset <= ledger.toldOffset) return;",
+    ],
+    [
+      told,
+      "earliest.update_id >= offset || !(await gate.isOpen())) return;",
       "earliest.update_id >= offset) return;",
     ],
   ),
   bug("the confirm goes past an update that is unfinished", [
-    poller,
-    "ledger.confirmOffset",
-    "ledger.nextOffset",
+    told,
+    "const { offset } = ledger.front;",
+    "const offset = ledger.nextOffset;",
   ]),
   bug("nothing is confirmed when a lease is given back", [
     session,
@@ -69,14 +80,14 @@ export const seededBugs: readonly Breakage[] = [
     'term.ended !== "lost" && this',
     "!term.ended && this",
   ]),
-  bug("a new lease polls past a handler that has outlived the former one", [
-    poller,
-    "if (concurrency === 1) await unlessAborted(ledger.idle(), this.#cut.signal).catch(() => {});",
+  bug("a new lease polls past what the former one has fetched and not started", [
+    ledger,
+    "else this.#nextOffset = this.front.offset;",
     "",
   ]),
   bug("a key that the server has given to nobody is still held", [
     keeper,
-    "this.#drop(asked.filter((key) => this.#held.has(key) && !ours.has(key)));",
+    "for (const key of lost) this.#held.delete(key); if (lost.length > 0) onLost(lost);",
     "",
   ]),
   bug("a standby waits for a wake-up and nothing else", [
@@ -85,14 +96,14 @@ export const seededBugs: readonly Breakage[] = [
     "this.#pollAt = undefined;",
   ]),
   bug("a 409 ends polling", [
-    poller,
-    "await this.#conflicts.conflict(conflictError(bot, error));",
-    "throw new AbortedError();",
+    fetching,
+    'if (known === "other-poller") throw conflictError(bot, error);',
+    'if (known === "other-poller") throw new AbortedError();',
   ]),
   bug("a connection that could not be opened is not tried again", [
     lockSession,
-    "cannot be reached; trying again`); this.#connector.connect();",
-    "cannot be reached; trying again`);",
+    'this.#trouble.failed("connection", error, message); this.#connector.connect();',
+    'this.#trouble.failed("connection", error, message);',
   ]),
   bug("tokens do not grow (the server's bug)", [
     server,
