@@ -124,4 +124,14 @@ describe("the console", () => {
       "[safe-polling] stands by (holder=web\\u001b[2J\\u009b31m\\u202e\\u000d\\u000afake)",
     ]);
   });
+
+  it("rounds numbers, and shows no field named token", () => {
+    const lines: string[] = [];
+    const keep = (line: string) => void lines.push(line);
+    const logger = consoleLogger({ log: keep, warn: keep, error: keep });
+
+    logger.warn({ attempt: 1, delayMs: 4657.785920723773, token: 1764210000000 }, "waiting");
+
+    expect(lines).toEqual(["[safe-polling] waiting (attempt=1, delayMs=4658)"]);
+  });
 });
