@@ -14,7 +14,7 @@ export function socketLock(): LockBackend {
 const pathOf = (key: string) => `\0safe-polling:${createHash("sha256").update(key).digest("hex")}`;
 const quiet = (socket: Socket) => socket.on("error", () => {}).resume();
 
-async function openConnection({ signal, onWake }: ConnectContext): Promise<LockConnection> {
+async function openConnection({ owner, signal, onWake }: ConnectContext): Promise<LockConnection> {
   signal.throwIfAborted();
   const held = new Map<string, AbortController>();
   const watched = new Map<string, Socket>();
@@ -22,6 +22,7 @@ async function openConnection({ signal, onWake }: ConnectContext): Promise<LockC
 
   async function claim({ key }: ClaimRequest): Promise<Claim> {
     if (isClosed) throw new Error("This connection is closed");
+    if (held.has(key)) return { granted: false, holder: { owner } };
     const lock = new AbortController();
     const server = createServer((waiter) => addAbortSignal(lock.signal, quiet(waiter)));
     // `exclusive`: in a cluster worker the primary process would own the socket, and outlive the worker.

@@ -51,5 +51,5 @@ export type {
   LockConformanceOptions,
   LockFixture,
   LockHooks,
-} from "../testing/lock-conformance/bench.js";
+} from "../testing/lock-conformance/check-run.js";
 export { lockConformance } from "../testing/lock-conformance.js";

@@ -263,9 +263,11 @@ export class Claims {
     const now = clock.now();
     histories.foundForgotten(key, open.owner, now);
     const waitMs = forgottenWaitMs(histories.of(key), open, now);
+    // Each connection waits for itself.
+    const shown = `forgotten/${open.owner}`;
     for (const entry of candidates.waiting(key)) {
-      if (entry.shownHolder === "forgotten") continue;
-      entry.shownHolder = "forgotten";
+      if (entry.shownHolder === shown) continue;
+      entry.shownHolder = shown;
       entry.events.forgotten(waitMs);
     }
     return waitMs;

@@ -1,16 +1,16 @@
 import { batchChecks } from "./lock-conformance/batches.js";
 import { beatChecks, lostAnswerChecks, takenAwayChecks } from "./lock-conformance/beats.js";
 import {
-  Bench,
+  CheckRun,
   type Checks,
   type LockConformanceOptions,
   type LockFixture,
-} from "./lock-conformance/bench.js";
+} from "./lock-conformance/check-run.js";
 import { closeWakeChecks, connectionChecks, cutChecks } from "./lock-conformance/connections.js";
 import { contentionChecks, exclusionChecks, tokenChecks } from "./lock-conformance/exclusion.js";
 import { holderChecks, selfDescriptionCheck } from "./lock-conformance/holders.js";
 import { forgettingChecks, leaseChecks, outlivingLeaseChecks } from "./lock-conformance/leases.js";
-import { releaseChecks } from "./lock-conformance/releases.js";
+import { releaseChecks, releaseWakeChecks } from "./lock-conformance/releases.js";
 
 /**
  * Registers the checks that every lock backend must pass, each as one test of the caller's runner. They speak to
@@ -24,32 +24,46 @@ import { releaseChecks } from "./lock-conformance/releases.js";
  */
 export function lockConformance<Fixture extends LockFixture>(options: LockConformanceOptions<Fixture>): void {
   const { test, backend, capabilities = {}, hooks = {} } = options;
-  const groups: (Checks<Fixture> | undefined)[] = [
-    selfDescriptionCheck(options),
-    exclusionChecks,
-    batchChecks,
-    contentionChecks,
-    releaseChecks,
-    tokenChecks,
-    holderChecks,
-    beatChecks,
-    connectionChecks,
-    capabilities.wakesOnClose ? closeWakeChecks : undefined,
-    capabilities.leaseRunsOut ? leaseChecks : undefined,
-    capabilities.leaseOutlivesConnection ? outlivingLeaseChecks : undefined,
-    hooks.forget && forgettingChecks(hooks.forget),
-    hooks.takeAway && takenAwayChecks(hooks.takeAway),
-    hooks.loseNextAnswer && lostAnswerChecks(hooks.loseNextAnswer),
-    hooks.cutConnections && cutChecks(hooks.cutConnections),
-  ];
-  for (const [name, check] of groups.flatMap((group) => Object.entries(group ?? {}))) {
-    test(name, async () => {
-      const bench = new Bench(await backend(), options.deadlineMs);
-      try {
-        await check(bench);
-      } finally {
-        await bench.end();
-      }
-    });
+  const groups: Record<string, Checks<Fixture> | undefined> = {
+    "the backend's own words and the options of this suite agree": selfDescriptionCheck(options),
+    "one connection at a time holds a key, and none twice; a refusal names the holder": exclusionChecks,
+    "every request of a batch has its own answer, whatever the key is called": batchChecks,
+    "deciding and granting is one atomic step": contentionChecks,
+    "only its holder releases a key, and at once": releaseChecks,
+    "a release wakes whoever waits, once per batch":
+      capabilities.wakes === false ? undefined : releaseWakeChecks,
+    "a token is larger than that of every earlier holder": tokenChecks,
+    "what is told of a holder is true": holderChecks,
+    "a beat returns every key that the server counts as ours, and no other": beatChecks,
+    "a connection is closed once, and never revived": connectionChecks,
+    "the end of a connection wakes whoever waits": capabilities.wakesOnClose ? closeWakeChecks : undefined,
+    "the server's clock ends a lease that is not renewed for leaseMs": capabilities.leaseRunsOut
+      ? leaseChecks
+      : undefined,
+    "a former owner of the same process may be replaced at once": capabilities.leaseOutlivesConnection
+      ? outlivingLeaseChecks
+      : undefined,
+    "a free key without a release on record is forgotten, not free":
+      hooks.forget && forgettingChecks(hooks.forget),
+    "the next beat tells of a loss": hooks.takeAway && takenAwayChecks(hooks.takeAway),
+    "an unknown outcome can be seen and given back":
+      hooks.loseNextAnswer && lostAnswerChecks(hooks.loseNextAnswer),
+    "a connection that breaks says so once": hooks.cutConnections && cutChecks(hooks.cutConnections),
+  };
+  for (const [rule, checks] of Object.entries(groups)) {
+    for (const [name, check] of Object.entries(checks ?? {})) {
+      test(name, async () => {
+        const run = new CheckRun(await backend(), options.deadlineMs);
+        try {
+          await check(run);
+        } catch (error) {
+          throw new Error(`${(error as Error).message}. The rule of the contract: ${rule}.`, {
+            cause: error,
+          });
+        } finally {
+          await run.end();
+        }
+      });
+    }
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { memoryLock } from "../../src/lock/memory.js";
-import type { LockCapabilities, LockHooks } from "../../src/testing/lock-conformance/bench.js";
+import type { LockCapabilities, LockHooks } from "../../src/testing/lock-conformance/check-run.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
 import * as broken from "./broken-backends.js";
 import { LeaseServer } from "./lease-model.js";
@@ -134,6 +134,18 @@ const defects: [
     "leases",
     (right, server) => broken.eternalLease(right, server.leaseEnds),
     "the lease of a silent holder runs out",
+  ],
+  [
+    "a takeover in two steps",
+    "leases",
+    broken.twoStepTakeover,
+    "many claims at the end of a lease take it once",
+  ],
+  [
+    "an expiry by the clock of who asks",
+    "leases",
+    broken.clientClockExpiry,
+    "the clock of who claims does not count",
   ],
 ];
 

@@ -5,6 +5,7 @@ import type {
   LockBackend,
   LockConnection,
 } from "../../src/lock/backend.js";
+import type { LeaseServer } from "./lease-model.js";
 
 /** Some other way to do what a connection does, around the right one. */
 type Break = (right: LockConnection, context: ConnectContext) => Partial<LockConnection>;
@@ -229,6 +230,45 @@ export function eternalLease(backend: LockBackend, leaseEnds: Map<string, number
       const claims = await right.claim(requests);
       leaseEnds.set(owner, Number.POSITIVE_INFINITY);
       return claims;
+    },
+  }));
+}
+
+/** Looks first and takes then: two steps, between which others look too. `records` and `leaseEnds` are the server's own. */
+export function twoStepTakeover(backend: LockBackend, server: LeaseServer): LockBackend {
+  return broken(backend, (right, { owner }) => ({
+    async claim(requests) {
+      const [request] = requests;
+      const record = request && server.records.get(request.key);
+      const isOver = record?.owner !== undefined && server.remainingMs(record.owner) <= 0;
+      if (!request || !isOver) return await right.claim(requests);
+      await new Promise((resolve) => setImmediate(resolve));
+      await right.beat([]);
+      const token = server.nextToken();
+      server.records.set(request.key, { owner, token });
+      return [{ granted: true, token }];
+    },
+  }));
+}
+
+/** Ends leases by the clock of whoever asks. */
+export function clientClockExpiry(backend: LockBackend, server: LeaseServer): LockBackend {
+  const endsAt = new Map<string, number>();
+  return broken(backend, (right) => ({
+    async claim(requests) {
+      for (const { key } of requests) {
+        const owner = server.records.get(key)?.owner;
+        if (owner !== undefined && Date.now() > (endsAt.get(key) ?? 0)) server.leaseEnds.set(owner, 0);
+      }
+      const claims = await right.claim(requests);
+      for (const [index, { key }] of requests.entries()) {
+        if (claims[index]?.granted) endsAt.set(key, Date.now() + server.leaseMs);
+      }
+      return claims;
+    },
+    async beat(held) {
+      for (const key of held) endsAt.set(key, Date.now() + server.leaseMs);
+      return await right.beat(held);
     },
   }));
 }

@@ -97,6 +97,8 @@ class LeaseConnection implements LockConnection {
 
   #claim({ key, formerOwner, mayTakeForgotten }: ClaimRequest): Claim {
     const server = this.#server;
+    const { owner } = this.#context;
+    if (server.records.get(key)?.owner === owner) return { granted: false, holder: { owner } };
     const record = server.records.get(key);
     if (!record && !mayTakeForgotten) return { granted: false, forgotten: true };
     if (record?.owner !== undefined && record.owner !== formerOwner) {

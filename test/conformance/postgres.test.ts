@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { keyNumber } from "../../src/lock/postgres/sql.js";
-import type { LockFixture } from "../../src/testing/lock-conformance/bench.js";
+import type { LockFixture } from "../../src/testing/lock-conformance/check-run.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
 import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 import { startTcpProxy, type TcpProxy } from "../tools/tcp-proxy.js";

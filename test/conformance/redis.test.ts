@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
-import type { LockFixture } from "../../src/testing/lock-conformance/bench.js";
+import type { LockFixture } from "../../src/testing/lock-conformance/check-run.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
 import { type ClientLibrary, clientLibraries } from "../tools/redis-clients.js";
 import { type RedisServer, startRedis } from "../tools/redis-server.js";

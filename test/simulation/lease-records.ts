@@ -86,6 +86,11 @@ export class LeaseRecords implements LockModel {
     this.#data.claims.delete(key);
   }
 
+  nameHolder(key: string, owner: string): void {
+    const { token = 0 } = this.#data.claims.get(key) ?? {};
+    this.#data.claims.set(key, { token: Math.max(token + 1, Math.floor(this.#now())), owner, releasedAt: 0 });
+  }
+
   holderOf(key: string): string | undefined {
     const owner = this.#data.claims.get(key)?.owner;
     const lease = owner === undefined ? undefined : this.#data.leases.get(owner);

@@ -32,6 +32,8 @@ export interface LockModel {
   restart(memory: Memory): void;
   /** An administrator takes a key away from whoever holds it. */
   forget(key: string): void;
+  /** A failover or an administrator makes the server name this owner as holder; nobody tells it. */
+  nameHolder?(key: string, owner: string): void;
   /** Who holds the key by the server's count. */
   holderOf(key: string): string | undefined;
 }

@@ -24,6 +24,7 @@ export const actKinds = [
   "freeze lock server",
   "set lock server clock back",
   "forget a key",
+  "name a standby as holder",
   "cut off from telegram",
   "refuse at telegram",
   "hold telegram messages",
@@ -63,7 +64,11 @@ const lockServer: readonly ActKind[] = [
   "freeze lock server",
   "break lock connections",
 ];
-const forgetting: readonly ActKind[] = ["forget a key", "restart lock server without data"];
+const forgetting: readonly ActKind[] = [
+  "forget a key",
+  "name a standby as holder",
+  "restart lock server without data",
+];
 const clocks: readonly ActKind[] = ["step wall clock", "sleep", "set lock server clock back", "freeze"];
 const telegram: readonly ActKind[] = [
   "cut off from telegram",

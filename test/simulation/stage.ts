@@ -269,6 +269,14 @@ export class Stage {
         locks.model.forget(key);
         return undefined;
       }
+      case "name a standby as holder": {
+        const key = random.pick(keys);
+        const owners = [...locks.connections].map(({ owner }) => owner);
+        if (owners.length === 0 || !locks.model.nameHolder) return undefined;
+        leases.forgot([key]);
+        locks.model.nameHolder(key, random.pick(owners));
+        return undefined;
+      }
       case "telegram faults":
         return this.#injectFaults();
       case "restart telegram":

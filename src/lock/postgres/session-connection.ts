@@ -114,8 +114,8 @@ export class SessionConnection implements LockConnection {
     for (const row of rows) {
       const request = asked.get(row.key ?? "");
       if (!request) continue;
-      claims.set(request, claimFrom(row, request));
       const session = this.#otherSession(row);
+      claims.set(request, claimFrom(row, request, this.#ownerOf(row, request)));
       if (session) holders.set(request.key, session);
     }
     watch.follow(holders);
@@ -168,6 +168,12 @@ export class SessionConnection implements LockConnection {
     throw error;
   }
 
+  /** The owner behind a holder, where it is this connection or the former one of this process. */
+  #ownerOf({ holder, name }: Row, { formerOwner }: ClaimRequest): string | undefined {
+    if (holder === this.#parts.pid) return this.#parts.context.owner;
+    return formerOwner !== undefined && name?.startsWith(namePrefix(formerOwner)) ? formerOwner : undefined;
+  }
+
   #otherSession({ holder, name }: Row): HolderSession | undefined {
     return holder && holder !== this.#parts.pid ? { pid: holder, name: name ?? "" } : undefined;
   }
@@ -198,11 +204,12 @@ export class SessionConnection implements LockConnection {
   }
 }
 
-function claimFrom(row: Row, { mayTakeForgotten }: ClaimRequest): Claim {
+function claimFrom(row: Row, { mayTakeForgotten }: ClaimRequest, owner: string | undefined): Claim {
   if (row.granted === "t") return { granted: true, token: Number(row.token) };
   // Tried and refused without a holder in sight: somebody took it that very moment.
   const isFree = !row.holder && !mayTakeForgotten;
-  return isFree ? { granted: false, forgotten: true } : { granted: false, holder: holderFrom(row) };
+  if (isFree) return { granted: false, forgotten: true };
+  return { granted: false, holder: { ...holderFrom(row), ...(owner !== undefined && { owner }) } };
 }
 
 /** What the session's name and, where our role may see it, the start of the session tell. */

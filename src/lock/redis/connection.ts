@@ -63,11 +63,11 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
         String(startedMs),
         ...asked,
       );
-      const claims = answers.map(toClaim);
+      const claims = answers.map((answer) => toClaim(answer, owner, options.owner));
       requests.forEach(({ key }, index) => {
         const claim = claims[index];
         if (claim?.granted) owned.set(key, claim.token);
-        else if (claim?.holder?.owner !== owner) owned.delete(key);
+        else if (claim?.holder?.owner !== options.owner) owned.delete(key);
       });
       return claims;
     },
@@ -109,11 +109,13 @@ function ownerName(owner: string): string {
   return owner.replace(/["\\\p{Cc}\p{Cs}]/gu, "_");
 }
 
-function toClaim(answer: unknown): Claim {
+/** `written`: how our owner name stands in a record. */
+function toClaim(answer: unknown, written: string, owner: string): Claim {
   const [token, retryInMs, record] = answer as [number, number?, string?];
   if (token > 0) return { granted: true, token };
   if (retryInMs === undefined || record === undefined) return { granted: false, forgotten: true };
-  return { granted: false, holder: toHolder(record), retryInMs };
+  const holder = toHolder(record);
+  return { granted: false, holder: holder.owner === written ? { ...holder, owner } : holder, retryInMs };
 }
 
 const holderFields = {

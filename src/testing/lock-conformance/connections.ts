@@ -1,102 +1,102 @@
 import assert from "node:assert/strict";
-import type { Checks, LockFixture, LockHooks } from "./bench.js";
+import type { Checks, LockFixture, LockHooks } from "./check-run.js";
 
 export const connectionChecks: Checks = {
-  "closing gives everything up": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    await a.grant(bench.key("first"));
-    await a.grant(bench.key("second"));
+  "closing gives everything up": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key("first"));
+    await a.grant(run.key("second"));
 
     await a.close();
 
-    await b.grantSoon(bench.key("first"));
-    await b.grantSoon(bench.key("second"));
+    await b.grantSoon(run.key("first"));
+    await b.grantSoon(run.key("second"));
   },
 
-  "closing one connection leaves the others alone": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect()];
-    await b.grant(bench.key());
+  "closing one connection leaves the others alone": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect()];
+    await b.grant(run.key());
 
     await a.close();
 
-    await b.holds(bench.key());
+    await b.holds(run.key());
   },
 
-  "a closed connection is granted nothing": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect()];
+  "a closed connection is granted nothing": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect()];
     await a.close();
 
-    const token = await a.tryClaim(bench.key()).catch(() => undefined);
+    const token = await a.tryClaim(run.key()).catch(() => undefined);
 
     assert.equal(token, undefined);
-    await b.grantSoon(bench.key());
+    await b.grantSoon(run.key());
   },
 
-  "a claim under way at the close leaves nothing behind": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+  "a claim under way at the close leaves nothing behind": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
 
-    const claim = a.tryClaim(bench.key()).catch(() => "no answer");
+    const claim = a.tryClaim(run.key()).catch(() => "no answer");
     await a.close();
     await claim;
 
-    await b.grantSoon(bench.key());
+    await b.grantSoon(run.key());
   },
 
-  "closing twice is closing once": async (bench) => {
-    const a = await bench.connect();
-    await a.grant(bench.key());
+  "closing twice is closing once": async (run) => {
+    const a = await run.connect();
+    await a.grant(run.key());
 
     await Promise.all([a.close(), a.close()]);
     await a.close();
   },
 
-  "onClosed is not called for a close that was asked for": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect()];
-    await a.grant(bench.key());
+  "onClosed is not called for a close that was asked for": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect()];
+    await a.grant(run.key());
 
     await a.close();
-    await b.grantSoon(bench.key());
+    await b.grantSoon(run.key());
 
     assert.deepEqual(a.closures, []);
   },
 
-  "connecting under an aborted signal rejects": async (bench) => {
-    await assert.rejects(bench.connect(bench.fixture.backend, AbortSignal.abort()));
+  "connecting under an aborted signal rejects": async (run) => {
+    await assert.rejects(run.connect(run.fixture.backend, AbortSignal.abort()));
   },
 
-  "an abort while connecting ends it, or comes too late": async (bench) => {
+  "an abort while connecting ends it, or comes too late": async (run) => {
     const abort = new AbortController();
-    const opening = bench.connect(bench.fixture.backend, abort.signal);
+    const opening = run.connect(run.fixture.backend, abort.signal);
     abort.abort();
 
     const peer = await opening.catch(() => undefined);
 
-    await peer?.grant(bench.key());
+    await peer?.grant(run.key());
     await peer?.close();
-    await (await bench.connect()).grantSoon(bench.key());
+    await (await run.connect()).grantSoon(run.key());
   },
 
-  "an abort after connecting has no effect": async (bench) => {
+  "an abort after connecting has no effect": async (run) => {
     const abort = new AbortController();
-    const peer = await bench.connect(bench.fixture.backend, abort.signal);
+    const peer = await run.connect(run.fixture.backend, abort.signal);
 
     abort.abort();
 
-    await peer.grant(bench.key());
-    await peer.holds(bench.key());
+    await peer.grant(run.key());
+    await peer.holds(run.key());
   },
 };
 
 export const closeWakeChecks: Checks = {
-  "closing wakes who waits": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    b.wanted = [bench.key()];
-    await a.grant(bench.key());
-    await b.refuse(bench.key());
+  "closing wakes who waits": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    b.wanted = [run.key()];
+    await a.grant(run.key());
+    await b.refuse(run.key());
 
     await a.close();
 
-    await b.grantAfterWake(bench.key());
+    await b.grantAfterWake(run.key());
   },
 };
 
@@ -104,17 +104,17 @@ export function cutChecks<Fixture extends LockFixture>(
   cutConnections: NonNullable<LockHooks<Fixture>["cutConnections"]>,
 ): Checks<Fixture> {
   return {
-    "a connection that breaks says so once, and its keys become free": async (bench) => {
-      const a = await bench.connect();
-      await a.grant(bench.key());
+    "a connection that breaks says so once, and its keys become free": async (run) => {
+      const a = await run.connect();
+      await a.grant(run.key());
 
-      await cutConnections(bench.fixture);
-      await bench.until("onClosed", () => (a.closures.length > 0 ? true : undefined));
+      await cutConnections(run.fixture);
+      await run.until("onClosed", () => (a.closures.length > 0 ? true : undefined));
 
-      await assert.rejects(a.beat(bench.key()), "a broken connection is never revived");
+      await assert.rejects(a.beat(run.key()), "a broken connection is never revived");
       await a.close();
-      const b = await bench.connect(bench.another);
-      await b.grantSoon(bench.key());
+      const b = await run.connect(run.another);
+      await b.grantSoon(run.key());
       assert.equal(a.closures.length, 1);
     },
   };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Holder } from "../../lock/backend.js";
-import type { Checks, LockConformanceOptions, LockFixture, Peer } from "./bench.js";
+import type { Checks, LockConformanceOptions, LockFixture, Peer } from "./check-run.js";
 
 /** Every field is optional; what is there must be true. */
 function assertDescribes(holder: Holder | undefined, peer: Peer, token: number): void {
@@ -15,54 +15,54 @@ function assertDescribes(holder: Holder | undefined, peer: Peer, token: number):
 }
 
 export const holderChecks: Checks = {
-  "inspect shows the holder, and nobody where the key is free": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    assert.equal(await b.inspect(bench.key()), undefined, "never held");
+  "inspect shows the holder, and nobody where the key is free": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    assert.equal(await b.inspect(run.key()), undefined, "never held");
 
-    const token = await a.grant(bench.key());
-    assertDescribes(await b.inspect(bench.key()), a, token);
-    assertDescribes(await a.inspect(bench.key()), a, token);
-    assert.equal(await b.inspect(bench.key("other")), undefined, "another key");
+    const token = await a.grant(run.key());
+    assertDescribes(await b.inspect(run.key()), a, token);
+    assertDescribes(await a.inspect(run.key()), a, token);
+    assert.equal(await b.inspect(run.key("other")), undefined, "another key");
 
-    await a.release(bench.key());
-    assert.equal(await b.inspect(bench.key()), undefined, "released");
+    await a.release(run.key());
+    assert.equal(await b.inspect(run.key()), undefined, "released");
   },
 
-  "inspect shows the successor": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    await a.grant(bench.key());
-    await a.release(bench.key());
+  "inspect shows the successor": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
+    await a.release(run.key());
 
-    const token = await b.grant(bench.key());
+    const token = await b.grant(run.key());
 
-    assertDescribes(await a.inspect(bench.key()), b, token);
+    assertDescribes(await a.inspect(run.key()), b, token);
   },
 
-  "a refusal names the holder": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+  "a refusal names the holder": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
 
-    const token = await a.grant(bench.key());
+    const token = await a.grant(run.key());
 
-    assertDescribes(await b.refuse(bench.key()), a, token);
-    assertDescribes(await a.refuse(bench.key()), a, token);
+    assertDescribes(await b.refuse(run.key()), a, token);
+    assertDescribes(await a.refuse(run.key()), a, token);
   },
 
-  "the server's clock, where there is one, is the machine's": async (bench) => {
-    const peer = await bench.connect();
+  "the server's clock, where there is one, is the machine's": async (run) => {
+    const peer = await run.connect();
 
     const clockMs = await peer.connection.clockMs?.();
 
     if (clockMs !== undefined) assert(Math.abs(Date.now() - clockMs) < 60_000, "milliseconds since 1970");
   },
 
-  "inspect takes nothing": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
+  "inspect takes nothing": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
 
-    await b.inspect(bench.key());
+    await b.inspect(run.key());
 
-    await a.grant(bench.key());
-    await b.inspect(bench.key());
-    await a.holds(bench.key());
+    await a.grant(run.key());
+    await b.inspect(run.key());
+    await a.holds(run.key());
     await b.holds();
   },
 };

@@ -1,90 +1,132 @@
 import assert from "node:assert/strict";
 import { assertLost } from "./beats.js";
-import { type Bench, type Checks, type LockFixture, type LockHooks, type Peer, pause } from "./bench.js";
+import {
+  type CheckRun,
+  type Checks,
+  type LockFixture,
+  type LockHooks,
+  type Peer,
+  pause,
+} from "./check-run.js";
+
+const systemNow = Date.now;
 
 /** Beats a quarter of a lease apart for `leases` leases. */
-async function beatFor(bench: Bench, leases: number, peer: Peer, ...keys: readonly string[]): Promise<void> {
+async function beatFor(run: CheckRun, leases: number, peer: Peer, ...keys: readonly string[]): Promise<void> {
   for (let beat = 0; beat < leases * 4; beat += 1) {
-    await pause(bench.leaseMs / 4);
+    await pause(run.leaseMs / 4);
     await peer.holds(...keys);
   }
 }
 
 export const leaseChecks: Checks = {
-  "the lease of a silent holder runs out": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    await a.grant(bench.key());
+  "the lease of a silent holder runs out": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
     const start = performance.now();
-    await b.refuse(bench.key());
+    await b.refuse(run.key());
 
-    await b.grantSoon(bench.key());
+    await b.grantSoon(run.key());
 
     const tookMs = performance.now() - start;
     // A tenth: how far the two clocks and the journey of the claim may be apart.
-    assert(tookMs > bench.leaseMs * 0.9, `free after ${Math.round(tookMs)} ms of ${bench.leaseMs}`);
-    await assertLost(a, bench.key());
-    await b.holds(bench.key());
+    assert(tookMs > run.leaseMs * 0.9, `free after ${Math.round(tookMs)} ms of ${run.leaseMs}`);
+    await assertLost(a, run.key());
+    await b.holds(run.key());
   },
 
-  "beats keep a lease": async (bench) => {
-    const a = await bench.connect();
-    await a.grant(bench.key());
+  "many claims at the end of a lease take it once": async (run) => {
+    const a = await run.connect();
+    await a.grant(run.key());
+    const rivals = await Promise.all(
+      [1, 2, 3, 4].map((index) => run.connect(index % 2 === 0 ? run.another : run.fixture.backend)),
+    );
 
-    await beatFor(bench, 2, a, bench.key());
+    const tokens = await run.until(
+      "a grant of the key",
+      async () => {
+        const found = await Promise.all(rivals.map((rival) => rival.tryClaim(run.key())));
+        return found.some((token) => token !== undefined)
+          ? found.filter((token) => token !== undefined)
+          : undefined;
+      },
+      run.leaseMs * 1.5,
+    );
+
+    assert.equal(tokens.length, 1, `${tokens.length} connections were granted the key at once`);
+  },
+
+  "the clock of who claims does not count": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
+    Date.now = () => systemNow() + run.leaseMs * 2;
+    try {
+      await b.refuse(run.key());
+    } finally {
+      Date.now = systemNow;
+    }
+    await a.holds(run.key());
+  },
+
+  "beats keep a lease": async (run) => {
+    const a = await run.connect();
+    await a.grant(run.key());
+
+    await beatFor(run, 2, a, run.key());
 
     // Connected only now: a server may end a connection that is idle for a lease.
-    const b = await bench.connect(bench.another);
-    await b.refuse(bench.key());
+    const b = await run.connect(run.another);
+    await b.refuse(run.key());
   },
 
-  "a claim renews the lease, granted or not": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    await a.grant(bench.key("first"));
-    await b.grant(bench.key("other's"));
+  "a claim renews the lease, granted or not": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key("first"));
+    await b.grant(run.key("other's"));
 
-    await pause(bench.leaseMs * 0.6);
-    await b.holds(bench.key("other's"));
-    await a.refuse(bench.key("other's"));
-    await pause(bench.leaseMs * 0.6);
-    await b.refuse(bench.key("first"));
-    await a.grant(bench.key("second"));
-    await pause(bench.leaseMs * 0.6);
+    await pause(run.leaseMs * 0.6);
+    await b.holds(run.key("other's"));
+    await a.refuse(run.key("other's"));
+    await pause(run.leaseMs * 0.6);
+    await b.refuse(run.key("first"));
+    await a.grant(run.key("second"));
+    await pause(run.leaseMs * 0.6);
 
-    await b.refuse(bench.key("first"));
-    await a.holds(bench.key("first"), bench.key("second"));
+    await b.refuse(run.key("first"));
+    await a.holds(run.key("first"), run.key("second"));
   },
 
-  "a refusal tells no longer wait than a lease": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    await a.grant(bench.key());
+  "a refusal tells no longer wait than a lease": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
 
-    const claim = await b.claim(bench.key());
+    const claim = await b.claim(run.key());
 
     assert(!claim.granted);
     const { retryInMs } = claim;
-    if (retryInMs !== undefined) assert(retryInMs >= 0 && retryInMs <= bench.leaseMs, `${retryInMs} ms`);
+    if (retryInMs !== undefined) assert(retryInMs >= 0 && retryInMs <= run.leaseMs, `${retryInMs} ms`);
   },
 };
 
 export const outlivingLeaseChecks: Checks = {
-  "a process takes over from its own former owner at once": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    const token = await a.grant(bench.key());
+  "a process takes over from its own former owner at once": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    const token = await a.grant(run.key());
     await a.close();
 
-    const next = await b.grant(bench.key(), { formerOwner: a.owner });
+    const next = await b.grant(run.key(), { formerOwner: a.owner });
 
     assert(next > token, "the former owner's writes must be told apart");
-    await b.holds(bench.key());
+    await b.holds(run.key());
   },
 
-  "a lease outlives its connection": async (bench) => {
-    const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-    await a.grant(bench.key());
+  "a lease outlives its connection": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
 
     await a.close();
 
-    await b.refuse(bench.key());
+    await b.refuse(run.key());
   },
 };
 
@@ -100,51 +142,51 @@ export function forgettingChecks<Fixture extends LockFixture>(
   forget: NonNullable<LockHooks<Fixture>["forget"]>,
 ): Checks<Fixture> {
   return {
-    "a key that nobody has released is left alone until it may be taken": async (bench) => {
-      const a = await bench.connect();
+    "a key that nobody has released is left alone until it may be taken": async (run) => {
+      const a = await run.connect();
 
-      await refuseForgotten(a, bench.key());
+      await refuseForgotten(a, run.key());
 
-      await a.grant(bench.key(), { mayTakeForgotten: true });
+      await a.grant(run.key(), { mayTakeForgotten: true });
     },
 
-    "a released key may be taken at once": async (bench) => {
-      const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-      await a.grant(bench.key());
-      await a.release(bench.key());
+    "a released key may be taken at once": async (run) => {
+      const [a, b] = [await run.connect(), await run.connect(run.another)];
+      await a.grant(run.key());
+      await a.release(run.key());
 
-      await b.grant(bench.key(), { mayTakeForgotten: false });
+      await b.grant(run.key(), { mayTakeForgotten: false });
     },
 
-    "a key whose holder was forgotten is left alone until it may be taken": async (bench) => {
-      const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-      await a.grant(bench.key());
-      await forget(bench.fixture, bench.key());
+    "a key whose holder was forgotten is left alone until it may be taken": async (run) => {
+      const [a, b] = [await run.connect(), await run.connect(run.another)];
+      await a.grant(run.key());
+      await forget(run.fixture, run.key());
 
-      await refuseForgotten(b, bench.key());
-      assert.equal(await b.inspect(bench.key()), undefined);
+      await refuseForgotten(b, run.key());
+      assert.equal(await b.inspect(run.key()), undefined);
 
-      await b.grant(bench.key(), { mayTakeForgotten: true });
+      await b.grant(run.key(), { mayTakeForgotten: true });
     },
 
-    "the next beat reports a key that was forgotten": async (bench) => {
-      const a = await bench.connect();
-      await a.grant(bench.key("kept"));
-      await a.grant(bench.key("forgotten"));
-      await forget(bench.fixture, bench.key("forgotten"));
+    "the next beat reports a key that was forgotten": async (run) => {
+      const a = await run.connect();
+      await a.grant(run.key("kept"));
+      await a.grant(run.key("forgotten"));
+      await forget(run.fixture, run.key("forgotten"));
 
-      const ours = await a.beat(bench.key("kept"), bench.key("forgotten"));
+      const ours = await a.beat(run.key("kept"), run.key("forgotten"));
 
-      assert.deepEqual(ours, [bench.key("kept")]);
+      assert.deepEqual(ours, [run.key("kept")]);
     },
 
-    "tokens grow over a forgotten key": async (bench) => {
-      const [a, b] = [await bench.connect(), await bench.connect(bench.another)];
-      const before = await a.grant(bench.key());
-      await a.release(bench.key());
-      await forget(bench.fixture, bench.key());
+    "tokens grow over a forgotten key": async (run) => {
+      const [a, b] = [await run.connect(), await run.connect(run.another)];
+      const before = await a.grant(run.key());
+      await a.release(run.key());
+      await forget(run.fixture, run.key());
 
-      const after = await b.grant(bench.key(), { mayTakeForgotten: true });
+      const after = await b.grant(run.key(), { mayTakeForgotten: true });
 
       assert(after > before, `${after} after ${before}`);
     },

@@ -433,6 +433,18 @@ describe("a server that forgets", () => {
     expect(a.events).toEqual(["forgotten 10000", "granted 1"]);
   });
 
+  it("is waited for again, and that is told again, after a reconnect", async () => {
+    server.forget();
+    const a = startProcess("a").enter();
+    a.want();
+    await time.advance(5_000);
+    server.dropConnections();
+
+    await time.advance(1_000);
+
+    expect(a.events).toEqual(["forgotten 10000", "trouble", "well", "forgotten 10000"]);
+  });
+
   it("makes the one who last held it wait too, from the first look of its new connection", async () => {
     const a = startProcess("a").enter();
     a.want();

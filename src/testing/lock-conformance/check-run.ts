@@ -22,6 +22,12 @@ export interface LockCapabilities {
   readonly leaseRunsOut?: boolean;
   /** A lease lives on when its connection is gone, so that `formerOwner` has a meaning. */
   readonly leaseOutlivesConnection?: boolean;
+  /**
+   * Waiters are woken by a release. False: they find a free key by their poll.
+   *
+   * @defaultValue true
+   */
+  readonly wakes?: boolean;
   /** Waiters are woken when a holder's connection closes, not only by a release. */
   readonly wakesOnClose?: boolean;
 }
@@ -58,7 +64,7 @@ export interface LockConformanceOptions<Fixture extends LockFixture = LockFixtur
 
 /** Checks by the names of their tests: sentences about a backend that is right. */
 export type Checks<Fixture extends LockFixture = LockFixture> = Readonly<
-  Record<string, (bench: Bench<Fixture>) => Promise<void>>
+  Record<string, (run: CheckRun<Fixture>) => Promise<void>>
 >;
 
 const defaultDeadlineMs = 10_000;
@@ -66,7 +72,7 @@ const defaultDeadlineMs = 10_000;
 const lookEveryMs = 10;
 
 /** One check's connections, and how it waits. */
-export class Bench<Fixture extends LockFixture = LockFixture> {
+export class CheckRun<Fixture extends LockFixture = LockFixture> {
   readonly fixture: Fixture;
   readonly deadlineMs: number;
   readonly #prefix = randomUUID().slice(0, 8);
@@ -147,12 +153,12 @@ export class Peer {
   readonly wakes: (string | undefined)[] = [];
   /** Every `onClosed`. */
   readonly closures: unknown[] = [];
-  readonly #bench: Bench;
+  readonly #run: CheckRun;
   #connection: LockConnection | undefined;
   #onWake: (() => void) | undefined;
 
-  constructor(bench: Bench, owner: string) {
-    this.#bench = bench;
+  constructor(run: CheckRun, owner: string) {
+    this.#run = run;
     this.owner = owner;
   }
 
@@ -175,7 +181,7 @@ export class Peer {
       },
       onClosed: (error) => this.closures.push(error),
     });
-    this.#connection = await this.#bench.within("a connection", work);
+    this.#connection = await this.#run.within("a connection", work);
   }
 
   /** Claims one key; the token where it is granted. */
@@ -208,7 +214,7 @@ export class Peer {
 
   async claimAll(keys: readonly string[], request: Partial<ClaimRequest> = {}) {
     const requests = keys.map((key) => ({ key, mayTakeForgotten: true, ...request }));
-    return await this.#bench.within("an answer to a claim", this.connection.claim(requests));
+    return await this.#run.within("an answer to a claim", this.connection.claim(requests));
   }
 
   /** Beats, and expects that the server counts these keys as held, and no others. */
@@ -222,22 +228,22 @@ export class Peer {
   }
 
   async beat(...keys: readonly string[]) {
-    return await this.#bench.within("an answer to a beat", this.connection.beat(keys));
+    return await this.#run.within("an answer to a beat", this.connection.beat(keys));
   }
 
   async release(...keys: readonly string[]): Promise<void> {
-    await this.#bench.within("an answer to a release", this.connection.release(keys));
+    await this.#run.within("an answer to a release", this.connection.release(keys));
   }
 
   async inspect(key: string): Promise<Holder | undefined> {
-    return await this.#bench.within("an answer to inspect", this.connection.inspect(key));
+    return await this.#run.within("an answer to inspect", this.connection.inspect(key));
   }
 
   /** Waits for wake-ups, never for time, and claims after each until the key is granted. */
   async grantAfterWake(key: string, seenWakes = 0): Promise<number> {
     let seen = seenWakes;
     for (;;) {
-      if (this.wakes.length === seen) await this.#bench.within("a wake-up", this.#nextWake());
+      if (this.wakes.length === seen) await this.#run.within("a wake-up", this.#nextWake());
       seen = this.wakes.length;
       const token = await this.tryClaim(key);
       if (token !== undefined) return token;
@@ -246,12 +252,12 @@ export class Peer {
 
   /** Claims again and again until the key is granted: at once, or when a lease has run out. */
   async grantSoon(key: string): Promise<number> {
-    const extraMs = this.#bench.leaseMs * 1.5;
-    return await this.#bench.until(`a grant of ${JSON.stringify(key)}`, () => this.tryClaim(key), extraMs);
+    const extraMs = this.#run.leaseMs * 1.5;
+    return await this.#run.until(`a grant of ${JSON.stringify(key)}`, () => this.tryClaim(key), extraMs);
   }
 
   async close(): Promise<void> {
-    if (this.#connection) await this.#bench.within("an end of close", this.#connection.close());
+    if (this.#connection) await this.#run.within("an end of close", this.#connection.close());
   }
 
   #nextWake(): Promise<void> {
