@@ -228,7 +228,8 @@ const faults: readonly Fault[] = [
     }),
     exitCode: 1,
     finding: "lock refused",
-    sentence: /password authentication failed .*28P01.* Check the user and the password\.$/,
+    sentence:
+      /password authentication failed .*28P01.* Check the user and the password; .* must be URL-encoded\.$/,
   },
   {
     name: "a transaction pooler is in front of Postgres",
@@ -681,7 +682,7 @@ describe("doctor cannot tell", () => {
       "with a Redis address that is none",
       ["--redis", "http://:S3cret-of-the-bot@h"],
       { BOT_TOKEN: token },
-      /redis:\/\/ or rediss:\/\//,
+      /HTTP address.*TCP address.*rediss:\/\//,
     ],
     [
       "with a mode that it does not know",

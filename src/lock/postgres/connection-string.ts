@@ -2,7 +2,7 @@ import { checkServerUrl } from "../server-url.js";
 
 const server = {
   scheme: /^(postgres(ql)?(\+\w+)?|postgis|pgsql|pg|tcp|socket):$/i,
-  example: "postgres://user:password@host:5432/database",
+  example: "postgres://…@host:5432/database",
 };
 
 /**

@@ -36,7 +36,7 @@ export type RedisLockTarget =
       readonly url?: never;
     };
 
-const server = { scheme: /^rediss?:$/i, example: "redis://user:password@host:6379/0 (rediss:// for TLS)" };
+const server = { scheme: /^rediss?:$/i, example: "redis://…@host:6379/0 (rediss:// for TLS)" };
 const optionNames = ["url", "client", "leaseMs", "prefix"];
 const defaultLeaseMs = 10_000;
 /** How often a standby asks; twice that would be the most that a standby may cost. */
