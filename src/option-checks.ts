@@ -3,11 +3,17 @@ import { consoleLogger, harmless, type Logger, silentLogger } from "./logger.js"
 import { redactText } from "./redact.js";
 
 /**
- * Checks that `given` is an object whose every name is in `known`; `where` is how messages call it.
+ * Checks that `given` is an object whose every name is in `known`; `where` is how messages call it, `hints` what they
+ * say of names that come from elsewhere.
  *
  * @throws ERR_INVALID_OPTION
  */
-export function checkOptions(where: string, given: unknown, known: readonly string[]): void {
+export function checkOptions(
+  where: string,
+  given: unknown,
+  known: readonly string[],
+  hints: Readonly<Record<string, string>> = {},
+): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw invalidOption(where, "an object of options", given);
   }
@@ -15,7 +21,7 @@ export function checkOptions(where: string, given: unknown, known: readonly stri
     if (known.includes(name)) continue;
     throw new SafePollingError(
       "ERR_INVALID_OPTION",
-      `\`${where}\` has no option \`${name}\`. Did you mean \`${nearest(name, known)}\`?`,
+      `\`${where}\` has no option \`${name}\`. ${hints[name] ?? suggestion(name, known)}`,
     );
   }
 }
@@ -61,8 +67,16 @@ function show(value: unknown): string {
   return String(value);
 }
 
+/** "Did you mean …?" where that is likely: after a slip of the finger or two. Else what there is. */
+export function suggestion(name: string, known: readonly string[]): string {
+  const candidate = nearest(name, known);
+  const distance = candidate === undefined ? 0 : editDistance(name.toLowerCase(), candidate.toLowerCase());
+  const isNear = distance <= 2 && distance < name.length / 2;
+  return isNear ? `Did you mean \`${candidate}\`?` : `It has: ${known.join(", ")}.`;
+}
+
 /** The one of `known` that differs from `name` by the fewest letters. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
+function nearest(name: string, known: readonly string[]): string | undefined {
   return known
     .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)[0]?.candidate;

@@ -5,7 +5,9 @@ import type { LockBackend } from "./lock/backend.js";
 import { fileLock } from "./lock/file/file-lock.js";
 import type { Logger } from "./logger.js";
 import { checkLogger, checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import { optionHints } from "./option-hints.js";
 import { platformFacts } from "./platform/instance.js";
+import { isSignal } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import type { ConflictBackoff } from "./polling/conflict-series.js";
 import type { PollParameters } from "./polling/fetching.js";
@@ -199,6 +201,11 @@ const optionNames = [
   "logger",
 ] as const satisfies readonly (keyof SafePollingOptions)[];
 
+const pollingHints = {
+  timeout: "It is `timeoutSeconds` here.",
+  allowed_updates: "It is `allowedUpdates` here.",
+};
+
 const defaultDelaysMs = [5_000, 10_000, 15_000, 20_000];
 /** An answer to a poll comes when its timeout is over, and then takes its time. */
 const clientMarginSeconds = 2;
@@ -207,7 +214,7 @@ const longestTimerMs = 2 ** 31 - 1;
 
 /** Checks the options and fills in the defaults. Throws ERR_INVALID_OPTION. */
 export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): ResolvedOptions {
-  checkOptions("options", options, optionNames);
+  checkOptions("options", options, optionNames, optionHints);
   checkBot(bot);
   const polling = resolvePolling(options.polling ?? {}, bot);
   return {
@@ -298,7 +305,7 @@ function resolveBackoff(given: BackoffOptions | readonly number[]): {
 }
 
 function resolvePolling(options: PollingOptions, bot: TelegramBot): PollParameters {
-  checkOptions("polling", options, ["timeoutSeconds", "limit", "allowedUpdates"]);
+  checkOptions("polling", options, ["timeoutSeconds", "limit", "allowedUpdates"], pollingHints);
   const timeoutSeconds = checkNumber("polling.timeoutSeconds", options.timeoutSeconds ?? 30, {
     min: 1,
     max: 50,
@@ -342,9 +349,13 @@ function checkBeforePolling(hook: SafePollingOptions["beforePolling"]): SafePoll
 
 function checkSignals(signals: readonly NodeJS.Signals[] | false): readonly NodeJS.Signals[] {
   if (signals === false) return [];
-  const isList = Array.isArray(signals) && signals.every((name) => /^SIG[A-Z0-9]+$/.test(String(name)));
+  const isList = Array.isArray(signals) && signals.every(isSignal);
   if (!isList)
-    throw invalidOption("signals", 'an array of signal names such as ["SIGTERM"], or false', signals);
+    throw invalidOption(
+      "signals",
+      'an array of signals of this system such as ["SIGTERM"], or false',
+      signals,
+    );
   for (const name of signals) {
     if (name !== "SIGKILL" && name !== "SIGSTOP") continue;
     throw invalidOption("signals", "without SIGKILL and SIGSTOP, which no process can catch", name);

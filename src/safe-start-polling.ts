@@ -1,24 +1,22 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate as turn } from "node:timers/promises";
-import type { Api, Bot, Context } from "grammy";
 import { systemClock } from "./clock.js";
 import { publish } from "./diagnostics.js";
-import type { LockSession } from "./lease/lock-session.js";
 import type { LockBackend } from "./lock/backend.js";
 import { resolveOptions, type SafePollingOptions } from "./options.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
-import { asTelegramBot } from "./polling/telegram-bot.js";
+import { asTelegramBot, type PollableBot } from "./polling/telegram-bot.js";
 import { keepSecret } from "./secrets.js";
 import { alreadyRunning } from "./session/already-running.js";
-import { createSession } from "./session/create-session.js";
+import { createSession, type SharedLockSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
 
 /** Bots that are being polled. */
 const polledBots = shared("polled-bots", () => new WeakSet<object>());
-const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, LockSession>());
+const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, SharedLockSession>());
 
 /**
  * Takes the place of `bot.start()`: polls Telegram only while this instance holds the bot's lock, and stands by
@@ -26,10 +24,7 @@ const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, Lock
  *
  * @throws SafePollingError ERR_INVALID_OPTION for a bad option; ERR_ALREADY_RUNNING for a bot that is polled already.
  */
-export function safeStartPolling<C extends Context, A extends Api>(
-  bot: Bot<C, A>,
-  options: SafePollingOptions = {},
-): SafePolling {
+export function safeStartPolling(bot: PollableBot, options: SafePollingOptions = {}): SafePolling {
   const telegramBot = asTelegramBot(bot);
   keepSecret(telegramBot.token);
   const resolved = resolveOptions(telegramBot, options);

@@ -61,6 +61,11 @@ function listenFirst(signal: NodeJS.Signals, listener: NodeJS.SignalsListener): 
   for (const each of [listener, ...others]) process.on(signal, each);
 }
 
+/** Whether this system has a signal of that name. */
+export function isSignal(name: unknown): name is NodeJS.Signals {
+  return typeof name === "string" && Object.hasOwn(constants.signals, name);
+}
+
 function onSignal(signal: NodeJS.Signals): void {
   const now = performance.now();
   if (!shutdown) return void beginShutdown(signal, now);

@@ -1,4 +1,3 @@
-import type { Api, Bot, Context } from "grammy";
 import type { Update, UserFromGetMe, WebhookInfo } from "grammy/types";
 
 /** Parameters of getUpdates that we send. */
@@ -32,7 +31,27 @@ export interface TelegramBot {
   handleUpdate(update: Update): Promise<void>;
 }
 
+/**
+ * A `Bot` of grammY, with any context and API. Structural: where two copies of grammY are installed, the bot's class is
+ * not that of the copy which this library sees.
+ */
+export interface PollableBot {
+  readonly token: string;
+  readonly botInfo: object;
+  readonly errorHandler: (error: never) => unknown;
+  readonly api: {
+    getUpdates(...parameters: never[]): Promise<object[]>;
+    getMe(...parameters: never[]): Promise<object>;
+    getWebhookInfo(...parameters: never[]): Promise<object>;
+    deleteWebhook(...parameters: never[]): Promise<true>;
+  };
+  init(...parameters: never[]): Promise<void>;
+  isInited(): boolean;
+  isRunning(): boolean;
+  handleUpdate(...parameters: never[]): Promise<void>;
+}
+
 /** The one cast between grammY's typings and ours. */
-export function asTelegramBot<C extends Context, A extends Api>(bot: Bot<C, A>): TelegramBot {
+export function asTelegramBot(bot: PollableBot): TelegramBot {
   return bot as unknown as TelegramBot;
 }

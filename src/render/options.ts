@@ -1,6 +1,6 @@
 import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
-import { checkLogger, checkOptions, invalidOption, nearest } from "../option-checks.js";
+import { checkLogger, checkOptions, invalidOption, suggestion } from "../option-checks.js";
 import type { RenderEnvironment } from "../platform/instance.js";
 import { type RenderRepair, renderRepairs } from "./repair-rules.js";
 
@@ -97,7 +97,7 @@ function checkRepair(repair: unknown): readonly RenderRepair[] {
     if (typeof name !== "string") throw invalidOption("repair", "an array of names of repairs", name);
     throw new SafePollingError(
       "ERR_INVALID_OPTION",
-      `\`repair\` has no \`${name}\`. Did you mean \`${nearest(name, renderRepairs)}\`?`,
+      `\`repair\` has no \`${name}\`. ${suggestion(name, renderRepairs)}`,
     );
   }
   return [...new Set(repair)];

@@ -25,9 +25,14 @@ export interface Runtime {
   readonly publish: Publish;
   readonly revision: string | undefined;
   /** All bots of a process on one backend object share its connection. */
-  readonly lockSessions: WeakMap<LockBackend, Pick<LockSession, "enter">>;
+  readonly lockSessions: WeakMap<LockBackend, SharedLockSession>;
   /** Everything has ended; `done` settles next. */
   onEnded(end: SessionEnd): void;
+}
+
+export interface SharedLockSession extends Pick<LockSession, "enter"> {
+  /** The label of its connection: that of the handle that came first. */
+  readonly instance?: string;
 }
 
 /** Wires the session of one bot. Nothing happens before its `run()`. */
@@ -36,6 +41,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const { clock, onEnded, publish, random, revision, turn } = runtime;
   const startDelayMs = options.startDelayMs ?? defaultStartDelayMs(lock, logger);
   const ledger = new UpdateLedger(clock);
+  warnOfSeconds(options);
   return new BotSession({
     bot,
     options: { ...options, startDelayMs },
@@ -53,12 +59,33 @@ function lockSession(
   backend: LockBackend,
   { instance, logger }: ResolvedOptions,
   { clock, lockSessions, newId, random, revision }: Runtime,
-): Pick<LockSession, "enter"> {
+): SharedLockSession {
   const existing = lockSessions.get(backend);
-  if (existing) return existing;
+  if (existing) {
+    warnOfOtherLabel(existing, instance, logger);
+    return existing;
+  }
   const session = new LockSession({ backend, instance, revision, logger, clock, random, newId });
-  lockSessions.set(backend, session);
-  return session;
+  const labelled = { instance, enter: session.enter.bind(session) };
+  lockSessions.set(backend, labelled);
+  return labelled;
+}
+
+function warnOfOtherLabel(shared: SharedLockSession, instance: string, logger: Logger): void {
+  if (shared.instance === undefined || shared.instance === instance) return;
+  logger.warn(
+    { instance, shown: shared.instance },
+    "handles on one lock object share its connection, which is labelled by the first. Give all the same `instance`, or each a lock object of its own",
+  );
+}
+
+function warnOfSeconds({ backoff, logger }: ResolvedOptions): void {
+  const { delaysMs } = backoff;
+  if (delaysMs.length === 0 || delaysMs.some((delayMs) => delayMs >= 1_000)) return;
+  logger.warn(
+    { delaysMs },
+    "every wait of `backoff` is below a second: they are milliseconds. [5_000, 10_000] waits 5 s, then 10 s",
+  );
 }
 
 function defaultStartDelayMs(lock: LockBackend | false, logger: Logger): number {

@@ -41,6 +41,17 @@ describe("defaults", () => {
 describe("a bad option is named, with what was expected and what came:", () => {
   const cases: [given: object, message: string][] = [
     [{ lok: memoryLock() }, "`options` has no option `lok`. Did you mean `lock`?"],
+    [{ drop_pending_updates: true }, "Set `skipOlderThanMs`"],
+    [{ allowed_updates: [] }, "It is `polling.allowedUpdates` here."],
+    [{ timeout: 5 }, "It is `polling.timeoutSeconds` here."],
+    [{ limit: 5 }, "It is `polling.limit` here."],
+    [{ sink: {} }, "It is `concurrency` here."],
+    [{ runner: {} }, "Its options are `concurrency` and `polling"],
+    [{ onStart: () => {} }, "Listen to the event instead"],
+    [{ leaseMs: 5_000 }, "It is an option of the lock"],
+    [{ coldStart: true }, "It is gone: see `skipOlderThanMs`."],
+    [{ polling: { allowed_updates: [] } }, "It is `allowedUpdates` here."],
+    [{ somethingElse: 1 }, "`options` has no option `somethingElse`. It has: lock, key, backoff"],
     [
       { lock: undefined },
       "Expected `lock` to be a lock backend such as fileLock(), or false, got undefined.",
@@ -50,6 +61,11 @@ describe("a bad option is named, with what was expected and what came:", () => {
     [{ key: "x\0y" }, "Expected `key` to be free of NUL characters"],
     [{ key: "k".repeat(201) }, "Expected `key` to be at most 200 characters long"],
     [{ backoff: { delays: [1] } }, "`backoff` has no option `delays`. Did you mean `delaysMs`?"],
+    [{ signals: ["SIGTEM"] }, "Expected `signals` to be an array of signals of this system"],
+    [{ exitAfterMs: -1 }, "Expected `exitAfterMs` to be a number from 0"],
+    [{ handlerWarnMs: 0 }, "Expected `handlerWarnMs` to be a number from 1"],
+    [{ handlerTimeoutMs: 0 }, "Expected `handlerTimeoutMs` to be a number from 1"],
+    [{ skipOlderThanMs: "1h" }, "Expected `skipOlderThanMs` to be a number from 0"],
     [{ backoff: [-1] }, "Expected `backoff.delaysMs[0]` to be a number from 0 to 2147483647, got -1."],
     [
       { backoff: { delaysMs: "5000" } },
@@ -83,7 +99,7 @@ describe("a bad option is named, with what was expected and what came:", () => {
       { drainTimeoutMs: Number.NaN },
       "Expected `drainTimeoutMs` to be a number from 0 to 2147483647, got NaN.",
     ],
-    [{ signals: "SIGTERM" }, "Expected `signals` to be an array of signal names"],
+    [{ signals: "SIGTERM" }, "Expected `signals` to be an array of signals of this system"],
     [{ signals: ["SIGKILL"] }, "Expected `signals` to be without SIGKILL and SIGSTOP"],
     [{ signal: {} }, "Expected `signal` to be an AbortSignal, got an object."],
     [{ instance: 7 }, "Expected `instance` to be a non-empty string, got 7."],

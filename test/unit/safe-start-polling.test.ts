@@ -141,6 +141,30 @@ describe("safeStartPolling", () => {
     expect(polling.state).toBe("stopped");
   });
 
+  it("takes a Bot of another copy of grammY, whose class is another one", async () => {
+    // Without the private members, which make a class of TypeScript equal to itself alone.
+    const bot: Pick<Bot, keyof Bot> = newBot();
+    const polling = safeStartPolling(bot, options);
+
+    await polling.started();
+    await polling.stop();
+  });
+
+  it("warns of waits that look like seconds, and of a label that nobody will see", async () => {
+    const warnings: string[] = [];
+    const log = (_fields: object, message: string) => void warnings.push(message);
+    const logger = { debug() {}, info() {}, warn: log, error: log };
+    const given = { ...options, lock: memoryLock(), logger };
+    const first = safeStartPolling(newBot(), { ...given, instance: "one", backoff: [5, 10, 15, 20] });
+    const second = safeStartPolling(newBot(api.addBot()), { ...given, instance: "two" });
+
+    expect(warnings).toEqual([
+      expect.stringContaining("they are milliseconds"),
+      expect.stringContaining("labelled by the first"),
+    ]);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+
   it("works with `await using`", async () => {
     let state = (): string => "";
     {
