@@ -21,3 +21,9 @@ export const optionHints: Readonly<Record<string, string>> = {
   timeoutSeconds: "It is `polling.timeoutSeconds`.",
   url: "It is an option of the lock: `lock: redisLock({ url })`.",
 };
+
+/** The same for the names in `polling`. */
+export const pollingOptionHints: Readonly<Record<string, string>> = {
+  allowed_updates: "It is `allowedUpdates` here.",
+  timeout: "It is `timeoutSeconds` here.",
+};

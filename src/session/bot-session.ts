@@ -5,23 +5,22 @@ import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
 import { probeKey } from "../lock/probe-key.js";
-import type { ResolvedOptions } from "../options.js";
 import { silenceMs } from "../polling/fetching.js";
-import { Poller } from "../polling/poller.js";
+import type { Poller, PollerOptions } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
-import { WebhookGuard } from "../polling/webhook-guard.js";
+import type { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError } from "../redact.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import { AbortedError, type Deferred, deferred, unlessAborted, wait } from "../waiting.js";
 import { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
 import { drain } from "./drain.js";
 import type { HandleRecord } from "./handle-record.js";
-import { handleUpdate } from "./handlers.js";
 import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
-import { UserCode } from "./user-code.js";
+import type { UserCode } from "./user-code.js";
 
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
@@ -33,11 +32,20 @@ export interface BotSessionOptions {
   readonly context: CallContext;
   readonly ledger: UpdateLedger;
   readonly record: HandleRecord;
+  readonly webhook: WebhookGuard;
+  readonly userCode: UserCode;
+  newPoller(term: PollerTerm): Poller;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
   /** Everything has ended; `done` settles next. */
   onEnded(end: SessionEnd): void;
 }
+
+/** What a poller has of the lease that it polls under. */
+export type PollerTerm = Pick<
+  PollerOptions,
+  "followsAnother" | "isProbed" | "onFirstPoll" | "onSilence" | "trusted"
+>;
 
 export interface SessionEnd {
   /** A conflict that nothing resolved ended it. */
@@ -62,11 +70,8 @@ export class BotSession {
   readonly #deps: BotSessionOptions;
   readonly #promises = new DoneAndStarted<Lease>();
   readonly #ending = new AbortController();
-  readonly #ledger: UpdateLedger;
-  readonly #webhook: WebhookGuard;
   readonly #candidate: Candidate;
   readonly #record: HandleRecord;
-  readonly #userCode = new UserCode();
   readonly #beforePolling: BeforePolling;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
@@ -76,11 +81,8 @@ export class BotSession {
 
   constructor(deps: BotSessionOptions) {
     this.#deps = deps;
-    const { bot, context, options } = deps;
-    this.#ledger = deps.ledger;
     this.#record = deps.record;
-    this.#webhook = new WebhookGuard(bot, context, options.webhook);
-    this.#beforePolling = new BeforePolling(options.beforePolling, context, this.#userCode);
+    this.#beforePolling = new BeforePolling(deps.options.beforePolling, deps.context, deps.userCode);
     this.#candidate = deps.enter(this.#candidateEvents());
   }
 
@@ -111,7 +113,7 @@ export class BotSession {
     const { instance, lock } = options;
     const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
     this.#log("info", { instance, ...where }, "starting");
-    const prepared = prepareBot(bot, context, this.#webhook, signal);
+    const prepared = prepareBot(bot, context, this.#deps.webhook, signal);
     prepared.catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
     while (!signal.aborted) {
@@ -129,7 +131,7 @@ export class BotSession {
   /** Idempotent; never rejects. Called by a handler or `beforePolling`, which it waits for, it resolves at once. */
   async stop(): Promise<void> {
     this.#abort();
-    if (this.#userCode.isCaller) return;
+    if (this.#deps.userCode.isCaller) return;
     await this.done.catch(() => {});
   }
 
@@ -144,7 +146,7 @@ export class BotSession {
       this.#resignPauseMs = pauseMs;
       this.#end(term, "resigned");
     }
-    if (!this.#userCode.isCaller) await this.#resigned?.promise;
+    if (!this.#deps.userCode.isCaller) await this.#resigned?.promise;
   }
 
   health(): HealthReport {
@@ -203,7 +205,7 @@ export class BotSession {
       this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
       if (!(await wait(clock, startDelayMs, signal))) throw new AbortedError();
     }
-    await this.#orOffer(this.#webhook.clear(signal), "Telegram has not answered");
+    await this.#orOffer(this.#deps.webhook.clear(signal), "Telegram has not answered");
     await this.#orOffer(this.#beforePolling.run(term.lease, signal), "beforePolling has not ended");
   }
 
@@ -219,21 +221,10 @@ export class BotSession {
   }
 
   #newPoller(term: Term): Poller {
-    const { bot, context, options } = this.#deps;
-    const handlers = { ...options, bot, context, record: this.#record, userCode: this.#userCode };
-    return new Poller({
-      bot,
-      context,
-      ledger: this.#ledger,
-      webhook: this.#webhook,
-      parameters: options.polling,
-      concurrency: options.concurrency,
-      confirm: options.confirm,
-      backoff: options.backoff,
+    const { key } = this.#deps.options;
+    return this.#deps.newPoller({
       followsAnother: term.grant.followsAnother,
-      record: this.#record,
-      handle: (update) => handleUpdate(update, handlers),
-      isProbed: async () => (await this.#candidate.inspect(probeKey(options.key))) !== undefined,
+      isProbed: async () => (await this.#candidate.inspect(probeKey(key))) !== undefined,
       onFirstPoll: () => this.#promises.hasStarted(term.lease),
       onSilence: () => this.#offerLease("Telegram has not answered"),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
@@ -248,7 +239,7 @@ export class BotSession {
     this.#record.enter("draining");
     const { context } = this.#deps;
     const { drainTimeoutMs, key } = this.#deps.options;
-    await drain(poller, { context, key, ledger: this.#ledger, beforePolling, drainTimeoutMs });
+    await drain(poller, { context, key, ledger: this.#deps.ledger, beforePolling, drainTimeoutMs });
     if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);
   }
 
@@ -268,14 +259,7 @@ export class BotSession {
   }
 
   #tellRelease({ ended, isTold, lease }: Term, isReleased: boolean): void {
-    if (ended === "lost") return;
-    if (!isReleased) {
-      const message =
-        "the lock server did not confirm the release; a standby may have to wait until the lease ends";
-      return this.#log("warn", { token: lease.token }, message);
-    }
-    this.#log("info", { token: lease.token }, "released the lease");
-    if (isTold) this.#record.emit("released", { lease });
+    if (ended !== "lost") this.#record.gaveBack(lease, isReleased, isTold);
   }
 
   #finish(): void {

@@ -3,12 +3,16 @@ import type { Publish } from "../diagnostics.js";
 import { LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
-import type { ResolvedOptions } from "../options.js";
+import { Poller } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { RoundTrip } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
+import { WebhookGuard } from "../polling/webhook-guard.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
 import { HandleRecord } from "./handle-record.js";
+import { handleUpdate } from "./handlers.js";
+import { UserCode } from "./user-code.js";
 import { candidateWithoutLock } from "./without-lock.js";
 
 /** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
@@ -40,15 +44,36 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const { instance, key, lock, logger } = options;
   const { clock, onEnded, publish, random, revision, turn } = runtime;
   const startDelayMs = options.startDelayMs ?? defaultStartDelayMs(lock, logger);
-  const ledger = new UpdateLedger(clock);
   warnOfSeconds(options);
+  const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
+  const ledger = new UpdateLedger(clock);
+  const record = new HandleRecord({ clock, logger, publish, ledger, instance, key });
+  const webhook = new WebhookGuard(bot, context, options.webhook);
+  const userCode = new UserCode();
+  const handlers = { ...options, bot, context, record, userCode };
   return new BotSession({
     bot,
     options: { ...options, startDelayMs },
     revision,
-    context: { clock, random, logger, roundTrip: new RoundTrip(), turn },
+    context,
     ledger,
-    record: new HandleRecord({ clock, logger, publish, ledger, instance, key }),
+    record,
+    webhook,
+    userCode,
+    newPoller: (term) =>
+      new Poller({
+        bot,
+        context,
+        ledger,
+        webhook,
+        record,
+        parameters: options.polling,
+        concurrency: options.concurrency,
+        confirm: options.confirm,
+        backoff: options.backoff,
+        handle: (update) => handleUpdate(update, handlers),
+        ...term,
+      }),
     enter: (events) =>
       lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
     onEnded,

@@ -101,6 +101,18 @@ export class HandleRecord implements PollingRecord {
     if (isTold) this.emit("lost", { lease, reason });
   }
 
+  /** `isReleased`: the lock server has confirmed it. */
+  gaveBack(lease: Lease, isReleased: boolean, isTold: boolean): void {
+    const fields = { token: lease.token };
+    if (!isReleased) {
+      const what =
+        "the lock server did not confirm the release; a standby may have to wait until the lease ends";
+      return this.#log("warn", fields, what);
+    }
+    this.#log("info", fields, "released the lease");
+    if (isTold) this.emit("released", { lease });
+  }
+
   standby(holder: Holder): void {
     const isThisLabel = holder.instance === this.#options.instance;
     this.#log(

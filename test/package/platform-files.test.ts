@@ -7,8 +7,8 @@ import { Bot } from "grammy";
 import { parse as parseToml } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { resolveOptions } from "../../src/options.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
+import { resolveOptions } from "../../src/resolve-options.js";
 
 const path = (name: string) => fileURLToPath(new URL(`../../examples/platforms/${name}`, import.meta.url));
 const read = (name: string) => readFileSync(path(name), "utf8");

@@ -1,8 +1,9 @@
 import { Bot } from "grammy";
 import { describe, expect, it } from "vitest";
 import { memoryLock } from "../../src/lock/memory.js";
-import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
+import type { SafePollingOptions } from "../../src/options.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
+import { resolveOptions } from "../../src/resolve-options.js";
 
 const token = `123456:${"x".repeat(35)}`;
 const bot = asTelegramBot(new Bot(token));

@@ -3,13 +3,14 @@ import { Bot } from "grammy";
 import { describe, expect, it } from "vitest";
 import { isSafePollingError, SafePollingError } from "../../src/errors.js";
 import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
-import { resolveOptions, type SafePollingOptions } from "../../src/options.js";
+import type { SafePollingOptions } from "../../src/options.js";
 import { platformFacts } from "../../src/platform/instance.js";
 import { pollInSeries, type QuietWindow } from "../../src/polling/conflict-series.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { type LedgerEntry, UpdateLedger } from "../../src/polling/update-ledger.js";
 import { describeError, redact, redactText } from "../../src/redact.js";
+import { resolveOptions } from "../../src/resolve-options.js";
 import { wait } from "../../src/waiting.js";
 import { VirtualTime } from "../tools/virtual-time.js";
 
