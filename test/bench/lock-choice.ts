@@ -5,6 +5,8 @@ import { startLockServer } from "../tools/lock-servers.js";
 export interface BenchArguments {
   readonly count: number;
   readonly lockName: string;
+  /** Handlers at once. */
+  readonly concurrency: number;
   /** Without a lock: how long old and new instance run side by side, in seconds. */
   readonly overlapSeconds: number;
   /** Without a lock: to Telegram, one way, in milliseconds. */
@@ -19,22 +21,24 @@ export function benchArguments(defaultCount: number): BenchArguments {
     options: {
       count: { type: "string", default: String(defaultCount) },
       lock: { type: "string", default: "file" },
+      concurrency: { type: "string", default: "1" },
       overlap: { type: "string", default: "75" },
       latency: { type: "string", default: "1" },
     },
   });
   const count = Number(values.count);
+  const concurrency = Number(values.concurrency);
   const overlapSeconds = Number(values.overlap);
   const latencyMs = Number(values.latency);
   const { lock: lockName } = values;
   const isKnown = ["file", "postgres", "redis", "none"].includes(lockName);
   if (!Number.isInteger(count) || count < 1 || !isKnown || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
     console.error(
-      "usage: --count <whole number> --lock file|postgres|redis, or --lock none [--overlap <s>] [--latency <ms>]",
+      "usage: --count <whole number> --lock file|postgres|redis [--concurrency <whole number>], or --lock none [--overlap <s>] [--latency <ms>]",
     );
     process.exit(2);
   }
-  return { count, lockName, overlapSeconds, latencyMs, startLock: () => startLock(lockName) };
+  return { count, concurrency, lockName, overlapSeconds, latencyMs, startLock: () => startLock(lockName) };
 }
 
 async function startLock(name: string): Promise<{ lock: LockChoice | undefined; stop(): Promise<void> }> {

@@ -1,4 +1,4 @@
-// npm run deploys -- --count 100 --lock file
+// npm run deploys -- --count 100 --lock file [--concurrency 50]
 // Rolling deploys under traffic: nothing lost, nothing answered twice, no live 409, one change of poller each.
 // npm run deploys -- --lock none --overlap 75
 // Without a lock, old and new instance poll side by side: plain grammY, the original repair and this library, compared.
@@ -12,12 +12,18 @@ const given = benchArguments(process.argv.includes("none") ? 5 : 100);
 const isClean = await (given.lockName === "none" ? deploysWithoutLock(given) : deploysWithLock(given));
 process.exitCode = isClean ? 0 : 1;
 
-async function deploysWithLock({ count, lockName, startLock }: BenchArguments): Promise<boolean> {
+async function deploysWithLock({
+  concurrency,
+  count,
+  lockName,
+  startLock,
+}: BenchArguments): Promise<boolean> {
   const { lock, stop } = await startLock();
   const fleet = await BotFleet.start(lock);
   try {
     const result = await rollingDeploys(fleet, {
       deploys: count,
+      concurrency,
       onDeploy: (deploy) => progress(deploy, count, "deploy"),
     });
     const { handoverMs, exitCodes, ...figures } = result;

@@ -42,9 +42,9 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
   const { tell } = story;
   const instances: Instance[] = [];
   const { leaseMs, options } = plot;
-  const { concurrency, drainTimeoutMs } = options;
+  const { concurrency, confirm, drainTimeoutMs } = options;
   const updates: UpdateJudge = new UpdateJudge({
-    concurrency,
+    losesInCrash: confirm === "fetched" && concurrency > 1,
     drainTimeoutMs,
     leaseMs,
     nowMs: () => loop.nowMs,

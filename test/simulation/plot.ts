@@ -109,7 +109,11 @@ export interface Plot {
   readonly backend: "lease records" | "session locks";
   readonly leaseMs: number;
   readonly bots: number;
-  readonly options: SafePollingOptions & { readonly concurrency: number; readonly drainTimeoutMs: number };
+  readonly options: SafePollingOptions & {
+    readonly concurrency: number;
+    readonly confirm: "handled" | "fetched";
+    readonly drainTimeoutMs: number;
+  };
   readonly habits: HandlerHabits;
   readonly lockDelay: Delay;
   readonly telegramDelay: Delay;
@@ -144,13 +148,16 @@ export function drawPlot(random: Random): Plot {
     leaseMs,
     bots: random.chance(0.25) ? 2 : 1,
     options: {
-      concurrency: random.pick([1, 1, 1, 5]),
+      concurrency: random.pick([1, 1, 1, 2, 5, 50, random.integer(1, 200)]),
+      confirm: random.pick(["handled", "handled", "fetched"]),
       drainTimeoutMs,
       polling: { timeoutSeconds: random.pick([2, 5, 10, 30]), limit: random.pick([2, 100]) },
       backoff: { delaysMs: [500, 1_000, 2_000] },
     },
     habits: {
-      durationsMs: isCalm ? [0, 0, drainTimeoutMs * 0.8] : [0, 0, 0, 50, 400, 3_000],
+      durationsMs: isCalm
+        ? [0, 0, drainTimeoutMs * 0.8]
+        : [0, 0, 0, 50, 400, 3_000, random.pick([0, 0, 8_000])],
       throwRate: random.pick([0, 0.2]),
       replyRate: random.pick([0, 0, 0.3]),
       hasCatch: random.chance(0.5),

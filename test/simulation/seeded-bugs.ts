@@ -8,6 +8,7 @@ const poller = "src/polling/poller.ts";
 const fetching = "src/polling/fetching.ts";
 const told = "src/polling/told-offset.ts";
 const ledger = "src/polling/update-ledger.ts";
+const plan = "src/polling/poll-plan.ts";
 const clock = "src/clock.ts";
 const server = "test/simulation/lease-records.ts";
 
@@ -109,5 +110,10 @@ export const seededBugs: readonly Breakage[] = [
     server,
     "Math.max((claim?.token ?? 0) + 1, Math.floor(this.#now()))",
     "7",
+  ]),
+  bug("with many handlers a poll confirms what is unfinished (P1, P3)", [
+    plan,
+    "if (!lowest) return { offset, limit };",
+    "return { offset: ledger.nextOffset, limit };",
   ]),
 ];

@@ -10,7 +10,8 @@ interface Start {
 }
 
 export interface UpdateJudgeOptions {
-  readonly concurrency: number;
+  /** Telegram is told of an update when it is fetched: a crash loses what runs, and so does a drain that is too short. */
+  readonly losesInCrash: boolean;
   readonly leaseMs: number;
   readonly drainTimeoutMs: number;
   readonly nowMs: () => number;
@@ -22,7 +23,7 @@ export interface UpdateJudgeOptions {
 export class UpdateJudge {
   readonly #options: UpdateJudgeOptions;
   readonly #starts = new Map<string, Map<number, Start[]>>();
-  readonly #startsOf = new Map<Instance, { key: string; start: Start }[]>();
+  readonly #startsOf = new Map<Instance, { key: string; id: number; start: Start }[]>();
   readonly counts = { pushed: 0, handled: 0, repeated: 0 };
 
   constructor(options: UpdateJudgeOptions) {
@@ -53,7 +54,7 @@ export class UpdateJudge {
     if (earlier.length > 0) this.counts.repeated += 1;
     const start: Start = { instance, hasEnded: false, isExcused: false };
     earlier.push(start);
-    this.#startedBy(instance).push({ key, start });
+    this.#startedBy(instance).push({ key, id, start });
     return () => {
       if (!start.hasEnded) this.counts.handled += 1;
       start.hasEnded = true;
@@ -73,7 +74,7 @@ export class UpdateJudge {
   confirmed(key: string, ids: readonly number[]): void {
     for (const id of ids) {
       const starts = this.#of(key).get(id) ?? [];
-      const isDone = starts.some((start) => start.hasEnded || this.#options.concurrency > 1);
+      const isDone = starts.some((start) => start.hasEnded || this.#options.losesInCrash);
       if (!isDone)
         this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
     }
@@ -92,9 +93,14 @@ export class UpdateJudge {
       );
     }
     this.#checkDrained(instance, key, "releases");
-    for (const { key: own, start } of this.#startedBy(instance)) {
-      if (own === key && !start.hasEnded) start.isExcused = true;
-    }
+    const starts = this.#startedBy(instance).filter(({ key: own }) => own === key);
+    const unfinished = starts.filter(({ start }) => !start.hasEnded);
+    for (const { start } of unfinished) start.isExcused = true;
+    // What is done above an unfinished one cannot be confirmed without it.
+    const lowest = this.#options.losesInCrash
+      ? Number.POSITIVE_INFINITY
+      : Math.min(...unfinished.map(({ id }) => id));
+    for (const { id, start } of starts) if (id > lowest) start.isExcused = true;
   }
 
   /** The end of the story: everything was handled, apart from what a crash may take with more than one handler. */
@@ -103,7 +109,7 @@ export class UpdateJudge {
       for (const [id, starts] of updates) {
         const isDone = starts.some(({ hasEnded }) => hasEnded);
         const isCrashed = starts.some(({ instance }) => instance.host.state === "dead");
-        if (isDone || (this.#options.concurrency > 1 && isCrashed)) continue;
+        if (isDone || (this.#options.losesInCrash && isCrashed)) continue;
         this.#options.accuse("no update is lost", `${id} of ${key} was never handled`);
       }
     }
@@ -113,7 +119,7 @@ export class UpdateJudge {
   isAllHandled(key: string): boolean {
     for (const starts of this.#of(key).values()) {
       const isDone = ({ hasEnded, instance }: Start) =>
-        hasEnded || (this.#options.concurrency > 1 && instance.host.state === "dead");
+        hasEnded || (this.#options.losesInCrash && instance.host.state === "dead");
       if (!starts.some(isDone)) return false;
     }
     return true;
@@ -144,7 +150,7 @@ export class UpdateJudge {
     return updates;
   }
 
-  #startedBy(instance: Instance): { key: string; start: Start }[] {
+  #startedBy(instance: Instance): { key: string; id: number; start: Start }[] {
     const starts = this.#startsOf.get(instance) ?? [];
     this.#startsOf.set(instance, starts);
     return starts;

@@ -1,10 +1,11 @@
-import { type BotFleet, type Instance, until } from "./bot-fleet.js";
+import { type BotFleet, type Instance, type Scenario, until } from "./bot-fleet.js";
 
 export interface RollingDeploysOptions {
   readonly deploys: number;
   /** Time between two messages, in milliseconds. */
   readonly messageEveryMs?: number;
   readonly handlerMs?: number;
+  readonly concurrency?: number;
   onDeploy?(deploy: number): void;
 }
 
@@ -29,15 +30,16 @@ export async function rollingDeploys(
   fleet: BotFleet,
   options: RollingDeploysOptions,
 ): Promise<RollingDeploysResult> {
-  const { deploys, messageEveryMs = 20, handlerMs = 5 } = options;
+  const { deploys, messageEveryMs = 20, handlerMs = 5, concurrency = 1 } = options;
+  const scenario = { handlerMs, options: { concurrency } };
   const { api } = fleet;
   const traffic = fleet.startTraffic(messageEveryMs);
   const handoverMs: number[] = [];
   const exitCodes: (number | null)[] = [];
   try {
-    let old = await deployFirst(fleet, handlerMs);
+    let old = await deployFirst(fleet, scenario);
     for (let deploy = 1; deploy <= deploys; deploy += 1) {
-      const next = fleet.instance(`v${deploy + 1}`, { handlerMs });
+      const next = fleet.instance(`v${deploy + 1}`, scenario);
       await next.line("standby");
       const from = performance.now();
       old.kill("SIGTERM");
@@ -69,8 +71,8 @@ export async function rollingDeploys(
   }
 }
 
-async function deployFirst(fleet: BotFleet, handlerMs: number): Promise<Instance> {
-  const first = fleet.instance("v1", { handlerMs });
+async function deployFirst(fleet: BotFleet, scenario: Partial<Scenario>): Promise<Instance> {
+  const first = fleet.instance("v1", scenario);
   await first.state("polling");
   return first;
 }
