@@ -229,6 +229,8 @@ export const mutants: readonly Mutant[] = [
     replace: "",
     breaks: "a holder that lost its connection waits for its own lease",
     tests: [lockSession],
+    survivesBecause:
+      "an answer that names our former connection is asked about again at once: one message more",
   },
   {
     file: "src/lease/lock-session.ts",
@@ -496,8 +498,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/postgres/session-sql.ts",
-    find: "AS unlocked WHERE count > 0",
-    replace: "AS unlocked WHERE false",
+    find: ");\nNOTIFY",
+    replace: ");\n--",
     breaks: "a release wakes nobody",
     tests: [postgresConformance],
   },
