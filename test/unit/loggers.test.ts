@@ -60,7 +60,7 @@ describe("the console", () => {
     expect(lines).toContain(`[safe-polling] starting -> standby (key=${key})`);
     expect(lines).toContain(`[safe-polling] standby -> polling (key=${key})`);
     expect(lines.find((line) => line.includes("holds the lease"))).toMatch(
-      /\(key=\d+, token=\d+, by=handover\)$/,
+      /\(key=\d+, by=handover\)$/,
     );
     expect(lines.every((line) => /^\[safe-polling\] [^\n]+$/.test(line))).toBe(true);
   });
