@@ -59,9 +59,7 @@ describe("the console", () => {
     const key = bots.api.bot.id;
     expect(lines).toContain(`[safe-polling] starting -> standby (key=${key})`);
     expect(lines).toContain(`[safe-polling] standby -> polling (key=${key})`);
-    expect(lines.find((line) => line.includes("holds the lease"))).toMatch(
-      /\(key=\d+, by=handover\)$/,
-    );
+    expect(lines.find((line) => line.includes("holds the lease"))).toMatch(/\(key=\d+, by=handover\)$/);
     expect(lines.every((line) => /^\[safe-polling\] [^\n]+$/.test(line))).toBe(true);
   });
 });
