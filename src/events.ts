@@ -42,13 +42,18 @@ export interface SafePollingEvents {
   released: { readonly lease: Lease };
   /** Another instance holds the lock; again when a different one does. */
   standby: { readonly holder: Holder };
-  /** Telegram answered a poll with a 409. */
-  conflict: { readonly kind: ConflictKind };
+  /** Telegram answered a poll with a 409; or (`seenBy: "gap"`) updates are missing, which somebody else has confirmed. */
+  conflict: { readonly kind: ConflictKind; readonly seenBy: "409" | "gap" };
   /**
    * An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity with
-   * `onExhausted: "repeat"`.
+   * `onExhausted: "repeat"`. `givesWay`: where no lock decides, to a newer instance, which stays.
    */
-  retry: { readonly attempt: number; readonly attempts: number; readonly delayMs: number };
+  retry: {
+    readonly attempt: number;
+    readonly attempts: number;
+    readonly delayMs: number;
+    readonly givesWay: boolean;
+  };
   /** A handler has run for `handlerWarnMs`; again after 5, 15 and 60 minutes, then every hour. */
   slowHandler: { readonly updateId: number; readonly runningMs: number };
   /** A handler threw and no `bot.catch` took the error, of which this is a redacted copy; or it has outlived `handlerTimeoutMs`. */

@@ -74,6 +74,13 @@ export interface SafePollingOptions {
    */
   readonly startDelayMs?: number;
   /**
+   * Where no lock reaches the other instances: how long the old instance of a deploy may live on beside the new one, in
+   * milliseconds. An instance that has polled for a minute gives way to a newer one for so long, and expects SIGTERM
+   * meanwhile. 0: it does not.
+   * @defaultValue by platform: Render 120000, Heroku 200000, Koyeb and ECS 120000, Railway, Fly, Kubernetes and Cloud Run 60000; elsewhere 0
+   */
+  readonly overlapMs?: number;
+  /**
    * A webhook that is set before the first poll of a lease: `"delete"` it, pending updates kept, or `"fail"`
    * with ERR_WEBHOOK_ACTIVE. One that appears while we poll is deleted at most once per process.
    * @defaultValue `"delete"`

@@ -6,6 +6,7 @@ import { checkLogger, checkNumber, checkOptions, checkText, invalidOption } from
 import { optionHints, pollingOptionHints } from "./option-hints.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
 import { platformFacts } from "./platform/instance.js";
+import { overlapOfPlatform } from "./platform/overlap.js";
 import { isSignal } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import type { ConflictBackoff } from "./polling/conflict-series.js";
@@ -21,6 +22,7 @@ export interface ResolvedOptions {
   readonly backoff: ConflictBackoff;
   readonly onExhausted: ExhaustedPolicy;
   readonly startDelayMs: number | undefined;
+  readonly overlapMs: number;
   readonly webhook: WebhookPolicy;
   readonly concurrency: number;
   readonly confirm: ConfirmPolicy;
@@ -42,6 +44,7 @@ const optionNames = [
   "key",
   "backoff",
   "startDelayMs",
+  "overlapMs",
   "webhook",
   "concurrency",
   "confirm",
@@ -74,6 +77,7 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     key: options.key === undefined ? defaultKey(bot) : checkKey(options.key, bot),
     ...resolveBackoff(options.backoff ?? {}),
     startDelayMs: optional(options.startDelayMs, (value) => checkDelay("startDelayMs", value)),
+    overlapMs: checkDelay("overlapMs", options.overlapMs ?? overlapOfPlatform(platformFacts().platform)),
     webhook: checkChoice("webhook", options.webhook ?? "delete", ["delete", "fail"]),
     concurrency: checkNumber("concurrency", options.concurrency ?? 1, { min: 1, integer: true }),
     confirm: checkChoice("confirm", options.confirm ?? "handled", ["handled", "fetched"]),

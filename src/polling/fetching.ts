@@ -1,10 +1,12 @@
 import type { Update } from "grammy/types";
 import { elapsedMs, type Moment } from "../clock.js";
+import { isSafePollingError } from "../errors.js";
 import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
 import type { QuietWindow } from "./conflict-series.js";
 import type { Gate } from "./gate.js";
 import type { PollRange } from "./poll-plan.js";
 import type { PollingRecord } from "./polling-record.js";
+import { RivalGap } from "./rival-gap.js";
 import type { TelegramBot } from "./telegram-bot.js";
 import { type CallContext, waitOutTrouble } from "./telegram-call.js";
 import {
@@ -28,6 +30,10 @@ const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
 /** A probe of the doctor has ended by then, and has not seen us come back. */
 const probeWaitMs = 5_000;
+/** The server answers an offset that comes again this soon in another way than usual (Client.cpp:15713, 15720). */
+const repeatMs = 3_000;
+/** A rival that only gaps show is told this often. */
+const rivalToldEveryMs = 60_000;
 /** A holder that Telegram has not answered for this long offers its lease to a standby. */
 export const silenceMs = 60_000;
 
@@ -49,6 +55,8 @@ export interface FetchingOptions {
   readonly signal: AbortSignal;
   /** Another instance held the lease just before. */
   readonly followsAnother: boolean;
+  /** Above 0: no lock reaches the other instances, and a settled one gives way for so long. */
+  readonly overlapMs: number;
   /** Whether a conflict at this moment is the doctor's doing. Never rejects. */
   isProbed(): Promise<boolean>;
   /** The first poll is under way. */
@@ -71,9 +79,14 @@ export class Fetching {
   #wasRefused = false;
   #mayForgiveConflict: boolean;
   #trouble = 0;
+  readonly #rival: RivalGap;
+  #rivalToldAt: Moment | undefined;
+  #previous: { readonly offset: number; readonly answeredAt: Moment } | undefined;
 
   constructor(options: FetchingOptions) {
     this.#options = options;
+    const { allowedUpdates } = options.parameters;
+    this.#rival = new RivalGap(!allowedUpdates?.length || allowedUpdates.includes("inline_query"));
     this.#startedAt = this.#now();
     this.#lastAnswerAt = this.#startedAt;
     this.#mayForgiveConflict = options.followsAnother;
@@ -91,10 +104,13 @@ export class Fetching {
       if (!Array.isArray(updates)) throw new Error("the answer to getUpdates is no list of updates");
       this.#noteAnswer();
       this.#options.record.answered(updates);
+      this.#lookForRival(range, sentAt, updates, window);
       return updates;
     } catch (error) {
+      this.#rival.forget();
       // What arrives under a lease that is no longer trusted is dropped whole, its 409 included.
       await this.#mustGoOn();
+      if (isSafePollingError(error, "ERR_CONFLICT")) throw error;
       await this.#recover(classifyFailure(error, elapsedMs(sentAt, this.#now())), error, window);
       return undefined;
     }
@@ -142,6 +158,27 @@ export class Fetching {
     return poll;
   }
 
+  /**
+   * Under a lock a rival that no 409 shows is told; where none decides, a settled instance gives way to it, and a
+   * newcomer goes on: the elder sees a gap too.
+   */
+  #lookForRival({ offset, limit }: PollRange, sentAt: Moment, updates: Update[], window: QuietWindow): void {
+    const { bot, overlapMs, record, told } = this.#options;
+    const answeredAt = this.#now();
+    const isRepeat =
+      offset === this.#previous?.offset && elapsedMs(this.#previous.answeredAt, sentAt) < repeatMs;
+    this.#previous = { offset, answeredAt };
+    if (!this.#rival.sees({ sentAt, answeredAt, limit, isRepeat, updates })) return;
+    const wasTold = this.#rivalToldAt && elapsedMs(this.#rivalToldAt, answeredAt) < rivalToldEveryMs;
+    const givesWay = overlapMs > 0 && window.isSettled;
+    if (wasTold && !givesWay) return;
+    this.#rivalToldAt = answeredAt;
+    record.conflict("other-poller", "gap");
+    if (!givesWay) return;
+    told.wasRead();
+    throw conflictError(bot, new Error("somebody else has confirmed updates of this bot"));
+  }
+
   #noteAnswer(): void {
     this.#wasAnswered = true;
     this.#wasRefused = false;
@@ -175,7 +212,7 @@ export class Fetching {
       return;
     }
     const known = kind ?? ((await webhook.look(signal)) ? "webhook-active" : "other-poller");
-    record.conflict(known);
+    record.conflict(known, "409");
     if (known === "other-poller") throw conflictError(bot, error);
     await webhook.conflict(this.#wasAnswered, signal);
   }

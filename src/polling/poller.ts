@@ -1,6 +1,6 @@
 import { createRunner, createSource, type UpdateSink } from "@grammyjs/runner";
 import type { Update } from "grammy/types";
-import { AbortedError, unlessAborted } from "../waiting.js";
+import { AbortedError, unlessAborted, withDeadline } from "../waiting.js";
 import { type ConflictBackoff, pollInSeries, type QuietWindow } from "./conflict-series.js";
 import { Fetching, type FetchingOptions } from "./fetching.js";
 import { Gate } from "./gate.js";
@@ -13,6 +13,8 @@ export interface PollerOptions extends Omit<FetchingOptions, "gate" | "told" | "
   readonly concurrency: number;
   readonly confirm: ConfirmPolicy;
   readonly backoff: ConflictBackoff;
+  /** How long running handlers may take before an instance gives way. */
+  readonly drainTimeoutMs: number;
   /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */
   handle(update: Update): Promise<void>;
   /** Whether the lease can still be proved. */
@@ -43,14 +45,16 @@ export class Poller {
 
   /** Polls until stopped or no longer trusted (resolves), or until something ends polling for good (rejects). */
   async run(): Promise<void> {
-    const { backoff, concurrency, context, ledger, record } = this.#options;
+    const { backoff, concurrency, context, ledger, overlapMs, record } = this.#options;
     const { clock, random } = context;
     const { signal } = this.#stopping;
     try {
       // Over all leases: what has outlived its lease counts too.
       await unlessAborted(ledger.room(concurrency), signal);
       ledger.beginLease();
-      await pollInSeries({ backoff, clock, random, signal, record }, (window) => this.#attempt(window));
+      const beforeGivingWay = () => this.#beforeGivingWay();
+      const series = { backoff, clock, random, signal, record, overlapMs, beforeGivingWay };
+      await pollInSeries(series, (window) => this.#attempt(window));
     } catch (error) {
       if (!(error instanceof AbortedError)) throw error;
     }
@@ -72,6 +76,15 @@ export class Poller {
 
   /** Tells Telegram which updates are done. */
   async confirm(signal: AbortSignal): Promise<void> {
+    await this.#told.confirm(signal);
+  }
+
+  /** So that the newcomer does not handle again what this instance has done. */
+  async #beforeGivingWay(): Promise<void> {
+    const { context, drainTimeoutMs, ledger } = this.#options;
+    const { signal } = this.#stopping;
+    const idle = unlessAborted(ledger.idle(), signal);
+    await withDeadline(context.clock, idle, drainTimeoutMs, "handlers").catch(() => {});
     await this.#told.confirm(signal);
   }
 

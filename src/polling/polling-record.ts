@@ -9,9 +9,18 @@ export interface PollingRecord {
   answered(updates: readonly Update[]): void;
   /** A poll ended otherwise. */
   failed(kind: TelegramFailure["kind"]): void;
-  conflict(kind: ConflictKind): void;
-  /** An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity without an end. */
-  retry(retry: { readonly attempt: number; readonly attempts: number; readonly delayMs: number }): void;
+  /** Somebody else polls, or a webhook is set; `seenBy`: a 409, or updates that are missing. */
+  conflict(kind: ConflictKind, seenBy: "409" | "gap"): void;
+  /**
+   * An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity without an end.
+   * `givesWay`: to a newer instance, which is expected to stay.
+   */
+  retry(retry: {
+    readonly attempt: number;
+    readonly attempts: number;
+    readonly delayMs: number;
+    readonly givesWay: boolean;
+  }): void;
   /** A handler is about to run. */
   handling(update: Update): void;
   handled(update: Update): void;

@@ -43,7 +43,7 @@ export interface SharedLockSession extends Pick<LockSession, "enter"> {
 export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
   const { instance, key, lock, logger } = options;
   const { clock, onEnded, publish, random, revision, turn } = runtime;
-  const startDelayMs = options.startDelayMs ?? defaultStartDelayMs(lock, logger);
+  const { startDelayMs, overlapMs } = withoutSharedLock(options);
   warnOfSeconds(options);
   const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
   const ledger = new UpdateLedger(clock);
@@ -71,6 +71,8 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
         concurrency: options.concurrency,
         confirm: options.confirm,
         backoff: options.backoff,
+        drainTimeoutMs: options.drainTimeoutMs,
+        overlapMs,
         handle: (update) => handleUpdate(update, handlers),
         ...term,
       }),
@@ -113,12 +115,22 @@ function warnOfSeconds({ backoff, logger }: ResolvedOptions): void {
   );
 }
 
-function defaultStartDelayMs(lock: LockBackend | false, logger: Logger): number {
+/**
+ * What replaces a lock that does not reach the other instances, or that is not there: a newcomer begins late, and an
+ * elder gives way.
+ */
+function withoutSharedLock({ lock, logger, overlapMs, startDelayMs }: ResolvedOptions) {
   const reason = lock === false ? "there is no lock" : lock.unsharedReason?.();
-  if (reason === undefined) return 0;
-  logger.warn(
-    { startDelayMs: unsharedStartDelayMs },
-    `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). Polling starts late so that a predecessor can finish; an overlap of more than 80 s can still exhaust the newcomer's attempts`,
-  );
-  return unsharedStartDelayMs;
+  if (reason === undefined) return { startDelayMs: startDelayMs ?? 0, overlapMs: 0 };
+  if (startDelayMs === undefined) {
+    const advice =
+      overlapMs > 0
+        ? "On a deploy the new instance stays, and the old one gives way."
+        : "Polling starts late so that a predecessor can finish; set `overlapMs` where it lives on for longer.";
+    logger.warn(
+      { startDelayMs: unsharedStartDelayMs, overlapMs },
+      `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). ${advice}`,
+    );
+  }
+  return { startDelayMs: startDelayMs ?? unsharedStartDelayMs, overlapMs };
 }

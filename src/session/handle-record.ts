@@ -33,6 +33,7 @@ export class HandleRecord implements PollingRecord {
   readonly #options: HandleRecordOptions;
   readonly #slowHandlers = new Set<number>();
   readonly #findings = new Set<() => readonly HealthFinding[]>();
+  #retryAt: Date | undefined;
   readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
   readonly #losses = { expired: 0, connection: 0, vanished: 0 };
   #state: PollingState = "starting";
@@ -168,16 +169,31 @@ export class HandleRecord implements PollingRecord {
     this.#publishPoll(kind, 0);
   }
 
-  conflict(kind: ConflictKind): void {
+  conflict(kind: ConflictKind, seenBy: "409" | "gap"): void {
     this.#conflicts[kind] += 1;
-    this.emit("conflict", { kind });
+    if (seenBy === "gap")
+      this.#log("warn", {}, "updates are missing: somebody else polls this bot and has confirmed them");
+    this.emit("conflict", { kind, seenBy });
   }
 
   retry(retry: SafePollingEvents["retry"]): void {
     this.enter("conflict");
-    const { attempts, ...endless } = retry;
-    const fields = Number.isFinite(attempts) ? retry : endless;
-    this.#log("warn", fields, "someone else polls this bot without holding the lock; waiting");
+    const { attempt, attempts, delayMs, givesWay } = retry;
+    this.#retryAt = new Date(this.#now().wallMs + delayMs);
+    if (givesWay)
+      this.#log(
+        "warn",
+        { delayMs },
+        "a newer instance polls this bot; leaving it the bot, and waiting for SIGTERM",
+      );
+    else {
+      const of = Number.isFinite(attempts) ? { attempt, attempts } : { attempt };
+      this.#log(
+        "warn",
+        { ...of, delayMs: Math.round(delayMs) },
+        "someone else polls this bot without holding the lock; waiting",
+      );
+    }
     this.emit("retry", retry);
   }
 
@@ -258,6 +274,7 @@ export class HandleRecord implements PollingRecord {
       pollOpenMs: this.#pollOpenMs(now),
       telegramTrouble: this.#telegramTrouble,
       conflicts: { ...this.#conflicts },
+      retryAt: this.#state === "conflict" ? this.#retryAt : undefined,
       handovers: this.#handovers,
       takeovers: this.#takeovers,
       lastTakeoverAt: this.#lastTakeoverAt,

@@ -59,7 +59,9 @@ export interface HealthReport {
   readonly telegramTrouble:
     | { readonly kind: Exclude<TelegramFailure["kind"], "conflict">; readonly since: Date }
     | undefined;
-  /** 409s seen by this handle, by kind. */
+  /** In the state `conflict`: when the next attempt to poll is due. */
+  readonly retryAt: Date | undefined;
+  /** Conflicts seen by this handle, by kind. */
   readonly conflicts: Readonly<Record<ConflictKind, number>>;
   /** Leases that came from another instance which gave them back. */
   readonly handovers: number;

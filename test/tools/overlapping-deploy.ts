@@ -72,7 +72,8 @@ export const waysToPoll: readonly WayToPoll[] = [
     start(world, instance, handlerMs) {
       const { session } = world.start(instance, {
         lock: false,
-        options: { startDelayMs: 10_000 },
+        // What it takes on Render.
+        options: { startDelayMs: 10_000, overlapMs: 120_000 },
         onMessage: () => sleep(world, handlerMs),
       });
       return { stop: () => void session.stop() };

@@ -113,6 +113,8 @@ describe("a series of conflicts", () => {
         random: () => 0.5,
         signal,
         record: { retry: ({ delayMs }) => void delays.push(delayMs) },
+        overlapMs: 0,
+        beforeGivingWay: async () => {},
       },
       attempt,
     ).catch((error) => {

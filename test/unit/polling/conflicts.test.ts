@@ -19,10 +19,10 @@ describe("a rival without our lock", () => {
 
     const retries = eventsOf(a, "retry");
     expect(retries.map(({ payload }) => payload)).toEqual([
-      { attempt: 1, attempts: 5, delayMs: 5_000 },
-      { attempt: 2, attempts: 5, delayMs: 10_000 },
-      { attempt: 3, attempts: 5, delayMs: 15_000 },
-      { attempt: 4, attempts: 5, delayMs: 20_000 },
+      { attempt: 1, attempts: 5, delayMs: 5_000, givesWay: false },
+      { attempt: 2, attempts: 5, delayMs: 10_000, givesWay: false },
+      { attempt: 3, attempts: 5, delayMs: 15_000, givesWay: false },
+      { attempt: 4, attempts: 5, delayMs: 20_000, givesWay: false },
     ]);
     const polls = world.polls("a").map(({ at }) => at);
     expect(polls.length).toBe(5);
@@ -198,7 +198,9 @@ describe("a webhook", () => {
     webhook();
     await world.advance(5_000);
     expect(a.session.state).toBe("polling");
-    expect(eventsOf(a, "conflict").map(({ payload }) => payload)).toEqual([{ kind: "webhook-set" }]);
+    expect(eventsOf(a, "conflict").map(({ payload }) => payload)).toEqual([
+      { kind: "webhook-set", seenBy: "409" },
+    ]);
     world.push();
     await world.until(() => a.handled.length === 2);
     await world.advance(5_000);

@@ -57,6 +57,8 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     confirm: "handled",
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
+    overlapMs: 0,
+    drainTimeoutMs: 1_000,
     handle: handleUpdate,
     isProbed: async () => false,
     trusted,

@@ -309,7 +309,9 @@ describe("what bot.start() bears is borne here too", () => {
     });
     await world.advance(1_000);
 
-    expect(eventsOf(a, "conflict").map(({ payload }) => payload)).toEqual([{ kind: "webhook-active" }]);
+    expect(eventsOf(a, "conflict").map(({ payload }) => payload)).toEqual([
+      { kind: "webhook-active", seenBy: "409" },
+    ]);
     expect(world.calls("a", "deleteWebhook").length).toBe(1);
     expect(a.session.state).toBe("polling");
   });

@@ -1,0 +1,79 @@
+import { elapsedMs, type Moment } from "../clock.js";
+
+/** Inline queries live 30 s in the server's queue, everything else 150 s or longer (Client.cpp get_update_timeout). */
+const shortestLifeMs = 25_000;
+const lifeWithoutInlineQueriesMs = 150_000;
+/** After a week without updates the server may number them anew. */
+const numberingLifeMs = 6 * 24 * 60 * 60 * 1000;
+/** A larger jump is a new numbering, not so many lost updates. */
+const largestGap = 10_000;
+/** One gap may have a cause that nobody has thought of; two so near each other have not. */
+const togetherMs = 10_000;
+/** The server cuts an answer at 4 MiB, in which a character may take 6 bytes ("\\u0436"). */
+const wholeAnswerLength = (4 * 2 ** 20) / 6;
+
+/** A poll that was answered normally. */
+export interface AnsweredPoll {
+  readonly sentAt: Moment;
+  readonly answeredAt: Moment;
+  readonly limit: number;
+  /** An offset that comes again within 0.5 s gets one update at most, whatever the limit (Client.cpp:15720). */
+  readonly isRepeat: boolean;
+  readonly updates: readonly { readonly update_id: number }[];
+}
+
+/**
+ * Sees a rival that no 409 shows. Telegram numbers the updates of a bot one after the other when they are put into the
+ * queue, so a first id above the expected one means that somebody else has confirmed what is missing, if nothing else
+ * can have removed it: not expiry, a cut answer, a new numbering, a standstill of ours. Every doubt means "no gap".
+ * Numbers and lines from the server's source: telegram-bot-api 01a3679, TQueue.cpp:169, Client.cpp:15720, 16971.
+ */
+export class RivalGap {
+  readonly #lifeMs: number;
+  #previous: AnsweredPoll | undefined;
+  #highestId = 0;
+  #lastUpdateAt: Moment | undefined;
+  #lastGapAt: Moment | undefined;
+
+  /** `hasInlineQueries`: whether this bot asks for them; they expire sooner than all else. */
+  constructor(hasInlineQueries: boolean) {
+    this.#lifeMs = hasInlineQueries ? shortestLifeMs : lifeWithoutInlineQueriesMs;
+  }
+
+  /** Something else may have taken updates, or time has passed that cannot be told: the next poll is a first one. */
+  forget(): void {
+    this.#previous = undefined;
+  }
+
+  /** Books an answer; true where a rival must have polled: a second gap within ten seconds. */
+  sees(poll: AnsweredPoll): boolean {
+    const isGap = this.#isGap(poll);
+    this.#previous = poll;
+    const last = poll.updates.at(-1)?.update_id;
+    if (last !== undefined) {
+      this.#highestId = Math.max(this.#highestId, last);
+      this.#lastUpdateAt = poll.answeredAt;
+    }
+    if (!isGap) return false;
+    const before = this.#lastGapAt;
+    this.#lastGapAt = poll.answeredAt;
+    return before !== undefined && elapsedMs(before, poll.answeredAt) <= togetherMs;
+  }
+
+  #isGap({ updates, answeredAt }: AnsweredPoll): boolean {
+    const first = updates[0]?.update_id;
+    const previous = this.#previous;
+    if (first === undefined || !previous || !this.#lastUpdateAt) return false;
+    const missing = first - this.#highestId - 1;
+    if (missing < 1 || missing > largestGap) return false;
+    // What was pushed after the previous answer was read is younger than this, so it cannot have expired.
+    if (elapsedMs(previous.sentAt, answeredAt) >= this.#lifeMs) return false;
+    if (elapsedMs(this.#lastUpdateAt, answeredAt) >= numberingLifeMs) return false;
+    return hasEmptiedTheQueue(previous);
+  }
+}
+
+/** Whether nothing was left in the queue when the answer was read: else what is missing may have been there, and expired. */
+function hasEmptiedTheQueue({ updates, limit, isRepeat }: AnsweredPoll): boolean {
+  return updates.length < limit && !isRepeat && JSON.stringify(updates).length < wholeAnswerLength;
+}
