@@ -88,12 +88,14 @@ export default defineConfig({
         text: "Locks",
         items: ["file", "postgres", "redis", "memory"]
           .map((lock) => page(lock, `/${lock}`))
-          .concat(page("Your own", "/custom-lock")),
+          .concat(page("Prisma and others", "/databases"), page("Your own", "/custom-lock")),
       },
       {
         text: "Operate it",
         items: [
           page("Platforms", "/platforms/"),
+          page("Troubleshooting", "/troubleshooting"),
+          page("Runbook", "/runbook"),
           page("Health and metrics", "/observability"),
           page("Doctor", "/doctor"),
           page("Render monitor", "/render"),

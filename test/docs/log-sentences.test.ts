@@ -1,0 +1,53 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import ts from "typescript";
+import { expect, it } from "vitest";
+import { page, root } from "../tools/markdown.js";
+
+/** Rooms whose output is no log of a bot. */
+const apart = /^(testing|doctor|entry)\//;
+/** What writes a log line: a method of a logger, or a helper that passes its words on. */
+const logs = /(\blogger(\.(info|warn|error)|\[[^\]]+\])|\.#log|\bwarnOnce|\.tell)$/;
+
+/** The words of each log line of the library, where values stand in between: the pieces. */
+function sentences(): { file: string; pieces: string[] }[] {
+  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" });
+  return files
+    .filter((file) => file.endsWith(".ts") && !apart.test(file))
+    .flatMap((file) => {
+      const path = join(root, "src", file);
+      const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.ES2022, true);
+      const found: { file: string; pieces: string[] }[] = [];
+      const look = (node: ts.Node): void => {
+        if (ts.isCallExpression(node) && logs.test(node.expression.getText())) {
+          for (const argument of node.arguments) collect(argument);
+        }
+        ts.forEachChild(node, look);
+      };
+      const collect = (node: ts.Node): void => {
+        // The fields beside the words.
+        if (ts.isObjectLiteralExpression(node)) return;
+        if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node))
+          found.push({ file, pieces: [node.text] });
+        else if (ts.isTemplateExpression(node))
+          found.push({
+            file,
+            pieces: [node.head.text, ...node.templateSpans.map(({ literal }) => literal.text)],
+          });
+        else ts.forEachChild(node, collect);
+      };
+      look(source);
+      return found;
+    });
+}
+
+it("docs/troubleshooting.md has every sentence of the log: add the new one there, with what it means", () => {
+  const words = (text: string) => text.replace(/\s+/g, " ");
+  const known = words(page("docs/troubleshooting.md").text);
+  const pieces = sentences().flatMap(({ file, pieces }) =>
+    pieces.map((piece) => ({ file, piece: words(piece).trim() })).filter(({ piece }) => piece.length > 8),
+  );
+
+  expect(pieces.length).toBeGreaterThan(40);
+  expect(pieces.filter(({ piece }) => !known.includes(piece))).toEqual([]);
+});
