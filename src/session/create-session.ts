@@ -50,7 +50,8 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const record = new HandleRecord({ clock, logger, publish, ledger, instance, key });
   const webhook = new WebhookGuard(bot, context, options.webhook);
   const userCode = new UserCode();
-  const handlers = { ...options, bot, context, record, userCode };
+  const ended = new AbortController();
+  const handlers = { ...options, bot, context, record, userCode, ended: ended.signal };
   return new BotSession({
     bot,
     options: { ...options, startDelayMs },
@@ -78,7 +79,10 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
       }),
     enter: (events) =>
       lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
-    onEnded,
+    onEnded: (end) => {
+      ended.abort();
+      onEnded(end);
+    },
   });
 }
 

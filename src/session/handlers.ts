@@ -2,7 +2,7 @@ import type { Update } from "grammy/types";
 import { reportHandlerError } from "../polling/handler-errors.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
-import { tellWhileItLasts, wait } from "../waiting.js";
+import { deferred, tellWhileItLasts } from "../waiting.js";
 import { type HandleRecord, updateDateMs } from "./handle-record.js";
 import type { UserCode } from "./user-code.js";
 
@@ -14,37 +14,39 @@ export interface HandlersOptions {
   readonly handlerWarnMs: number;
   readonly handlerTimeoutMs: number | undefined;
   readonly skipOlderThanMs: number | undefined;
+  /** The handle has ended: nobody watches a handler any more that has outlived the drain. */
+  readonly ended: AbortSignal;
 }
 
 /** Hands an update to the bot's handlers. Never rejects: afterwards the update is done. */
 export async function handleUpdate(update: Update, options: HandlersOptions): Promise<void> {
   if (isSkipped(update, options)) return;
-  const { context, handlerTimeoutMs, handlerWarnMs, record, userCode } = options;
+  const { context, ended, handlerTimeoutMs, handlerWarnMs, record, userCode } = options;
   const { update_id: updateId } = update;
   const stopTelling = tellWhileItLasts(context.clock, handlerWarnMs, (runningMs) =>
     record.slowHandler({ updateId, runningMs }),
   );
+  const overdue = deferred<"overdue">();
+  const timeout =
+    handlerTimeoutMs === undefined
+      ? undefined
+      : context.clock.setTimer(() => overdue.resolve("overdue"), handlerTimeoutMs);
+  const stopWatching = () => {
+    stopTelling();
+    timeout?.clear();
+  };
+  ended.addEventListener("abort", stopWatching);
   const running = userCode.run(() => run(update, options));
-  if (handlerTimeoutMs === undefined) await running;
-  else if (!(await endsInTime(running, handlerTimeoutMs, context))) {
+  if ((await (timeout ? Promise.race([running, overdue.promise]) : running)) === "overdue") {
     const error = new Error(
       `The handler of update ${updateId} has not ended within handlerTimeoutMs (${handlerTimeoutMs}). The update counts as done, and polling goes on beside the handler. Find what it waits for.`,
     );
     context.logger.error({ updateId, handlerTimeoutMs }, error.message);
     record.handlerError(error, updateId);
   }
-  stopTelling();
+  stopWatching();
+  ended.removeEventListener("abort", stopWatching);
   record.handlerEnded(updateId);
-}
-
-async function endsInTime(
-  running: Promise<void>,
-  timeoutMs: number,
-  { clock }: CallContext,
-): Promise<boolean> {
-  const ended = new AbortController();
-  void running.then(() => ended.abort());
-  return !(await wait(clock, timeoutMs, ended.signal));
 }
 
 async function run(update: Update, { bot, context, record }: HandlersOptions): Promise<void> {

@@ -63,8 +63,12 @@ export class LeaseJudge {
     for (const key of keys) this.#forgottenAt.set(key, this.#options.loop.nowMs);
   }
 
+  /** A lease whose connection broke is moved to the next one while its handlers run: that is no new lease. */
   claiming(instance: Instance, keys: readonly string[]): void {
-    for (const key of keys) this.#options.updates.claiming(instance, key);
+    for (const key of keys) {
+      if (!this.#isLeftover(this.#provenBy(instance, key), instance))
+        this.#options.updates.claiming(instance, key);
+    }
   }
 
   renewed(instance: Instance, owner: string, sent: Moment): void {
@@ -115,6 +119,10 @@ export class LeaseJudge {
     if (!leasesLiveOn || standing.keys.size === 0 || standing.isOver) return;
     const fresh = (this.#leftovers.get(instance) ?? []).filter((one) => one.keys.size > 0 && !one.isOver);
     this.#leftovers.set(instance, [...fresh, standing]);
+  }
+
+  #isLeftover(standing: Standing | undefined, instance: Instance): boolean {
+    return standing !== undefined && standing !== this.#standings.get(instance);
   }
 
   #forgetLeftover(instance: Instance, key: string): void {
@@ -190,7 +198,10 @@ export class LeaseJudge {
     const forgottenAt = this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY;
     if (loop.nowMs - forgottenAt <= leaseMs) return;
     const holder = holderOf(key);
-    if (holder !== undefined && holder === this.#provenBy(instance, key)?.owner) return;
+    const proof = this.#provenBy(instance, key);
+    if (holder !== undefined && holder === proof?.owner) return;
+    // The server has moved the lease to our next connection, and its answer is on its way.
+    if (holder?.startsWith(`${instance.name}:`) && this.#isLeftover(proof, instance)) return;
     this.#accuse("the server confirms every poll", instance, `${what} while the server names ${holder}`, key);
   }
 

@@ -59,13 +59,14 @@ export class LifeJudge {
   }
 
   /**
-   * How long it has stood by without a holder, a trouble or a lease of its own to name, and not because it has
-   * resigned, which lets it leave the key alone for a lease. A lease and little more, if the server forgot.
+   * How long it has stood by without a holder, a trouble, a wait for what the server forgot (each connection waits
+   * for itself) or a lease of its own to name, and not because it has resigned, which lets it leave the key alone for
+   * a lease.
    */
   #unexplainedMs(instance: Instance, handle: Handle): number {
     const { plot, world } = this.#options;
     const { nowMs } = world.loop;
-    if (handle.state !== "standby" || isExplained(handle)) {
+    if (handle.state !== "standby" || isExplained(instance, handle)) {
       handle.unexplainedSince = undefined;
       return 0;
     }
@@ -146,7 +147,8 @@ export class LifeJudge {
   }
 }
 
-function isExplained({ session }: Handle): boolean {
+function isExplained({ clock }: Instance, { session }: Handle): boolean {
   const { lease, lock } = session.health();
-  return Boolean(lease || lock.holder || lock.degraded);
+  const isWaiting = lock.forgottenUntil !== undefined && lock.forgottenUntil.getTime() > clock.now().wallMs;
+  return Boolean(lease || lock.holder || lock.degraded || isWaiting);
 }

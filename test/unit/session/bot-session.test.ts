@@ -702,6 +702,35 @@ describe("a handler that does not end", () => {
     expect(a.session.health().handlersRunning).toBe(0);
   });
 
+  it.each([
+    ["", {}],
+    [" and has a timeout", { handlerTimeoutMs: 30 * minute }],
+  ])(
+    "is not told of once its handle has stopped, and leaves no timer, where it outlives the drain%s",
+    async (_, options) => {
+      let finish = () => {};
+      const a = world.start("a", {
+        options,
+        onMessage: () => new Promise<void>((resolve) => (finish = resolve)),
+      });
+      world.push();
+      await world.until(() => a.handled.length === 1);
+      await world.advance(2 * minute);
+      const stopped = a.session.stop();
+      await world.advance(10_000);
+      await stopped;
+      world.api.dispose();
+      expect(world.time.pendingTimers).toBe(0);
+
+      const toldBefore = a.events.length;
+      await world.advance(60 * minute);
+      finish();
+      await world.advance(100);
+      expect(a.events.slice(toldBefore)).toEqual([]);
+      expect(a.logs.at(-1)?.message).toBe("the slow handler is done with");
+    },
+  );
+
   it("that fails after its time is reported, and harms nothing", async () => {
     const a = world.start("a", {
       options: { handlerTimeoutMs: 1_000 },
