@@ -8,7 +8,7 @@ import type { PollRange } from "./poll-plan.js";
 import type { PollingRecord } from "./polling-record.js";
 import { RivalGap } from "./rival-gap.js";
 import type { TelegramBot } from "./telegram-bot.js";
-import { type CallContext, waitOutTrouble } from "./telegram-call.js";
+import { type CallContext, TelegramTrouble } from "./telegram-call.js";
 import {
   type ConflictKind,
   classifyFailure,
@@ -78,13 +78,14 @@ export class Fetching {
   #wasAnswered = false;
   #wasRefused = false;
   #mayForgiveConflict: boolean;
-  #trouble = 0;
+  readonly #trouble: TelegramTrouble;
   readonly #rival: RivalGap;
   #rivalToldAt: Moment | undefined;
   #previous: { readonly offset: number; readonly answeredAt: Moment } | undefined;
 
   constructor(options: FetchingOptions) {
     this.#options = options;
+    this.#trouble = new TelegramTrouble(options.context, "getUpdates");
     const { allowedUpdates } = options.parameters;
     this.#rival = new RivalGap(!allowedUpdates?.length || allowedUpdates.includes("inline_query"));
     this.#startedAt = this.#now();
@@ -182,13 +183,13 @@ export class Fetching {
   #noteAnswer(): void {
     this.#wasAnswered = true;
     this.#wasRefused = false;
-    this.#trouble = 0;
+    this.#trouble.isOver();
     this.#lastAnswerAt = this.#now();
   }
 
   /** Resolves when the next poll is due; rejects when there must be none. */
   async #recover(failure: TelegramFailure, error: unknown, window: QuietWindow): Promise<void> {
-    const { context, record, signal } = this.#options;
+    const { record, signal } = this.#options;
     record.failed(failure.kind);
     if (failure.kind !== "silence") this.#lastAnswerAt = this.#now();
     if (failure.kind === "conflict") return this.#resolveConflict(failure.conflict, error, window);
@@ -199,7 +200,7 @@ export class Fetching {
     }
     if (isDeadline(error)) this.#graceMs = Math.min(longestGraceMs, this.#graceMs * 2);
     if (failure.kind === "silence") await this.#noteSilence();
-    await waitOutTrouble(context, "getUpdates", failure, error, this.#trouble++, signal);
+    await this.#trouble.waitOut(failure, error, signal);
   }
 
   async #resolveConflict(kind: ConflictKind | undefined, error: unknown, window: QuietWindow): Promise<void> {

@@ -1,5 +1,5 @@
 import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
-import { type Clock, elapsedMs } from "../clock.js";
+import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
@@ -32,10 +32,13 @@ export async function callTelegram<T>(
   signal: AbortSignal,
 ): Promise<T> {
   let deadlineMs = callDeadlineMs;
-  for (let retry = 0; ; retry += 1) {
+  const trouble = new TelegramTrouble(context, method);
+  for (;;) {
     if (signal.aborted) throw new AbortedError();
     try {
-      return await askTelegram(context, call, signal, deadlineMs);
+      const answer = await askTelegram(context, call, signal, deadlineMs);
+      trouble.isOver();
+      return answer;
     } catch (error) {
       if (signal.aborted) throw new AbortedError();
       if (isDeadline(error)) deadlineMs = Math.min(longestDeadlineMs, deadlineMs * 2);
@@ -43,7 +46,7 @@ export async function callTelegram<T>(
       if (failure.kind === "unauthorized" || failure.kind === "refused") {
         throw fatalTelegramError(failure.kind, method, error);
       }
-      await waitOutTrouble(context, method, failure, error, retry, signal);
+      await trouble.waitOut(failure, error, signal);
     }
   }
 }
@@ -61,22 +64,60 @@ export async function askTelegram<T>(
   return result;
 }
 
-/** Waits as long as the failure asks for; rejects with AbortedError when `signal` aborts meanwhile. */
-export async function waitOutTrouble(
-  { clock, random, logger }: CallContext,
-  method: string,
-  failure: TelegramFailure,
-  error: unknown,
-  retry: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const delayMs =
-    failure.kind === "flood" ? failure.retryAfterMs : exponentialDelayMs(troubleBackoff, retry, random);
-  logger[retry === 0 ? "warn" : "debug"](
-    { method, error: describeError(error), retryInMs: Math.round(delayMs) },
-    "Telegram did not answer as it should; trying again",
-  );
-  if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
+/** Told at once, then when it has lasted this long, then each time it has lasted four times as long. */
+const toldAgainMs = 60_000;
+
+/** One series of failures of a call: waits after each, and tells the log when it begins, that it lasts, and its end. */
+export class TelegramTrouble {
+  readonly #context: CallContext;
+  readonly #method: string;
+  #since: Moment | undefined;
+  #failures = 0;
+  #tellAfterMs = 0;
+
+  constructor(context: CallContext, method: string) {
+    this.#context = context;
+    this.#method = method;
+  }
+
+  /** Waits as long as the failure asks for; rejects with AbortedError when `signal` aborts meanwhile. */
+  async waitOut(failure: TelegramFailure, error: unknown, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#context;
+    const isFlood = failure.kind === "flood";
+    const delayMs = isFlood
+      ? failure.retryAfterMs
+      : exponentialDelayMs(troubleBackoff, this.#failures, random);
+    this.#failures += 1;
+    this.#tell(error, delayMs);
+    if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
+  }
+
+  /** The call has succeeded. */
+  isOver(): void {
+    if (!this.#since) return;
+    const seconds = Math.round(elapsedMs(this.#since, this.#context.clock.now()) / 1_000);
+    this.#context.logger.info({ method: this.#method }, `Telegram answers again after ${seconds} s`);
+    this.#since = undefined;
+    this.#failures = 0;
+    this.#tellAfterMs = 0;
+  }
+
+  #tell(error: unknown, delayMs: number): void {
+    const { clock, logger } = this.#context;
+    this.#since ??= clock.now();
+    const lastedMs = elapsedMs(this.#since, clock.now());
+    const isDue = lastedMs >= this.#tellAfterMs;
+    if (isDue) this.#tellAfterMs = Math.max(toldAgainMs, lastedMs * 4);
+    logger[isDue ? "warn" : "debug"](
+      {
+        method: this.#method,
+        error: describeError(error),
+        retryInMs: Math.round(delayMs),
+        ...(lastedMs > 0 ? { forSeconds: Math.round(lastedMs / 1_000) } : {}),
+      },
+      "Telegram did not answer as it should; trying again",
+    );
+  }
 }
 
 /** Assumed while nothing was measured, and the largest value believed, in milliseconds. */

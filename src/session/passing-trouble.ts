@@ -1,4 +1,4 @@
-import { type CallContext, waitOutTrouble } from "../polling/telegram-call.js";
+import { type CallContext, TelegramTrouble } from "../polling/telegram-call.js";
 import { classifyFailure, type TelegramFailure } from "../polling/telegram-failure.js";
 import { AbortedError } from "../waiting.js";
 
@@ -12,15 +12,16 @@ export async function retryPassingTrouble(
   code: () => unknown,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let retry = 0; ; retry += 1) {
+  const series = new TelegramTrouble(context, name);
+  for (;;) {
     try {
       await code();
-      return;
+      return series.isOver();
     } catch (error) {
       if (signal.aborted) throw new AbortedError();
       const trouble = passingTrouble(error);
       if (!trouble) throw error;
-      await waitOutTrouble(context, name, trouble, error, retry, signal);
+      await series.waitOut(trouble, error, signal);
     }
   }
 }

@@ -67,6 +67,31 @@ describe("trouble that passes", () => {
 });
 
 describe("trouble that stays", () => {
+  it("is told when it begins, at growing intervals, and when it is over", async () => {
+    const a = world.start("a");
+    await world.advance(100);
+    const heal = world.api.injectFault({
+      kind: "internal-error",
+      method: "getUpdates",
+      times: null,
+    });
+    world.push();
+    await world.advance(20 * 60_000);
+    const told = () =>
+      a.logs.filter(({ level, message }) => level === "warn" && message.startsWith("Telegram did not"));
+    const lasted = told().map(({ fields }) =>
+      Math.floor(((fields as { forSeconds?: number }).forSeconds ?? 0) / 60),
+    );
+
+    expect(lasted).toEqual([0, 1, 4, 16]);
+    heal.remove();
+    await world.advance(45_000);
+    expect(
+      a.logs.filter(({ message }) => message.startsWith("Telegram answers again after 12")),
+    ).toHaveLength(1);
+    expect(a.handled.length).toBe(1);
+  });
+
   it("401 ends polling, but only the second one, 5 s later, once polling had worked", async () => {
     const a = world.start("a");
     await world.advance(100);
