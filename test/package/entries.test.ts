@@ -85,7 +85,7 @@ describe("the built package", () => {
         return resolve(request, ...rest);
       };
       const { registerMetrics } = require("${name}/health");
-      const register = { contentType: "text/plain", metrics: async () => "", removeSingleMetric() {} };
+      const register = { contentType: "text/plain", metrics: async () => "", getSingleMetric() {}, registerMetric() {}, removeSingleMetric() {} };
       registerMetrics({ health: () => ({ lock: {} }) }, { register }).catch(({ code, message }) => console.log(code, message));`;
 
     expect(run("commonjs", program)).toMatch(/^ERR_INVALID_OPTION .*npm install prom-client/);
@@ -98,7 +98,7 @@ describe("the built package", () => {
       const options = { lock: false, startDelayMs: 0, logger: false };
       const bot = () => new Bot("1:${"x".repeat(35)}", { client: { apiRoot: "http://127.0.0.1:9" } });
       const seen = [];
-      subscribe("grammy-safe-polling:acquired", ({ instance }) => seen.push(instance));
+      subscribe("grammy-safe-polling:state", ({ instance, state }) => state === "stopped" && seen.push(instance));
       import("${name}").then(async (esm) => {
         const handles = [esm.safeStartPolling(bot(), { ...options, instance: "esm" }), require("${name}").safeStartPolling(bot(), { ...options, instance: "cjs" })];
         await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));

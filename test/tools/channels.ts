@@ -11,6 +11,7 @@ export const channelNames = [
   "standby",
   "conflict",
   "retry",
+  "slowHandler",
   "handlerError",
   "poll",
   "update",

@@ -14,7 +14,7 @@ describe("fileLock", () => {
       { allowNetworkFileSystem: "yes" },
       'Expected `fileLock.allowNetworkFileSystem` to be a boolean, got "yes".',
     ],
-    [{ dir: "/x" }, "`fileLock` has no option `dir`. Did you mean `directory`?"],
+    [{ dir: "/x" }, "`fileLock` has no option `dir`. It has: directory, allowNetworkFileSystem."],
     [
       { allowNetworkFilesystems: true },
       "`fileLock` has no option `allowNetworkFilesystems`. Did you mean `allowNetworkFileSystem`?",
