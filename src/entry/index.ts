@@ -18,6 +18,7 @@ export type {
   PollingOptions,
   SafePollingOptions,
 } from "../options.js";
+export type { ConfirmPolicy } from "../polling/poll-plan.js";
 export type { PollableBot } from "../polling/telegram-bot.js";
 export type { ConflictKind } from "../polling/telegram-failure.js";
 export type { WebhookPolicy } from "../polling/webhook-guard.js";

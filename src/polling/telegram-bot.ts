@@ -1,7 +1,7 @@
 import type { Update, UserFromGetMe, WebhookInfo } from "grammy/types";
 
 /** Parameters of getUpdates that we send. */
-export interface GetUpdatesParameters {
+interface GetUpdatesParameters {
   readonly offset?: number;
   readonly timeout: number;
   readonly limit: number;

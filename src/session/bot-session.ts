@@ -42,7 +42,7 @@ export interface BotSessionOptions {
 }
 
 /** What a poller has of the lease that it polls under. */
-export type PollerTerm = Pick<
+type PollerTerm = Pick<
   PollerOptions,
   "followsAnother" | "isProbed" | "onFirstPoll" | "onSilence" | "trusted"
 >;
