@@ -140,6 +140,12 @@ export interface SafePollingOptions {
    * @defaultValue 10000
    */
   readonly exitAfterMs?: number;
+  /**
+   * Stops this handle when whoever started the process has gone: `"stdin"`: when standard input ends (MCP servers,
+   * agents' tools); `"process"`: when the parent process has ended. Then nothing keeps polling as an orphan.
+   * @defaultValue false
+   */
+  readonly stopWithParent?: "stdin" | "process" | false;
   /** Stops this handle when it aborts, like `stop()`. */
   readonly signal?: AbortSignal;
   /**

@@ -7,6 +7,7 @@ import { optionHints, pollingOptionHints } from "./option-hints.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
 import { platformFacts } from "./platform/instance.js";
 import { overlapOfPlatform } from "./platform/overlap.js";
+import type { ParentSign } from "./platform/parent.js";
 import { isSignal } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import type { ConflictBackoff } from "./polling/conflict-series.js";
@@ -34,6 +35,7 @@ export interface ResolvedOptions {
   readonly drainTimeoutMs: number;
   readonly signals: readonly NodeJS.Signals[];
   readonly exitAfterMs: number;
+  readonly stopWithParent: ParentSign | false;
   readonly signal: AbortSignal | undefined;
   readonly instance: string;
   readonly logger: Logger;
@@ -56,6 +58,7 @@ const optionNames = [
   "drainTimeoutMs",
   "signals",
   "exitAfterMs",
+  "stopWithParent",
   "signal",
   "instance",
   "logger",
@@ -89,6 +92,9 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
     signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
     exitAfterMs: checkDelay("exitAfterMs", options.exitAfterMs ?? 10_000),
+    stopWithParent: options.stopWithParent
+      ? checkChoice<ParentSign>("stopWithParent", options.stopWithParent, ["stdin", "process"])
+      : false,
     signal: checkSignal(options.signal),
     instance:
       options.instance === undefined ? platformFacts().instance : checkText("instance", options.instance),

@@ -6,6 +6,7 @@ import type { LockBackend } from "./lock/backend.js";
 import type { SafePollingOptions } from "./options.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
+import { onParentGone } from "./platform/parent.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import { asTelegramBot, type PollableBot } from "./polling/telegram-bot.js";
@@ -33,7 +34,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");
   polledBots.add(bot);
 
-  const { exitAfterMs, key, lock, logger, signal, signals } = resolved;
+  const { exitAfterMs, key, lock, logger, signal, signals, stopWithParent } = resolved;
   const session = createSession(telegramBot, resolved, {
     clock: systemClock,
     random: Math.random,
@@ -44,6 +45,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
     lockSessions,
     onEnded({ exhausted }) {
       unregister();
+      if (forgetParent) forgetParent();
       signal?.removeEventListener("abort", stop);
       polledBots.delete(bot);
       if (exhausted && resolved.onExhausted === "exit") {
@@ -54,6 +56,12 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
   });
   const stop = () => session.stop();
   const unregister = stopOnSignals({ signals, exitAfterMs, logger, stop });
+  const forgetParent =
+    stopWithParent &&
+    onParentGone(stopWithParent, () => {
+      logger.info({ key }, "whoever started this process has gone: stopping");
+      void stop();
+    });
   if (signal?.aborted) void stop();
   signal?.addEventListener("abort", stop);
   setImmediate(() => {
