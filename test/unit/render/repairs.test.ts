@@ -366,10 +366,11 @@ describe("no repair", () => {
     const from = bench.time.nowMs;
     expect(bench.render.writes).toEqual([`POST /services/${bench.service.id}/scale`]);
 
+    // Each pushes the other out.
+    bot.polling.on("conflict", () => bench.writesConflict(younger));
     bench.clock.wallOffsetMs += 3_600_000;
     for (let pauses = 0; !younger.suspended && pauses < 60; pauses += 1) {
       await bench.time.advance(gapMs);
-      bench.writesConflict(younger);
       await bench.looks(bot);
     }
 
