@@ -42,7 +42,10 @@ export interface CandidateEvents {
 export interface Candidate {
   /** Starts to wait for the key; also after a loss, once this instance has nothing running under the old lease. */
   want(): void;
-  /** Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. */
+  /**
+   * Whether our own clock still proves the lease. Synchronous: asked before every poll and every handler. A lease
+   * that it does not prove has ended, and is told to be lost before this returns.
+   */
   trusted(): boolean;
   /** The last renewal, while it holds a lease that can run out. */
   renewal(): Renewal | undefined;

@@ -90,8 +90,7 @@ export class LeaseKeeper {
   }
 
   /** Whether our own clock still proves the lease. */
-  isTrusted(): boolean {
-    if (this.#ended) return false;
+  #isTrusted(): boolean {
     const { canExpire, clock, timing } = this.#options;
     if (!canExpire || this.#held.size === 0) return true;
     return this.#lastGoodSent !== undefined && isTrusted(timing, this.#lastGoodSent, clock.now());
@@ -99,7 +98,7 @@ export class LeaseKeeper {
 
   /** Ends the connection if its lease is not trusted any more. True: it lives on. */
   endUnlessTrusted(): boolean {
-    if (!this.isTrusted()) this.end("expired");
+    if (!this.#isTrusted()) this.end("expired");
     return !this.#ended;
   }
 

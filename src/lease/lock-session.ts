@@ -120,7 +120,7 @@ export class LockSession {
     const entry = this.#candidates.add(key, events);
     return {
       want: () => this.#want(entry),
-      trusted: () => entry.phase === "holding" && this.#isTrusted(key),
+      trusted: () => entry.phase === "holding" && this.#endUnlessTrusted(key),
       renewal: () => this.#renewal(entry),
       inspect: (key) => this.#inspect(key),
       giveUp: () => this.#giveUp(entry),
@@ -134,9 +134,10 @@ export class LockSession {
     };
   }
 
-  #isTrusted(key: string): boolean {
+  /** Whoever finds that trust is over ends the lease: it does not live on where a wall clock is set back. */
+  #endUnlessTrusted(key: string): boolean {
     const keeper = this.#open?.keeper;
-    return keeper?.held.has(key) ? keeper.isTrusted() : this.#outliving.isTrusted(key);
+    return keeper?.held.has(key) ? keeper.endUnlessTrusted() : this.#outliving.endUnlessTrusted(key);
   }
 
   #renewal({ key, phase }: CandidateEntry): Renewal | undefined {
@@ -154,11 +155,6 @@ export class LockSession {
 
   #want(entry: CandidateEntry): void {
     if (!this.#candidates.has(entry)) return;
-    // A process that was frozen may want again before its timers have told that the lease is over.
-    if (entry.phase === "holding" && !this.#isTrusted(entry.key)) {
-      this.#open?.keeper.endUnlessTrusted();
-      this.#outliving.endUntrusted();
-    }
     if (entry.phase !== "idle" && entry.phase !== "lost") return;
     entry.phase = "waiting";
     entry.shownHolder = undefined;

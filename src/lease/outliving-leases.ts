@@ -31,15 +31,15 @@ export class OutlivingLeases {
     return this.#renewedAt.get(key);
   }
 
-  /** Whether our own clock still proves the lease. */
-  isTrusted(key: string): boolean {
-    const renewed = this.#renewedAt.get(key);
-    return renewed !== undefined && isTrusted(this.#timing, renewed, this.#clock.now());
+  /** Ends the lease if our own clock does not prove it any more. True: it lives on. */
+  endUnlessTrusted(key: string): boolean {
+    if (this.has(key) && !this.#isTrusted(key)) this.#endUntrusted();
+    return this.has(key);
   }
 
   add(keys: readonly string[], renewed: Moment): void {
     for (const key of keys) this.#renewedAt.set(key, renewed);
-    this.endUntrusted();
+    this.#endUntrusted();
   }
 
   /** The lease was moved to a connection, given back, or lost. False: there is none. */
@@ -53,9 +53,14 @@ export class OutlivingLeases {
     for (const key of this.keys) this.delete(key);
   }
 
+  #isTrusted(key: string): boolean {
+    const renewed = this.#renewedAt.get(key);
+    return renewed !== undefined && isTrusted(this.#timing, renewed, this.#clock.now());
+  }
+
   /** Ends those whose time is over. */
-  endUntrusted(): void {
-    const over = this.keys.filter((key) => !this.isTrusted(key));
+  #endUntrusted(): void {
+    const over = this.keys.filter((key) => !this.#isTrusted(key));
     for (const key of over) this.delete(key);
     this.#timer?.clear();
     const now = this.#clock.now();
@@ -64,7 +69,7 @@ export class OutlivingLeases {
     );
     if (leftMs.length > 0) {
       this.#timer = this.#clock.setTimer(
-        () => this.endUntrusted(),
+        () => this.#endUntrusted(),
         Math.max(0, Math.ceil(Math.min(...leftMs))),
       );
     }

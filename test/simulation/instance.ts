@@ -186,7 +186,8 @@ export class Instance {
       unexplainedSince: undefined,
       resignedAt: undefined,
     };
-    session.events.on("state", ({ state }) => {
+    session.events.on("state", ({ previous, state }) => {
+      if (previous === "draining") updates.drained(this, key);
       handle.state = state;
       handle.stateSince = loop.nowMs;
       if (state === "draining") handle.drainingSince = loop.nowMs;

@@ -93,6 +93,11 @@ export class UpdateJudge {
       );
     }
     this.#checkDrained(instance, key, "releases");
+    this.drained(instance, key);
+  }
+
+  /** The handle goes on without what is unfinished, which comes again; its release may never reach the server. */
+  drained(instance: Instance, key: string): void {
     const starts = this.#startedBy(instance).filter(({ key: own }) => own === key);
     const unfinished = starts.filter(({ start }) => !start.hasEnded);
     for (const { start } of unfinished) start.isExcused = true;

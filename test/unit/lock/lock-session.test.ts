@@ -262,10 +262,35 @@ describe("trust", () => {
     time.freeze(7_001);
 
     expect(a.trusted()).toBe(false);
-    expect(a.events).toEqual(["granted 1"]);
-    await time.advance(0);
     expect(a.events).toEqual(["granted 1", "lost expired", "trouble"]);
   });
+
+  it.each(["connected", "moving to a new connection"])(
+    "that has ended for a moment has ended: a wall clock that is set back revives nothing (%s)",
+    async (how) => {
+      const process = startProcess("a");
+      const a = process.enter();
+      a.want();
+      await time.advance(1);
+      if (how !== "connected") {
+        server.requestsArrive = false;
+        server.dropConnections();
+        await time.advance(1);
+        expect(a.trusted()).toBe(true);
+      }
+
+      process.clock.wallOffsetMs += 7_001;
+      expect(a.trusted()).toBe(false);
+      process.clock.wallOffsetMs -= 7_001;
+
+      expect(a.trusted()).toBe(false);
+      expect(a.events.filter((event) => event.startsWith("lost")).length).toBe(1);
+      server.requestsArrive = true;
+      a.want();
+      await time.advance(20_000);
+      expect(a.events.at(-1)).toMatch(/granted [23]/);
+    },
+  );
 
   it("goes by the wall clock too, which counts what the machine slept", async () => {
     const process = startProcess("a");

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { VirtualWorld } from "../../tools/virtual-world.js";
+import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
 
@@ -50,4 +50,31 @@ describe("an instance", () => {
     await world.until(() => world.api.counters().pending === 0);
     expect(a.handled).toEqual([5_000_000, 5_000_001]);
   });
+
+  it.each([
+    { stepsBack: true, what: "that is set back soon" },
+    { stepsBack: false, what: "that stays" },
+  ])(
+    "whose wall clock is set forward, $what, tells that it lost the lease, and polls again",
+    async ({ stepsBack }) => {
+      let finish = () => {};
+      const a = world.start("a", {
+        options: { drainTimeoutMs: 500 },
+        onMessage: (_, id) =>
+          id === 5_000_000 ? new Promise<void>((resolve) => (finish = resolve)) : undefined,
+      });
+      for (let pushed = 0; pushed < 2; pushed += 1) world.push();
+      await world.until(() => a.handled.length === 1);
+
+      a.clock.wallOffsetMs += 3_600_000;
+      finish();
+      await world.advance(10);
+      if (stepsBack) a.clock.wallOffsetMs -= 3_600_000;
+      await world.until(() => a.handled.length === 2);
+
+      expect(eventsOf(a, "lost").map(({ payload }) => payload.reason)).toEqual(["expired"]);
+      expect(a.session.health().losses).toMatchObject({ expired: 1 });
+      expect(a.session.state).toBe("polling");
+    },
+  );
 });
