@@ -24,4 +24,5 @@ export type { ConflictKind } from "../polling/telegram-failure.js";
 export type { WebhookPolicy } from "../polling/webhook-guard.js";
 export { safeStartPolling } from "../safe-start-polling.js";
 export type { SafePolling } from "../session/handle.js";
+export type { LeadingContext, LeadingTask } from "../session/leading-tasks.js";
 export type { HealthFinding, HealthReport } from "../session/report.js";

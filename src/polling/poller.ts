@@ -21,6 +21,12 @@ export interface PollerOptions extends Omit<FetchingOptions, "gate" | "told" | "
   trusted(): boolean;
 }
 
+/** What a poller has of the lease that it polls under. */
+export type PollerTerm = Pick<
+  PollerOptions,
+  "followsAnother" | "isProbed" | "onFirstPoll" | "onSilence" | "trusted"
+>;
+
 /** Polls under one lease: fetches under trust, hands updates to the bot through a runner, and books what is done. */
 export class Poller {
   readonly #options: PollerOptions;

@@ -6,7 +6,7 @@ import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
 import { probeKey } from "../lock/probe-key.js";
 import { silenceMs } from "../polling/fetching.js";
-import type { Poller, PollerOptions } from "../polling/poller.js";
+import type { Poller, PollerTerm } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
@@ -18,6 +18,7 @@ import { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
 import { drain } from "./drain.js";
 import type { HandleRecord } from "./handle-record.js";
+import type { LeadingTasks } from "./leading-tasks.js";
 import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 import type { UserCode } from "./user-code.js";
@@ -34,18 +35,13 @@ export interface BotSessionOptions {
   readonly record: HandleRecord;
   readonly webhook: WebhookGuard;
   readonly userCode: UserCode;
+  readonly leading: LeadingTasks;
   newPoller(term: PollerTerm): Poller;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
   /** Everything has ended; `done` settles next. */
   onEnded(end: SessionEnd): void;
 }
-
-/** What a poller has of the lease that it polls under. */
-type PollerTerm = Pick<
-  PollerOptions,
-  "followsAnother" | "isProbed" | "onFirstPoll" | "onSilence" | "trusted"
->;
 
 export interface SessionEnd {
   /** A conflict that nothing resolved ended it. */
@@ -67,6 +63,7 @@ interface Term {
  * stopped or cannot go on. The only place that knows both the lock and the polling.
  */
 export class BotSession {
+  readonly leading: LeadingTasks;
   readonly #deps: BotSessionOptions;
   readonly #promises = new DoneAndStarted<Lease>();
   readonly #ending = new AbortController();
@@ -81,6 +78,7 @@ export class BotSession {
 
   constructor(deps: BotSessionOptions) {
     this.#deps = deps;
+    this.leading = deps.leading;
     this.#record = deps.record;
     this.#beforePolling = new BeforePolling(deps.options.beforePolling, deps.context, deps.userCode);
     this.#candidate = deps.enter(this.#candidateEvents());
@@ -190,6 +188,8 @@ export class BotSession {
     } catch (error) {
       if (!(error instanceof AbortedError)) this.#fail(error);
     }
+    // The poller may have found first that the lease can no longer be proved.
+    term.cut.abort();
     await this.#drain(term, poller);
     await this.#giveBack(term);
   }
@@ -225,21 +225,27 @@ export class BotSession {
     return this.#deps.newPoller({
       followsAnother: term.grant.followsAnother,
       isProbed: async () => (await this.#candidate.inspect(probeKey(key))) !== undefined,
-      onFirstPoll: () => this.#promises.hasStarted(term.lease),
+      onFirstPoll: () => this.#lead(term),
       onSilence: () => this.#offerLease("Telegram has not answered"),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
       trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
     });
   }
 
+  #lead(term: Term): void {
+    const { lease } = term;
+    this.#promises.hasStarted(lease);
+    this.leading.begin({ lease, signal: term.cut.signal, trusted: () => this.trusted() });
+  }
+
   /** After a loss nothing is sent. */
   async #drain(term: Term, poller: Poller | undefined): Promise<void> {
-    const beforePolling = this.#beforePolling;
-    if (!poller && !beforePolling.isRunning) return;
-    this.#record.enter("draining");
-    const { context } = this.#deps;
+    const { context, leading, ledger } = this.#deps;
     const { drainTimeoutMs, key } = this.#deps.options;
-    await drain(poller, { context, key, ledger: this.#deps.ledger, beforePolling, drainTimeoutMs });
+    const beforePolling = this.#beforePolling;
+    if (!poller && !beforePolling.isRunning && leading.running.length === 0) return;
+    this.#record.enter("draining");
+    await drain(poller, { context, key, ledger, leading, beforePolling, drainTimeoutMs });
     if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);
   }
 
@@ -248,14 +254,10 @@ export class BotSession {
     this.#granted = deferred();
     if (this.#ending.signal.aborted) return;
     this.#record.enter("standby");
-    if (term.ended === "resigned") {
-      this.#term = undefined;
-      this.#tellRelease(term, await this.#candidate.resign(this.#resignPauseMs));
-      this.#resigned?.resolve();
-      return;
-    }
     this.#term = undefined;
-    this.#candidate.want();
+    if (term.ended !== "resigned") return this.#candidate.want();
+    this.#tellRelease(term, await this.#candidate.resign(this.#resignPauseMs));
+    this.#resigned?.resolve();
   }
 
   #tellRelease({ ended, isTold, lease }: Term, isReleased: boolean): void {

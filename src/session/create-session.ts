@@ -12,6 +12,7 @@ import type { ResolvedOptions } from "../resolve-options.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
 import { HandleRecord } from "./handle-record.js";
 import { handleUpdate } from "./handlers.js";
+import { LeadingTasks } from "./leading-tasks.js";
 import { UserCode } from "./user-code.js";
 import { candidateWithoutLock } from "./without-lock.js";
 
@@ -61,6 +62,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     record,
     webhook,
     userCode,
+    leading: new LeadingTasks({ key, logger, userCode }),
     newPoller: (term) =>
       new Poller({
         bot,

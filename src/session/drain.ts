@@ -3,21 +3,24 @@ import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { wait } from "../waiting.js";
 import type { BeforePolling } from "./before-polling.js";
+import type { LeadingTasks } from "./leading-tasks.js";
 
 export interface DrainOptions {
   readonly context: CallContext;
   readonly key: string;
   readonly ledger: UpdateLedger;
+  readonly leading: LeadingTasks;
   readonly beforePolling: BeforePolling;
   readonly drainTimeoutMs: number;
 }
 
 /** Cuts the poll, then lets the user's code end. Beats go on meanwhile: nobody else gets the lease. */
 export async function drain(poller: Poller | undefined, options: DrainOptions): Promise<void> {
-  const { beforePolling, context, drainTimeoutMs, key, ledger } = options;
+  const { beforePolling, context, drainTimeoutMs, key, leading, ledger } = options;
   await poller?.stop();
   const hasEnded = new AbortController();
-  void Promise.all([ledger.idle(), beforePolling.ended()]).then(() => hasEnded.abort());
+  const ends = [ledger.idle(), leading.ended(), beforePolling.ended()];
+  void Promise.all(ends).then(() => hasEnded.abort());
   await Promise.all([
     poller?.lastPollArrives(new AbortController().signal),
     wait(context.clock, drainTimeoutMs, hasEnded.signal),
@@ -30,6 +33,12 @@ export async function drain(poller: Poller | undefined, options: DrainOptions): 
   };
   tell(repeated, "be delivered again");
   tell(lost, "not be delivered again: Telegram was told that they are done");
+  if (leading.running.length > 0) {
+    context.logger.warn(
+      { key, tasks: leading.running, drainTimeoutMs },
+      "leading tasks still run after the drain time, and may soon run elsewhere too. Let them end when their signal aborts",
+    );
+  }
   if (beforePolling.isRunning) {
     context.logger.warn(
       { key, drainTimeoutMs },

@@ -3,6 +3,7 @@ import type { Logger } from "../logger.js";
 import { shared } from "../platform/process-registry.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { BotSession } from "./bot-session.js";
+import type { LeadingTask } from "./leading-tasks.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 
 /** A bot that is being polled, from `safeStartPolling` until `done` settles. */
@@ -22,15 +23,25 @@ export interface SafePolling {
   started(): Promise<Lease | undefined>;
   /**
    * Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. Called
-   * by a handler or by `beforePolling` it resolves at once, for what it would wait for is its own caller: that update
-   * is done when the handler returns.
+   * by a handler, a leading task or `beforePolling` it resolves at once, for what it would wait for is its own caller:
+   * that update is done when the handler returns.
    */
   stop(): Promise<void>;
   /**
    * Gives the lease up and stands by again; takes it back no sooner than another instance has held it or
-   * `leaseMs` has passed. Resolves when it is given back, at once when there is none or when a handler calls.
+   * `leaseMs` has passed. Resolves when it is given back, at once when there is none or when a handler
+   * or a leading task calls.
    */
   resign(): Promise<void>;
+  /**
+   * Runs a task beside the bot in one instance at a time: it begins with the first poll of each lease (at once, when that
+   * is under way), its signal aborts when the lease ends, and within `drainTimeoutMs` the lease is not given back
+   * before it has ended. What it throws is logged; it begins again with the next lease only. Returns what aborts and
+   * removes it.
+   */
+  whileLeading(task: LeadingTask): () => void;
+  /** Whether this instance may act as the only one, now: it polls, and can still prove its lease by its own clock. */
+  leads(): boolean;
   /** A snapshot of what this handle is doing. */
   health(): HealthReport;
   /** Adds a listener; returns what removes it. */
@@ -76,6 +87,8 @@ export function makeHandle(session: BotSession): SafePolling {
     started: () => session.started(),
     stop: () => session.stop(),
     resign: () => session.resign(),
+    whileLeading: (task) => session.leading.add(task),
+    leads: () => session.leading.leads(),
     health: () => session.health(),
     on,
     once(event, listener) {

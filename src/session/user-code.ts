@@ -8,7 +8,7 @@ interface Run {
 // One for all handles: each costs something with every promise of the process.
 const currentRun = new AsyncLocalStorage<Run>();
 
-/** Code of the user that a stop waits for: a handler, `beforePolling`. When it calls for the stop, it would wait for itself. */
+/** Code of the user that a stop waits for: a handler, a leading task, `beforePolling`. When it calls for the stop, it would wait for itself. */
 export class UserCode {
   async run<T>(code: () => T | PromiseLike<T>): Promise<T> {
     const run: Run = { owner: this, isRunning: true };
