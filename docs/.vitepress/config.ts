@@ -94,6 +94,7 @@ export default defineConfig({
         text: "Operate it",
         items: [
           page("Platforms", "/platforms/"),
+          page("Cron, queues, broadcasts", "/cron"),
           page("Troubleshooting", "/troubleshooting"),
           page("Runbook", "/runbook"),
           page("Health and metrics", "/observability"),

@@ -21,7 +21,9 @@ const prelude = [
   `import { socketLock } from "./examples/custom-lock.js";`,
 ].join(" ");
 /** Shown, but no dependency of this package: whatever is imported from it is right. */
-const notInstalled = `declare module "@opentelemetry/api";`;
+const notInstalled = ["@opentelemetry/api", "bullmq", "croner", "node-cron", "pg-boss"]
+  .map((name) => `declare module "${name}";`)
+  .join("\n");
 const globals = `declare global {
   var bot: import("grammy").Bot;
   var polling: import("grammy-safe-polling").SafePolling;

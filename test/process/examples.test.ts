@@ -92,6 +92,45 @@ describe("the examples", () => {
     expect(program.output).toContain("the webhook is https://example.com/bot, 1 updates wait");
   }, 120_000);
 
+  it("leading: the task runs in the instance that polls, and goes over with the lease", async () => {
+    await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:example` } });
+    await using first = bot("leading", api);
+    await first.prints("statistics: 0 chats");
+    await using second = bot("leading", api);
+    await second.prints("stands by: another instance polls");
+
+    first.process.kill("SIGTERM");
+    await second.prints("statistics: 0 chats");
+
+    expect(await first.exited, first.output).toBe(0);
+    expect(first.output).not.toContain("failed");
+    expect(second.output.indexOf("statistics begin")).toBeGreaterThan(
+      second.output.indexOf("standby -> polling"),
+    );
+  }, 120_000);
+
+  it("broadcast: goes on after a handover, and reaches every chat once", async () => {
+    await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:example` } });
+    const chats = Array.from({ length: 40 }, (_, index) => index + 1);
+    for (const chatId of chats) api.pushMessage(api.bot.id, "/start", { chatId });
+    await using first = bot("broadcast", api);
+    const reached = () =>
+      api.events.flatMap((event) => (event.type === "sent" && event.text === "news" ? [+event.chatId] : []));
+    const subscribed = () => api.events.filter((event) => event.type === "sent").length === chats.length;
+    await api.waitForEvent("sent", subscribed, { timeoutMs: 60_000 });
+    await using second = bot("broadcast", api);
+    await second.prints("stands by: another instance polls");
+
+    api.pushMessage(api.bot.id, "/broadcast news");
+    await api.waitForEvent("sent", () => reached().length >= 5, { timeoutMs: 20_000 });
+    first.process.kill("SIGTERM");
+    expect(await first.exited, first.output).toBe(0);
+    expect(reached().length).toBeLessThan(chats.length);
+    await api.waitForEvent("sent", () => reached().length >= chats.length, { timeoutMs: 30_000 });
+
+    expect(reached()).toEqual(chats);
+  }, 120_000);
+
   it.each(["minimal", "custom-lock-bot"])(
     "%s: the second copy stands by, and takes over after SIGKILL",
     async (name) => {
