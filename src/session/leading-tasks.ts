@@ -14,7 +14,7 @@ export interface LeadingContext {
 export type LeadingTask = (context: LeadingContext) => unknown;
 
 /** One lease, from its first poll on. */
-export interface LeadingTerm extends LeadingContext {
+interface LeadingTerm extends LeadingContext {
   trusted(): boolean;
 }
 
@@ -27,7 +27,7 @@ interface Entry {
   ended: Promise<void>;
 }
 
-export interface LeadingTasksOptions {
+interface LeadingTasksOptions {
   readonly key: string;
   readonly logger: Logger;
   readonly userCode: UserCode;
