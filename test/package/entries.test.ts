@@ -108,4 +108,17 @@ describe("the built package", () => {
 
     expect(run("commonjs", program)).toBe("cjs,esm");
   });
+
+  it("leaves it to Node what a subscriber of a channel throws: it ends the process", () => {
+    const program = `
+      const { subscribe } = require("node:diagnostics_channel");
+      const { Bot } = require("grammy");
+      const { safeStartPolling } = require("${name}");
+      subscribe("grammy-safe-polling:state", () => { throw new Error("a subscriber's own trouble"); });
+      process.on("uncaughtException", ({ message }) => { console.log(message); process.exit(); });
+      const bot = new Bot("1:${"x".repeat(35)}", { client: { apiRoot: "http://127.0.0.1:9" } });
+      safeStartPolling(bot, { lock: false, logger: false }).stop();`;
+
+    expect(run("commonjs", program)).toBe("a subscriber's own trouble");
+  });
 });

@@ -141,6 +141,18 @@ describe("safeStartPolling", () => {
     expect(polling.state).toBe("stopped");
   });
 
+  it("waits for no listener and for no logger", async () => {
+    const hangs = () => new Promise<void>(() => {});
+    const logger = { debug: hangs, info: hangs, warn: hangs, error: hangs };
+    const polling = safeStartPolling(newBot(), { ...options, logger });
+    for (const name of ["state", "acquired", "released"] as const) polling.on(name, hangs);
+
+    await polling.started();
+    await polling.stop();
+
+    expect(polling.state).toBe("stopped");
+  });
+
   it("takes a Bot of another copy of grammY, whose class is another one", async () => {
     // Without the private members, which make a class of TypeScript equal to itself alone.
     const bot: Pick<Bot, keyof Bot> = newBot();

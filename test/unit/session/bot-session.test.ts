@@ -731,6 +731,23 @@ describe("a handler that does not end", () => {
     },
   );
 
+  it("is one with its bot.catch: where that hangs, the update counts as done in the same time", async () => {
+    const a = world.start("a", {
+      options: { handlerTimeoutMs: 1_000 },
+      onMessage: (text) => {
+        if (text === "bad") throw new Error("boom");
+      },
+      configure: (bot) => bot.catch(() => new Promise(() => {})),
+    });
+    world.push("bad");
+    world.push("good");
+    await world.advance(10_000);
+
+    expect(a.handled).toHaveLength(2);
+    expect(eventsOf(a, "handlerError")).toHaveLength(1);
+    expect(a.session.state).toBe("polling");
+  });
+
   it("that fails after its time is reported, and harms nothing", async () => {
     const a = world.start("a", {
       options: { handlerTimeoutMs: 1_000 },
