@@ -129,6 +129,25 @@ it("counts a promotion as the birth of the server's memory, not its start", asyn
   expect(peer.connection.memoryAgeMs).toBeLessThan((await serverAge()) - 1_000);
 });
 
+it("sees the promotion of a quiet server, where the role may read the statistics", async () => {
+  const role = config();
+  await server.query(`GRANT pg_read_all_stats TO ${role.user}`);
+  standby = await restartAsStandby();
+  await until("a quiet standby of three seconds", async () => {
+    const [row] = await standby.query(
+      `SELECT now() - pg_postmaster_start_time() > '3 s'
+       AND coalesce(now() - pg_last_xact_replay_timestamp() > '3 s', true) AS quiet`,
+    );
+    return row?.quiet;
+  });
+
+  await standby.query("SELECT pg_promote()");
+  await using peer = await connectPeer(postgresLock(config({ port: standby.port })));
+  await server.query(`REVOKE pg_read_all_stats FROM ${role.user}`);
+
+  expect(peer.connection.memoryAgeMs).toBeLessThan(3_000);
+});
+
 async function restartAsStandby(): Promise<PostgresServer> {
   await standby[Symbol.asyncDispose]();
   return await server.copyAsStandby();

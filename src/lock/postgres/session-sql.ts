@@ -38,7 +38,8 @@ FROM tried LEFT JOIN token ON true LEFT JOIN pg_stat_activity AS activity ON act
 /**
  * Makes a session ready: the server drops it when it is silent for a lease, also inside a transaction (a message
  * that came only in part). Returns whether its liveness lock is seen, and the age of the lock table: the server's start, a crash of one of its
- * processes, which empties the table and resets the statistics, or a promotion, whichever is latest.
+ * processes, which empties the table and resets the statistics, or a promotion, whichever is latest. A promotion shows
+ * in the start of the walwriter, which a standby has not; to a role that may not see it, in the last write before it.
  */
 export function setUp(applicationName: string, leaseMs: number): string {
   const settings = setSettings({
@@ -64,7 +65,8 @@ SELECT pg_backend_pid() AS pid,
 (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
   AND classid = ${livenessClass} AND objid::bigint = pg_backend_pid() AND pid = pg_backend_pid()) AS seen,
 greatest(0, floor(extract(epoch FROM clock_timestamp() - greatest(pg_postmaster_start_time(),
-  (SELECT stats_reset FROM pg_stat_bgwriter), pg_last_xact_replay_timestamp())) * 1000))::bigint AS age`;
+  (SELECT stats_reset FROM pg_stat_bgwriter), pg_last_xact_replay_timestamp(),
+  (SELECT max(backend_start) FROM pg_stat_activity WHERE backend_type = 'walwriter'))) * 1000))::bigint AS age`;
 }
 
 export function claimKeys(requests: ReadonlyMap<string, ClaimRequest>): string {
