@@ -74,8 +74,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/lease-keeper.ts",
-    find: 'if (!this.isTrusted()) this.end("expired");\n    return !this.#ended;',
-    replace: "return this.isTrusted();",
+    find: 'if (!this.#isTrusted()) this.end("expired");\n    return !this.#ended;',
+    replace: "return this.#isTrusted();",
     breaks: "the end of trust does not end the connection, whose beats go on",
     tests: [lockSession],
   },
