@@ -24,7 +24,11 @@ export type LockChoice =
   | { readonly kind: "file"; readonly directory: string }
   | {
       readonly kind: "postgres";
-      readonly options: { readonly connectionString: string; readonly leaseMs?: number };
+      readonly options: {
+        readonly connectionString: string;
+        readonly leaseMs?: number;
+        readonly mode?: "lease";
+      };
     }
   | { readonly kind: "redis"; readonly options: { readonly url: string; readonly leaseMs?: number } };
 

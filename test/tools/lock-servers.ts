@@ -8,7 +8,12 @@ export interface LockServer {
   readonly name: "postgres" | "redis";
   readonly url: string;
   /** How an instance reaches it; through a proxy, where one is given. */
-  choice(options?: { readonly leaseMs?: number; readonly through?: TcpProxy }): LockChoice;
+  choice(options?: {
+    readonly leaseMs?: number;
+    readonly through?: TcpProxy;
+    /** Postgres only: its lease table. */
+    readonly mode?: "lease";
+  }): LockChoice;
   /** A proxy in front of it. */
   proxy(): Promise<TcpProxy>;
   freeze(): Promise<void> | void;
@@ -30,9 +35,13 @@ async function postgresServer(): Promise<LockServer> {
   return {
     name: "postgres",
     url: server.url(),
-    choice: ({ leaseMs, through } = {}) => ({
+    choice: ({ leaseMs, through, mode } = {}) => ({
       kind: "postgres",
-      options: { connectionString: server.url(through?.port), ...(leaseMs ? { leaseMs } : {}) },
+      options: {
+        connectionString: server.url(through?.port),
+        ...(leaseMs ? { leaseMs } : {}),
+        ...(mode ? { mode } : {}),
+      },
     }),
     proxy: () => startTcpProxy(server),
     freeze: () => server.freeze(),
