@@ -28,7 +28,7 @@ const offerMs = 1_000;
 
 export interface BotSessionOptions {
   readonly bot: TelegramBot;
-  readonly options: ResolvedOptions & { readonly startDelayMs: number };
+  readonly options: ResolvedOptions;
   readonly revision: string | undefined;
   readonly context: CallContext;
   readonly ledger: UpdateLedger;
@@ -36,6 +36,8 @@ export interface BotSessionOptions {
   readonly webhook: WebhookGuard;
   readonly userCode: UserCode;
   readonly leading: LeadingTasks;
+  /** How long the first poll under this lease waits. */
+  startDelayMs(grant: Grant): number;
   newPoller(term: PollerTerm): Poller;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
@@ -196,11 +198,11 @@ export class BotSession {
 
   async #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
     const { clock } = this.#deps.context;
-    const { startDelayMs } = this.#deps.options;
     const { signal } = term.cut;
     await this.#orOffer(unlessAborted(prepared, signal), "Telegram has not answered");
     this.#record.acquired(term.lease, term.grant.succession);
     term.isTold = true;
+    const startDelayMs = this.#deps.startDelayMs(term.grant);
     if (startDelayMs > 0) {
       this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
       if (!(await wait(clock, startDelayMs, signal))) throw new AbortedError();

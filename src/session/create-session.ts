@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.js";
 import type { Publish } from "../diagnostics.js";
+import type { Grant } from "../lease/candidate.js";
 import { LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
@@ -55,7 +56,8 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const handlers = { ...options, bot, context, record, userCode, ended: ended.signal };
   return new BotSession({
     bot,
-    options: { ...options, startDelayMs },
+    options,
+    startDelayMs,
     revision,
     context,
     ledger,
@@ -127,16 +129,25 @@ function warnOfSeconds({ backoff, logger }: ResolvedOptions): void {
  */
 function withoutSharedLock({ lock, logger, overlapMs, startDelayMs }: ResolvedOptions) {
   const reason = lock === false ? "there is no lock" : lock.unsharedReason?.();
-  if (reason === undefined) return { startDelayMs: startDelayMs ?? 0, overlapMs: 0 };
-  if (startDelayMs === undefined) {
-    const advice =
-      overlapMs > 0
-        ? "On a deploy the new instance stays, and the old one gives way."
-        : "Polling starts late so that a predecessor can finish; set `overlapMs` where it lives on for longer.";
-    logger.warn(
-      { startDelayMs: unsharedStartDelayMs, overlapMs },
-      `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). ${advice}`,
-    );
-  }
-  return { startDelayMs: startDelayMs ?? unsharedStartDelayMs, overlapMs };
+  if (reason === undefined) return { startDelayMs: () => startDelayMs ?? 0, overlapMs: 0 };
+  if (startDelayMs !== undefined) return { startDelayMs: () => startDelayMs, overlapMs };
+  const advice =
+    overlapMs > 0
+      ? "On a deploy the new instance stays, and the old one gives way."
+      : "Polling starts late so that a predecessor can finish; set `overlapMs` where it lives on for longer.";
+  logger.warn(
+    { startDelayMs: unsharedStartDelayMs, overlapMs },
+    `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). ${advice}`,
+  );
+  return {
+    overlapMs,
+    startDelayMs({ succession }: Grant) {
+      if (!succession) return unsharedStartDelayMs;
+      logger.info(
+        {},
+        "the lease came from another instance, so the lock reaches it after all: polling starts at once",
+      );
+      return 0;
+    },
+  };
 }

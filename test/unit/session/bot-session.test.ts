@@ -761,3 +761,46 @@ describe("a handler that does not end", () => {
     expect(a.outcome.done).toBeUndefined();
   });
 });
+
+describe("a lock that seems to reach no other instance", () => {
+  const inContainer = () => {
+    const backend = world.locks.backend();
+    return { ...backend, unsharedReason: () => "the lock directory is inside the container" };
+  };
+  const options = { startDelayMs: undefined as never };
+
+  it("makes the first poll wait, but not once a handover has come through that very lock", async () => {
+    const a = world.start("a", { lock: inContainer(), options });
+    await world.advance(9_000);
+    expect(world.polls("a")).toHaveLength(0);
+    await world.until(() => a.session.state === "polling");
+    await world.advance(5_000);
+    const b = world.start("b", { lock: inContainer(), options });
+    await world.advance(5_000);
+
+    const stopped = a.session.stop();
+    await world.until(() => a.outcome.done !== undefined);
+    await stopped;
+    await world.until(() => world.polls("b").length > 0, 1_000);
+
+    expect(b.logs.map(({ message }) => message)).toContain(
+      "the lease came from another instance, so the lock reaches it after all: polling starts at once",
+    );
+    expect(world.live409s()).toBe(0);
+  });
+
+  it("waits all the same where the delay was asked for", async () => {
+    const a = world.start("a", { lock: inContainer() });
+    await world.advance(100);
+    const b = world.start("b", { lock: inContainer(), options: { startDelayMs: 3_000 } });
+    await world.advance(5_000);
+
+    const stopped = a.session.stop();
+    await world.until(() => b.session.lease !== undefined);
+    await stopped;
+    await world.advance(2_900);
+
+    expect(world.polls("b")).toHaveLength(0);
+    await world.until(() => world.polls("b").length > 0, 1_000);
+  });
+});
