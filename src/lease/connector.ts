@@ -2,7 +2,7 @@ import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import type { Clock, Timer } from "../clock.js";
 import type { LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
-import { withDeadline } from "../waiting.js";
+import { isDeadline, withDeadline } from "../waiting.js";
 
 /** How long connecting may take, in milliseconds. */
 const connectDeadlineMs = 10_000;
@@ -99,12 +99,7 @@ export class Connector {
       }),
     );
     try {
-      const connection = await withDeadline(
-        clock,
-        opening,
-        connectDeadlineMs,
-        `connecting to the ${backend.name} lock`,
-      );
+      const connection = await withDeadline(clock, opening, connectDeadlineMs, "connecting");
       // An abandoned attempt may end while the next one is under way.
       if (attempt.signal.aborted) return void (await this.#close(connection));
       this.#attempt = undefined;
@@ -121,7 +116,7 @@ export class Connector {
       if (abandoned) return;
       this.#attempt = undefined;
       this.#failures += 1;
-      this.#options.onFailed(error);
+      this.#options.onFailed(isDeadline(error) ? tooSlow(backend) : error);
     }
   }
 
@@ -129,4 +124,11 @@ export class Connector {
     const closing = Promise.resolve().then(() => connection.close());
     await withDeadline(this.#options.clock, closing, closeDeadlineMs, "close").catch(() => {});
   }
+}
+
+function tooSlow({ name, location }: LockBackend): Error {
+  const where = location === undefined ? "" : ` (${location})`;
+  return new Error(
+    `Connecting to the ${name} lock${where} was not done within ${connectDeadlineMs / 1_000} s. Check the address, the firewall, and whether the server sleeps; it is asked a dozen times, so one answer may take half a second`,
+  );
 }

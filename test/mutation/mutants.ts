@@ -498,8 +498,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/postgres/session-sql.ts",
-    find: ");\nNOTIFY",
-    replace: ");\n--",
+    find: "};\\nNOTIFY",
+    replace: "};\\n--",
     breaks: "a release wakes nobody",
     tests: [postgresConformance],
   },

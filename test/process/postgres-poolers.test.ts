@@ -5,6 +5,7 @@ import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { connectPeer, type LockPeer, until, untilNothingIsHeld } from "../tools/lock-peer.js";
 import { startPgBouncer } from "../tools/pgbouncer.js";
 import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
+import { startTcpProxy } from "../tools/tcp-proxy.js";
 
 let server: PostgresServer;
 const peers: LockPeer[] = [];
@@ -171,6 +172,20 @@ describe("a pooler in session mode", () => {
     const warnings = [...holder.logs, ...standby.logs].filter(({ level }) => level === "warn");
     expect(warnings).toHaveLength(1);
     expect(warnings[0]?.message).toContain("session mode");
+  });
+
+  it("is connected to within the deadline from 300 ms away", async () => {
+    await using pooler = await startPgBouncer(server, "session");
+    await using proxy = await startTcpProxy(pooler);
+    proxy.delay(150);
+    const before = performance.now();
+
+    const peer = await open(server.url(proxy.port));
+
+    // The lock session gives up after 10 s.
+    expect(performance.now() - before).toBeLessThan(10_000);
+    proxy.pass();
+    expect(await peer.claim("1")).toBeGreaterThan(0);
   });
 
   it("wakes a standby when the holder closes, and when it releases", async () => {

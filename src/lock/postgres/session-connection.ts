@@ -14,9 +14,15 @@ import {
   setUp,
   terminate,
   terminateSilent,
+  unlockKeys,
 } from "./session-sql.js";
 import { askClock, channel, keyNumber, wakePayload } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
+
+/** SQLSTATE of a table of locks without a free place ("out of shared memory"). */
+const outOfMemory = "53200";
+const tableIsFull =
+  'The server\'s table of locks is full, so this key finds no place in it. Raise `max_locks_per_transaction`, or use the lease table (`mode: "lease"`)';
 
 /** One session on the server, whose advisory locks are the keys that it holds. */
 export function connectSession(
@@ -104,10 +110,10 @@ export class SessionConnection implements LockConnection {
   }
 
   async claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]> {
-    const { wire, watch } = this.#parts;
+    const { watch } = this.#parts;
     // A key that is asked for twice is granted to the first request.
     const asked = new Map(requests.toReversed().map((request) => [this.#numberOf(request.key), request]));
-    const rows = await wire.ask(claimKeys(asked));
+    const { rows, full } = await this.#tryKeys(asked);
     for (const row of rows) this.#checkSession(row);
     const holders = new Map<string, HolderSession>();
     const claims = new Map<ClaimRequest, Claim>();
@@ -115,12 +121,33 @@ export class SessionConnection implements LockConnection {
       const request = asked.get(row.key ?? "");
       if (!request) continue;
       const session = this.#otherSession(row);
-      claims.set(request, claimFrom(row, request, this.#ownerOf(row, request)));
+      const claim = claimFrom(row, request, this.#ownerOf(row, request));
+      const hasNoPlace = full !== undefined && row.granted !== "t" && !row.holder && request.mayTakeForgotten;
+      claims.set(request, hasNoPlace ? { granted: false, failed: full } : claim);
       if (session) holders.set(request.key, session);
     }
     watch.follow(holders);
     await this.#endFormers(requests, holders);
     return requests.map((request) => claims.get(request) ?? { granted: false, holder: {} });
+  }
+
+  /**
+   * Where the server's table of locks is full, the statement fails and keeps what it had taken by then: that is given
+   * back, and as many keys are tried again. `full`: why the others were not.
+   */
+  async #tryKeys(asked: ReadonlyMap<string, ClaimRequest>) {
+    const { wire } = this.#parts;
+    let full: Error | undefined;
+    for (let most = asked.size; ; ) {
+      try {
+        return { rows: await wire.ask(claimKeys(asked, most)), full };
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== outOfMemory || most === 0) throw error;
+        full = new Error(tableIsFull, { cause: error });
+        const taken = await wire.ask(unlockKeys(asked.keys()));
+        most = Math.min(taken.length, most - 1);
+      }
+    }
   }
 
   async beat(): Promise<readonly string[]> {

@@ -69,20 +69,27 @@ greatest(0, floor(extract(epoch FROM clock_timestamp() - greatest(pg_postmaster_
   (SELECT max(backend_start) FROM pg_stat_activity WHERE backend_type = 'walwriter'))) * 1000))::bigint AS age`;
 }
 
-export function claimKeys(requests: ReadonlyMap<string, ClaimRequest>): string {
+/** Tries the first `most` keys; of the others it only asks who holds them. */
+export function claimKeys(requests: ReadonlyMap<string, ClaimRequest>, most: number): string {
   const numbers = [...requests.keys()].join(",");
-  const mayTake = [...requests.values()].map(({ mayTakeForgotten }) => mayTakeForgotten).join(",");
+  const mayTake = [...requests.values()]
+    .map((request, index) => index < most && request.mayTakeForgotten)
+    .join(",");
   return `EXECUTE gsp_claim ('{${numbers}}', '{${mayTake}}')`;
 }
 
 export const beat = `SELECT pg_backend_pid() AS server, pg_is_in_recovery() AS standby,
 (SELECT string_agg(key::text, ',') FROM (${keyLocks}) AS lock WHERE pid = pg_backend_pid()) AS keys`;
 
+/** Gives a row for each key that was ours. */
+export function unlockKeys(numbers: Iterable<string>): string {
+  return `SELECT pg_advisory_unlock(key) FROM unnest('{${[...numbers].join(",")}}'::bigint[]) AS request (key) WHERE EXISTS (
+  SELECT FROM (${keyLocks}) AS lock WHERE lock.key = request.key AND pid = pg_backend_pid())`;
+}
+
 /** The notification goes out when what was unlocked is free. A command: no role can be without the right to it. */
 export function releaseKeys(numbers: readonly string[], payload: string): string {
-  return `SELECT pg_advisory_unlock(key) FROM unnest('{${numbers.join(",")}}'::bigint[]) AS request (key) WHERE EXISTS (
-  SELECT FROM (${keyLocks}) AS lock WHERE lock.key = request.key AND pid = pg_backend_pid());
-NOTIFY ${channel}, ${literal(payload)}`;
+  return `${unlockKeys(numbers)};\nNOTIFY ${channel}, ${literal(payload)}`;
 }
 
 export function findHolder(number: string): string {

@@ -596,6 +596,27 @@ describe("trouble", () => {
     expect(a.events.slice(-2)).toEqual(["well", "granted 1"]);
   });
 
+  it("at connecting that takes too long names the server, the deadline and what to look at", async () => {
+    const errors: unknown[] = [];
+    const never = () => new Promise<never>(() => {});
+    const backend = { ...server.backend(), location: "db.example:5432/app", connect: never };
+    const { session } = startProcess("a", backend);
+    const ignored = () => {};
+    const candidate = session.enter("bot", {
+      ...{ granted: ignored, lost: ignored, moved: ignored, standby: ignored },
+      ...{ forgotten: ignored, failed: ignored, trouble: (error) => errors.push(error) },
+    });
+    candidate.want();
+
+    await time.advance(10_100);
+
+    expect(errors.map(String)).toEqual([
+      expect.stringMatching(
+        /^Error: Connecting to the model lock \(db\.example:5432\/app\) was not done within 10 s\. .*firewall/,
+      ),
+    ]);
+  });
+
   it("that only a human can help ends waiting, but only before the first connection", async () => {
     const refuse = () => {
       throw new SafePollingError("ERR_LOCK_CONFIG", "wrong password");
