@@ -1,12 +1,19 @@
+import type { Holder } from "../lock/backend.js";
+import { platformOfLabel } from "../platform/instance.js";
 import { type DoctorArguments, doctorHelp, parseArguments } from "./arguments.js";
-import { type Environment, runCommand, secretsOf, tokenAdvice, withEnvFile } from "./environment.js";
 import { type Examination, examine, type Target } from "./examination.js";
-import { exitCodes } from "./finding.js";
+import { count, exitCodes, type Finding, type Verdict } from "./finding.js";
 import { chooseLock } from "./lock-choice.js";
 import type { ProbeConsent } from "./probe.js";
-import { type Repair, repairsFor } from "./repairs.js";
-import { jsonReport, type RepairOutcome, textReport } from "./report.js";
-import type { Terminal } from "./terminal.js";
+import { type Repair, type RepairResult, repairsFor } from "./repairs.js";
+import {
+  type Environment,
+  runCommand,
+  secretsOf,
+  type Terminal,
+  tokenAdvice,
+  withEnvFile,
+} from "./run-command.js";
 
 /** Runs `grammy-safe-polling doctor`; resolves with the exit code and never rejects. */
 export function doctor(
@@ -77,4 +84,58 @@ async function offer(repair: Repair, yes: boolean, { ask, complain }: Terminal):
   if (!yes && !(await ask?.(question))) return { code, done: false, message: "Nothing was done." };
   complain(code === "free-lock" ? "Waiting for the end of the lease …" : "Removing the webhook …");
   return { code, ...(await repair.run()) };
+}
+
+/** A repair that was offered, and what became of it. */
+interface RepairOutcome extends RepairResult {
+  readonly code: Repair["code"];
+}
+
+/** For people: a line per finding, and below it what to do. */
+function textReport({ findings, verdict, username, lock }: Examination, { key }: Target): string {
+  const bot = username === undefined ? key : `@${username} (${key})`;
+  const place = lock === undefined ? "no lock" : `${lock.backend.name} lock ${lock.location ?? ""}`.trim();
+  return [`${bot}, ${place}`, "", ...findings.map(lines), "", summary(findings, verdict)].join("\n");
+}
+
+function lines({ status, check, message, fix }: Finding): string {
+  const head = `  ${status.padEnd(8)} ${check.padEnd(9)}`;
+  const advice = fix === undefined ? "" : `\n${" ".repeat(head.length)}-> ${fix}`;
+  return `${head}${message}${advice}`;
+}
+
+function summary(findings: readonly Finding[], verdict: Verdict): string {
+  if (verdict === "healthy") return "Healthy.";
+  if (verdict === "unknown") return "Could not tell whether this bot is healthy.";
+  return `${count(findings.filter(({ status }) => status === "problem").length, "problem")}.`;
+}
+
+/** For machines. Fields may be added; those that are here stay. */
+function jsonReport(
+  { findings, verdict, username, pendingUpdates, holder, lock }: Examination,
+  { key }: Target,
+  repairs: readonly RepairOutcome[],
+): object {
+  return {
+    v: 1,
+    verdict,
+    exitCode: exitCodes[verdict],
+    bot: { key, username: username ?? null },
+    lock: lock === undefined ? null : { backend: lock.backend.name, location: lock.location ?? null },
+    holder: holder ? describeHolder(holder) : null,
+    pendingUpdates: pendingUpdates ?? null,
+    findings: findings.map((finding) => ({ ...finding, fix: finding.fix ?? null })),
+    repairs,
+  };
+}
+
+export function describeHolder({ instance, revision, since, token, silentMs }: Holder): object {
+  return {
+    instance: instance ?? null,
+    platform: (instance && platformOfLabel(instance)) ?? null,
+    revision: revision ?? null,
+    since: since === undefined ? null : new Date(since).toISOString(),
+    token: token ?? null,
+    silentMs: silentMs ?? null,
+  };
 }

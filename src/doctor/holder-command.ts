@@ -1,5 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { holderHelp, parseHolderArguments } from "./arguments.js";
+import { describeHolder } from "./command.js";
+import { frozenFinding, holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
+import { chooseLock, type LockChoice } from "./lock-choice.js";
+import { type OpenLock, openLock } from "./lock-connection.js";
+import type { Terminal } from "./run-command.js";
 import {
   type DiscreetTerminal,
   type Environment,
@@ -7,13 +12,7 @@ import {
   secretsOf,
   tokenAdvice,
   withEnvFile,
-} from "./environment.js";
-import { frozenFinding } from "./frozen-holder.js";
-import { holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
-import { chooseLock, type LockChoice } from "./lock-choice.js";
-import { type OpenLock, openLock } from "./lock-connection.js";
-import { describeHolder } from "./report.js";
-import type { Terminal } from "./terminal.js";
+} from "./run-command.js";
 
 const lookEveryMs = 1_000;
 const exitCodeOf: Readonly<Record<LockState["kind"], number>> = { held: 0, silent: 0, free: 1, unknown: 2 };

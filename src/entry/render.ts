@@ -1,4 +1,4 @@
-export type { TokenUse } from "../render/environment.js";
+export type { TokenUse } from "../render/duplicates.js";
 export type {
   RenderFinding,
   RenderFindingSummary,
@@ -6,6 +6,6 @@ export type {
   RenderRepairEvent,
   RenderServiceReference,
 } from "../render/findings.js";
-export type { RenderMonitorOptions } from "../render/options.js";
-export type { RenderRepair } from "../render/repair-rules.js";
+export type { RenderRepair } from "../render/repairs.js";
+export type { RenderMonitorOptions } from "../render/start-render-monitor.js";
 export { type RenderMonitor, startRenderMonitor } from "../render/start-render-monitor.js";

@@ -9,7 +9,6 @@ export {
 } from "../testing/bot-api/bot-api-emulator.js";
 export type { BotAccount, BotReference, NewBot } from "../testing/bot-api/bot-registry.js";
 export type { Fault, InjectedFault } from "../testing/bot-api/faults.js";
-export type { EventListener, WaitOptions } from "../testing/bot-api/journal.js";
 export type {
   AnsweredEvent,
   BotApiEvent,
@@ -17,6 +16,7 @@ export type {
   ConflictEvent,
   DisconnectedEvent,
   EditedEvent,
+  EventListener,
   EventOf,
   EventStamp,
   FaultEvent,
@@ -29,8 +29,9 @@ export type {
   RemovedEvent,
   RequestEvent,
   SentEvent,
+  WaitOptions,
   ZombieReason,
-} from "../testing/bot-api/journal-events.js";
+} from "../testing/bot-api/journal.js";
 export {
   answersTo,
   deliveriesOf,

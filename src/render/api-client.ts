@@ -1,8 +1,9 @@
 import { exponentialDelayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import { AbortedError, abortable, wait } from "../waiting.js";
+
 /** What a failed call to Render's API means for whoever made it. */
-export type RenderFailure =
+type RenderFailure =
   /** 401: the key is wrong, and every other call will fail too. */
   | "unauthorized"
   /** 429, also after the waits that Render asked for. */
@@ -42,7 +43,7 @@ const pageSize = 100;
 /** No account has more; a server that repeats its cursors must not keep us busy for ever. */
 const mostPages = 50;
 
-export interface RenderApiClientOptions {
+interface RenderApiClientOptions {
   /** Without a slash at its end. */
   readonly apiRoot: string;
   readonly apiKey: string;
@@ -175,4 +176,33 @@ export function rateLimitWaitMs(headers: Pick<Headers, "get">, wallMs: number): 
 function positive(header: string | null): number | undefined {
   const value = Number(header ?? Number.NaN);
   return Number.isFinite(value) && value >= 0 ? value : undefined;
+}
+
+/**
+ * Reading what Render's API answers. Render adds fields and enum values as it likes (render.com/docs/api), so a
+ * field is taken when it is what it should be and passed over when it is not.
+ */
+
+export type Fields = Readonly<Record<string, unknown>>;
+
+export function fields(value: unknown): Fields {
+  return typeof value === "object" && value !== null ? (value as Fields) : {};
+}
+
+export function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+export function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+export function number(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+}
+
+/** Milliseconds since 1970 of an RFC 3339 time. */
+export function time(value: unknown): number | undefined {
+  const ms = Date.parse(text(value) ?? "");
+  return Number.isNaN(ms) ? undefined : ms;
 }

@@ -1,11 +1,4 @@
-import { type RenderApiClient, RenderApiError } from "./api-client.js";
-import {
-  type EnvironmentGroup,
-  readEnvironment,
-  readEnvironmentGroups,
-  type TokenUse,
-  tokenUseOf,
-} from "./environment.js";
+import { fields, list, type RenderApiClient, RenderApiError, text } from "./api-client.js";
 import type { RenderService } from "./services.js";
 
 /** Another service that has a token of our bot. */
@@ -15,7 +8,7 @@ export interface Duplicate {
   readonly token: TokenUse;
 }
 
-export interface DuplicateSearch {
+interface DuplicateSearch {
   readonly duplicates: readonly Duplicate[];
   /** Names of what could not be read: a duplicate may be hiding there. */
   readonly unreadable: readonly string[];
@@ -63,4 +56,92 @@ async function orUnreadable<T>(reading: Promise<T>, onUnreadable: () => void): P
     onUnreadable();
     return undefined;
   }
+}
+
+/**
+ * Names of variables, and what each holds of our bot's token. Render answers with every value in plain text: here
+ * each is looked at once and dropped.
+ */
+type TokenUses = ReadonlyMap<string, TokenUse | undefined>;
+
+/** Variables that are shared by the services that they are linked to. */
+interface EnvironmentGroup {
+  readonly serviceIds: readonly string[];
+  readonly variables: TokenUses;
+  readonly files: TokenUse | undefined;
+}
+
+/** The variables that are set on the service itself. */
+export async function readEnvironment(
+  client: RenderApiClient,
+  serviceId: string,
+  token: string,
+): Promise<TokenUses> {
+  const path = `/services/${encodeURIComponent(serviceId)}/env-vars`;
+  return usesOf(await client.list(path, "envVar"), token);
+}
+
+/** The environment groups that at least one of the services is linked to. */
+export async function readEnvironmentGroups(
+  client: RenderApiClient,
+  serviceIds: ReadonlySet<string>,
+  token: string,
+): Promise<readonly EnvironmentGroup[]> {
+  const groups: EnvironmentGroup[] = [];
+  for (const entry of await client.list("/env-groups", "envGroup")) {
+    const id = text(fields(entry).id);
+    const linked = linkedServices(entry).filter((serviceId) => serviceIds.has(serviceId));
+    if (id === undefined || linked.length === 0) continue;
+    const group = fields(await client.get(`/env-groups/${encodeURIComponent(id)}`));
+    const files = list(group.secretFiles).map((file) => tokenUse(text(fields(file).content) ?? "", token));
+    groups.push({
+      serviceIds: linked,
+      variables: usesOf(list(group.envVars), token),
+      files: strongest(files),
+    });
+  }
+  return groups;
+}
+
+/** What a service has of our token, where its own variables hide those of the same name in its groups. */
+function tokenUseOf(
+  serviceId: string,
+  own: TokenUses,
+  groups: readonly EnvironmentGroup[],
+): TokenUse | undefined {
+  const linked = groups.filter(({ serviceIds }) => serviceIds.includes(serviceId));
+  const shared = linked.flatMap(({ variables }) => [...variables].filter(([name]) => !own.has(name)));
+  return strongest([...own.values(), ...shared.map(([, use]) => use), ...linked.map(({ files }) => files)]);
+}
+
+function linkedServices(group: unknown): readonly string[] {
+  return list(fields(group).serviceLinks).flatMap((link) => text(fields(link).id) ?? []);
+}
+
+function usesOf(variables: readonly unknown[], token: string): TokenUses {
+  const uses = new Map<string, TokenUse | undefined>();
+  for (const variable of variables) {
+    const { key, value } = fields(variable);
+    const name = text(key);
+    if (name !== undefined) uses.set(name, tokenUse(text(value) ?? "", token));
+  }
+  return uses;
+}
+
+/** How a text holds the token of our bot: the very token, or another one of the same bot (revoked, mistyped). */
+export type TokenUse = "same" | "other";
+
+/** What a configuration value holds of our bot's token; all that is ever kept of the value. */
+export function tokenUse(value: string, token: string): TokenUse | undefined {
+  const botId = /^\d+(?=:)/.exec(token)?.[0];
+  if (botId === undefined) return undefined;
+  const found: readonly string[] = value.match(new RegExp(`(?<!\\d)${botId}:[\\w-]+`, "g")) ?? [];
+  if (found.includes(token)) return "same";
+  return found.length > 0 ? "other" : undefined;
+}
+
+/** The stronger of several uses: a token that works counts most. */
+function strongest(uses: readonly (TokenUse | undefined)[]): TokenUse | undefined {
+  if (uses.includes("same")) return "same";
+  return uses.includes("other") ? "other" : undefined;
 }

@@ -1,11 +1,10 @@
 import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { AbortedError, abortable } from "../waiting.js";
-import { type RenderApiClient, RenderApiError } from "./api-client.js";
-import { type ConflictLine, readConflictLines } from "./conflict-logs.js";
+import { fields, list, type RenderApiClient, RenderApiError, text, time } from "./api-client.js";
 import { type Duplicate, findDuplicates } from "./duplicates.js";
-import { type Overlap, overlapOf } from "./overlap.js";
 import {
+  type Deploy,
   type Instance,
   listServices,
   type RenderService,
@@ -35,7 +34,7 @@ interface Webhook {
   readonly serviceName: string | undefined;
 }
 
-export interface FactSources {
+interface FactSources {
   readonly client: RenderApiClient;
   readonly bot: TelegramBot;
   readonly serviceId: string;
@@ -116,4 +115,108 @@ async function readWebhook(
   if (!info?.url) return undefined;
   const host = URL.canParse(info.url) ? new URL(info.url).host : "an unknown host";
   return { host, serviceName: services.find((service) => service.host === host)?.name };
+}
+
+/** How far back to look, in milliseconds. */
+const windowMs = 10 * 60_000;
+/** grammY's, python-telegram-bot's, aiogram's, Telegram's own: all name the code and the word. */
+const conflictLine = /\b409\b.*conflict|conflict.*\b409\b|terminated by other getUpdates/i;
+
+/** A line about a 409 conflict in the logs of the last ten minutes. Its text is not kept. */
+interface ConflictLine {
+  /** The service, and of it the instance, that wrote it. */
+  readonly serviceId: string | undefined;
+  readonly instance: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly at: number | undefined;
+}
+
+/** Reads one page, the newest 100 lines with a 409: more would not say more. */
+export async function readConflictLines(
+  client: RenderApiClient,
+  ownerId: string,
+  serviceIds: readonly string[],
+  now: number,
+): Promise<readonly ConflictLine[]> {
+  const answer = await client.get("/logs", {
+    ownerId,
+    resource: serviceIds,
+    startTime: new Date(now - windowMs).toISOString(),
+    direction: "backward",
+    text: "*409*",
+    limit: 100,
+  });
+  // `logs` is null when there are none.
+  return list(fields(answer).logs)
+    .map(fields)
+    .filter((line) => conflictLine.test(text(line.message) ?? ""))
+    .map(({ labels, timestamp }) => {
+      const instance = labelOf(labels, "instance");
+      const serviceId =
+        labelOf(labels, "resource") ?? serviceIds.find((id) => instance?.startsWith(`${id}-`));
+      return { serviceId, instance, at: time(timestamp) };
+    });
+}
+
+function labelOf(labels: unknown, name: string): string | undefined {
+  const label = list(labels)
+    .map(fields)
+    .find((candidate) => candidate.name === name);
+  return text(label?.value);
+}
+
+/** Render sends SIGTERM to the old instance this long after the new one is up (render.com/docs/deploys). */
+const handoverMs = 60_000;
+/** For the clocks of two machines and the time that Render takes to act, in milliseconds. */
+const slackMs = 15_000;
+/** Build, pre-deploy and start may take 120, 30 and 15 minutes: what is older is not under way, whatever it says. */
+const longestDeployMs = 165 * 60_000;
+
+const ended = new Set([
+  "live",
+  "deactivated",
+  "build_failed",
+  "pre_deploy_failed",
+  "update_failed",
+  "canceled",
+]);
+/** Ended, but an instance of it or of the one before may still be on its way out. */
+const leavesInstances = new Set(["live", "update_failed", "canceled"]);
+const notYetRunning = new Set(["created", "queued", "build_in_progress", "pre_deploy_in_progress"]);
+
+/** A change of instances that Render makes by itself and ends by itself. */
+interface Overlap {
+  /** Left out: not a deploy but a restart, a scaling or maintenance. */
+  readonly deploy?: Deploy;
+  /** False: a deploy that has not started its new instance yet. */
+  readonly hasBegun: boolean;
+}
+
+/** Whether instances of this service are being replaced at `now` (milliseconds since 1970). */
+export function overlapOf(
+  service: RenderService,
+  deploys: readonly Deploy[],
+  instances: readonly Instance[],
+  now: number,
+): Overlap | undefined {
+  const leavesUntilMs = handoverMs + service.shutdownDelayMs + slackMs;
+  const isWithin = (at: number | undefined, ms: number) => at !== undefined && now - at < ms;
+
+  const running = deploys.filter(
+    ({ status, createdAt }) => !ended.has(status ?? "") && isWithin(createdAt, longestDeployMs),
+  );
+  const begun = running.find(({ status }) => !notYetRunning.has(status ?? ""));
+  if (begun) return { deploy: begun, hasBegun: true };
+
+  const leaving = deploys.find(
+    ({ status, finishedAt }) => leavesInstances.has(status ?? "") && isWithin(finishedAt, leavesUntilMs),
+  );
+  if (leaving && !service.hasDisk) return { deploy: leaving, hasBegun: true };
+
+  const wanted = service.autoscaling ? undefined : service.numInstances;
+  const hasMoreThanWanted = wanted !== undefined && instances.length > wanted;
+  if (hasMoreThanWanted && instances.some(({ createdAt }) => isWithin(createdAt, leavesUntilMs))) {
+    return { hasBegun: true };
+  }
+  return running[0] && { deploy: running[0], hasBegun: false };
 }

@@ -1,6 +1,9 @@
-import type { TokenUse } from "./environment.js";
+import type { EventHub } from "../events.js";
+import type { Logger } from "../logger.js";
+import type { HealthFinding } from "../session/report.js";
+import type { TokenUse } from "./duplicates.js";
 import type { RenderFacts } from "./facts.js";
-import type { RenderRepair } from "./repair-rules.js";
+import type { RenderRepair } from "./repairs.js";
 import { isScaledOut, type RenderService } from "./services.js";
 
 /** A repair that the monitor makes. */
@@ -67,7 +70,7 @@ export type RenderFinding = RenderFindingSummary &
   );
 
 /** Two findings with one identity are the same one, seen again. */
-export function identityOf(finding: RenderFinding): string {
+function identityOf(finding: RenderFinding): string {
   return finding.kind === "duplicate-service" ? `${finding.kind} ${finding.service.id}` : finding.kind;
 }
 
@@ -195,4 +198,64 @@ export function apiTrouble(what: string, isKeyRefused: boolean): RenderFinding {
     severity: "warning",
     summary: `Render's API did not answer as it should (${what}). ${advice}`,
   };
+}
+
+interface Entry {
+  readonly finding: RenderFinding;
+  readonly since: Date;
+  readonly lastSeenAt: Date;
+}
+
+/** What is wrong at present: tells what comes and what goes, once each. */
+export class FindingBoard {
+  readonly #hub: EventHub<RenderMonitorEvents>;
+  readonly #logger: Logger;
+  #entries = new Map<string, Entry>();
+
+  constructor(hub: EventHub<RenderMonitorEvents>, logger: Logger) {
+    this.#hub = hub;
+    this.#logger = logger;
+  }
+
+  get findings(): readonly RenderFinding[] {
+    return [...this.#entries.values()].map(({ finding }) => finding);
+  }
+
+  /** For the health of the handle. */
+  report(): readonly HealthFinding[] {
+    return [...this.#entries.values()].map(({ finding: { kind, summary }, since, lastSeenAt }) => ({
+      source: "render",
+      kind,
+      summary,
+      since,
+      lastSeenAt,
+    }));
+  }
+
+  /** All that was found at a look: what is not among it is gone. */
+  replace(findings: readonly RenderFinding[], now: Date): void {
+    const before = this.#entries;
+    this.#entries = new Map();
+    for (const finding of findings) this.#put(finding, before.get(identityOf(finding)), now);
+    for (const [identity, { finding }] of before) {
+      if (this.#entries.has(identity)) continue;
+      this.#logger.info({ finding: finding.kind }, "found before, and gone now");
+      this.#hub.emit("gone", finding);
+    }
+  }
+
+  /** One more, beside what was found before. */
+  add(finding: RenderFinding, now: Date): void {
+    this.#put(finding, this.#entries.get(identityOf(finding)), now);
+  }
+
+  #put(finding: RenderFinding, known: Entry | undefined, now: Date): void {
+    this.#entries.set(identityOf(finding), { finding, since: known?.since ?? now, lastSeenAt: now });
+    if (known) return;
+    this.#logger[finding.severity === "warning" ? "warn" : "info"](
+      { finding: finding.kind },
+      finding.summary,
+    );
+    this.#hub.emit("finding", finding);
+  }
 }

@@ -1,5 +1,13 @@
-import { type RenderApiClient, RenderApiError } from "./api-client.js";
-import { type Fields, fields, list, number, text, time } from "./fields.js";
+import {
+  type Fields,
+  fields,
+  list,
+  number,
+  type RenderApiClient,
+  RenderApiError,
+  text,
+  time,
+} from "./api-client.js";
 
 /** How long Render waits between SIGTERM and SIGKILL where a service does not say, in milliseconds. */
 const defaultShutdownDelayMs = 30_000;

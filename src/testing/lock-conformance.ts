@@ -1,16 +1,21 @@
-import { batchChecks } from "./lock-conformance/batches.js";
-import { beatChecks, lostAnswerChecks, takenAwayChecks } from "./lock-conformance/beats.js";
 import {
   CheckRun,
   type Checks,
   type LockConformanceOptions,
   type LockFixture,
 } from "./lock-conformance/check-run.js";
+import { batchChecks, contentionChecks, exclusionChecks, tokenChecks } from "./lock-conformance/claims.js";
 import { closeWakeChecks, connectionChecks, cutChecks } from "./lock-conformance/connections.js";
-import { contentionChecks, exclusionChecks, tokenChecks } from "./lock-conformance/exclusion.js";
-import { holderChecks, selfDescriptionCheck } from "./lock-conformance/holders.js";
+import {
+  beatChecks,
+  holderChecks,
+  lostAnswerChecks,
+  releaseChecks,
+  releaseWakeChecks,
+  selfDescriptionCheck,
+  takenAwayChecks,
+} from "./lock-conformance/holding.js";
 import { forgettingChecks, leaseChecks, outlivingLeaseChecks } from "./lock-conformance/leases.js";
-import { releaseChecks, releaseWakeChecks } from "./lock-conformance/releases.js";
 
 /**
  * Registers the checks that every lock backend must pass, each as one test of the caller's runner. They speak to

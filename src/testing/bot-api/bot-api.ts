@@ -9,13 +9,12 @@ import {
   unknownTokenReply,
 } from "./bot-registry.js";
 import { applyFault, type Fault, FaultPlan, type InjectedFault } from "./faults.js";
+import type { BotApiEvent, EventOf, ZombieReason } from "./journal.js";
 import { type EventListener, Journal, type WaitOptions } from "./journal.js";
-import type { BotApiEvent, EventOf, ZombieReason } from "./journal-events.js";
-import { limits } from "./limits.js";
+import { limits, StartLimits } from "./limits.js";
 import { handleCall } from "./methods.js";
 import { restarting, tooManyRequests } from "./reply.js";
 import { type Answer, type PendingCall, PendingRequest } from "./request.js";
-import { StartLimits } from "./start-limits.js";
 import { type BotApiCounters, sumCounters } from "./statistics.js";
 import { type TrackedClock, trackTimers } from "./tracked-clock.js";
 import { type MessageOptions, textMessage, updateTypeOf } from "./update-types.js";

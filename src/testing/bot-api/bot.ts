@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.js";
 import { jsonArgument } from "./arguments.js";
-import type { RecordEvent, RejectedEvent } from "./journal-events.js";
+import type { RecordEvent, RejectedEvent } from "./journal.js";
 import { limits } from "./limits.js";
 import { ConflictThrottle, LongPoll, type ParkedPoll } from "./long-poll.js";
 import { failure, loggedOut, type Reply, restarting, success, tooManyRequests } from "./reply.js";

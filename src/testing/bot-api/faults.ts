@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.js";
-import { type FaultKind, faultKinds } from "./journal-events.js";
+import { type FaultKind, faultKinds } from "./journal.js";
 import { failure, nginxPage, type Reply, restarting, tooManyRequests, unauthorized } from "./reply.js";
 import type { PendingRequest } from "./request.js";
 

@@ -1,4 +1,4 @@
-import type { BotApiEvent, EventOf } from "./journal-events.js";
+import type { BotApiEvent, EventOf } from "./journal.js";
 
 /** A time during which something held. Monotonic times, in milliseconds. */
 export interface Span {

@@ -1,5 +1,5 @@
 import type { Arguments } from "./arguments.js";
-import type { BotApiEventBody, ZombieReason } from "./journal-events.js";
+import type { BotApiEventBody, ZombieReason } from "./journal.js";
 import type { Reply } from "./reply.js";
 
 /** How a call ends: with an answer, or with the connection reset. */

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { assertLost } from "./beats.js";
 import {
   type CheckRun,
   type Checks,
@@ -8,6 +7,7 @@ import {
   type Peer,
   pause,
 } from "./check-run.js";
+import { assertLost } from "./holding.js";
 
 const systemNow = Date.now;
 

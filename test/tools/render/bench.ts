@@ -6,8 +6,7 @@ import { type BotApiEmulator, startBotApi, toArguments } from "grammy-safe-polli
 import type { Logger } from "../../../src/logger.js";
 import type { RenderMonitorEvents } from "../../../src/render/findings.js";
 import { Monitor } from "../../../src/render/monitor.js";
-import type { RenderRepair } from "../../../src/render/repair-rules.js";
-import type { RepairRecord } from "../../../src/render/repairer.js";
+import type { RenderRepair, RepairRecord } from "../../../src/render/repairs.js";
 import { handleInternals } from "../../../src/session/handle.js";
 import { VirtualTime } from "../virtual-time.js";
 import { RenderStandIn } from "./stand-in.js";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { FaultKind } from "../../../src/testing/bot-api/journal-events.js";
+import type { FaultKind } from "../../../src/testing/bot-api/journal.js";
 import { virtualBotApi } from "./virtual-bot-api.js";
 
 test("an unknown kind is refused", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Answer, BotApiClient } from "../../../src/doctor/bot-api.js";
 import type { LockState } from "../../../src/doctor/holder-check.js";
-import { rivalFinding } from "../../../src/doctor/rival-probe.js";
+import { rivalFinding } from "../../../src/doctor/probe.js";
 import { probeKey } from "../../../src/lock/probe-key.js";
 import type { SafePollingOptions } from "../../../src/options.js";
 import { readArguments } from "../../../src/testing/bot-api/arguments.js";

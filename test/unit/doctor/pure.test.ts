@@ -2,14 +2,14 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { clockFinding } from "../../../src/doctor/clock-check.js";
+import { clockFinding } from "../../../src/doctor/examination.js";
 import { duration, type Finding, type Status, verdictOf } from "../../../src/doctor/finding.js";
 import { holderFinding, isSilent } from "../../../src/doctor/holder-check.js";
 import { chooseLock } from "../../../src/doctor/lock-choice.js";
 import { directoryObstacle, type OpenLock } from "../../../src/doctor/lock-connection.js";
-import { updatesFinding } from "../../../src/doctor/pending-updates.js";
 import { freeFromSilentHolder } from "../../../src/doctor/repairs.js";
-import { hideSecrets } from "../../../src/doctor/terminal.js";
+import { hideSecrets } from "../../../src/doctor/run-command.js";
+import { updatesFinding } from "../../../src/doctor/telegram-checks.js";
 import type { Holder } from "../../../src/lock/backend.js";
 
 describe("hideSecrets", () => {

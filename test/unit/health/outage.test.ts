@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { endpoints } from "../../../src/health/endpoints.js";
+import { endpoints } from "../../../src/health/handler.js";
 import type { SafePolling } from "../../../src/session/handle.js";
 import type { Fault } from "../../../src/testing/bot-api/faults.js";
 import { type VirtualInstance, VirtualWorld } from "../../tools/virtual-world.js";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { leadershipProblem, livenessProblem, readinessProblem } from "../../../src/health/verdict.js";
+import { leadershipProblem, livenessProblem, readinessProblem } from "../../../src/health/handles.js";
 import type { Fault } from "../../../src/testing/bot-api/faults.js";
 import { LeaseServer } from "../../tools/lease-server.js";
 import { type VirtualInstance, VirtualWorld } from "../../tools/virtual-world.js";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RenderApiClient } from "../../../src/render/api-client.js";
-import { readConflictLines } from "../../../src/render/conflict-logs.js";
-import { readEnvironment, readEnvironmentGroups } from "../../../src/render/environment.js";
+import { readEnvironment, readEnvironmentGroups } from "../../../src/render/duplicates.js";
+import { readConflictLines } from "../../../src/render/facts.js";
 import { listServices, readDeploys, readInstances, readService } from "../../../src/render/services.js";
 import recorded from "../../tools/render/recorded-answers.json" with { type: "json" };
 import { RenderStandIn } from "../../tools/render/stand-in.js";

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { rateLimitWaitMs } from "../../../src/render/api-client.js";
-import { tokenUse } from "../../../src/render/environment.js";
+import { tokenUse } from "../../../src/render/duplicates.js";
 import type { RenderFacts } from "../../../src/render/facts.js";
-import { overlapOf } from "../../../src/render/overlap.js";
-import { decideRepair, renderRepairs, type Standing } from "../../../src/render/repair-rules.js";
+import { overlapOf } from "../../../src/render/facts.js";
+import { decideRepair, renderRepairs, type Standing } from "../../../src/render/repairs.js";
 import type { Deploy, Instance, RenderService } from "../../../src/render/services.js";
 
 const minuteMs = 60_000;
