@@ -46,13 +46,15 @@ export interface SafePollingEvents {
   conflict: { readonly kind: ConflictKind; readonly seenBy: "409" | "gap" };
   /**
    * An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity with
-   * `onExhausted: "repeat"`. `givesWay`: where no lock decides, to a newer instance, which stays.
+   * `onExhausted: "repeat"`. `givesWay`: where no lock decides, to a newer instance, which stays. `overlapLeftMs`: for so
+   * long the platform may let the old version of this deploy live on, and no attempt is the last one.
    */
   retry: {
     readonly attempt: number;
     readonly attempts: number;
     readonly delayMs: number;
     readonly givesWay: boolean;
+    readonly overlapLeftMs: number | undefined;
   };
   /** A handler has run for `handlerWarnMs`; again after 5, 15 and 60 minutes, then every hour. */
   slowHandler: { readonly updateId: number; readonly runningMs: number };

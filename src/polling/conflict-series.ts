@@ -20,15 +20,24 @@ export interface ConflictBackoff {
   readonly isEndless: boolean;
 }
 
+/** What is known of the deploys of this bot. */
+export interface Overlap {
+  /** How long an old instance may live on beside a new one, in milliseconds; 0: nothing is known. */
+  readonly ms: number;
+  /** When this instance came. */
+  readonly since: Moment;
+  /** No lock reaches the other instances: a settled one leaves the bot to whoever comes. */
+  readonly isUnlocked: boolean;
+}
+
 export interface ConflictSeriesOptions {
   readonly backoff: ConflictBackoff;
   readonly clock: Clock;
   readonly random: () => number;
   readonly signal: AbortSignal;
   readonly record: Pick<PollingRecord, "retry">;
-  /** How long a settled instance leaves the bot to whoever comes; 0: it does not. */
-  readonly overlapMs: number;
-  /** What it does first: handlers end, and what is done is confirmed. */
+  readonly overlap: Overlap;
+  /** What an instance that gives way does first: handlers end, and what is done is confirmed. */
   beforeGivingWay(): Promise<void>;
 }
 
@@ -38,27 +47,42 @@ export type Attempt = (window: QuietWindow) => Promise<void>;
 /**
  * Polls against somebody else's polling: in series of attempts. Each conflict fails an attempt, and the next one
  * follows after its delay; an attempt with a conflict-free window ends the series, and the next conflict begins a
- * new one. A settled instance gives way: where no lock decides, the newcomer of a deploy stays, and the elder leaves it
- * the bot until its own SIGTERM; that wait takes the place of the first delay. Resolves when `signal` aborts; rejects with what ended polling, a conflict that no attempt is left for
- * among it. p-retry runs the attempts; the delays are ours, because its own can only grow by a factor.
+ * new one. The last attempt does not come before the platform has ended the predecessor of this instance, which may
+ * know no lock and be started again after each conflict: the newcomer outlives it. A settled instance gives way: where
+ * no lock decides, the newcomer of a deploy stays, and the elder leaves it the bot until its own SIGTERM; that wait
+ * takes the place of a delay. Resolves when `signal` aborts; rejects with what ended polling, a conflict that no
+ * attempt is left for among it. p-retry runs the attempts; the delays are ours, because its own can only grow by a factor.
  */
 export async function pollInSeries(options: ConflictSeriesOptions, attempt: Attempt): Promise<void> {
-  const { backoff, clock, random, signal, record, overlapMs } = options;
+  const { backoff, clock, random, signal, record, overlap } = options;
   const { delaysMs, isEndless } = backoff;
-  const attempts = isEndless ? Number.POSITIVE_INFINITY : delaysMs.length + 1;
+  const attempts = delaysMs.length + 1;
   let recent: Moment[] = [];
+  let isExhausted = false;
   /** A conflict after a quiet window: the series was over, it begins the next one. */
   let late: Error | undefined;
   let calmSince = clock.now();
 
-  const isOverBudget = () => !isEndless && recent.length >= Math.max(budget, attempts);
+  const givesWay = () =>
+    overlap.isUnlocked && overlap.ms > 0 && elapsedMs(calmSince, clock.now()) >= settledMs;
+  /** A rival that is not given way to ends the calm. */
+  const meetsRival = () => {
+    const isElder = givesWay();
+    if (!isElder) calmSince = clock.now();
+    return isElder;
+  };
+  const countAsRival = (attemptNumber: number) => {
+    const now = clock.now();
+    recent = [...recent.filter((at) => elapsedMs(at, now) < budgetPeriodMs), now];
+    isExhausted = !isEndless && (attemptNumber >= attempts || recent.length >= Math.max(budget, attempts));
+  };
   while (!signal.aborted) {
     await pRetry(
       async () => {
         const begun = late;
         late = undefined;
         if (begun) throw begun;
-        const window = new QuietWindow(clock, calmSince);
+        const window = new QuietWindow(clock, meetsRival);
         try {
           await attempt(window);
         } catch (error) {
@@ -67,20 +91,27 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
         }
       },
       {
-        retries: attempts - 1,
+        retries: Number.POSITIVE_INFINITY,
         minTimeout: 0,
         factor: 1,
-        shouldRetry: ({ error }) => isConflict(error) && !isOverBudget(),
-        async onFailedAttempt({ attemptNumber, retriesLeft, error }) {
+        shouldRetry: ({ error }) => isConflict(error) && !isExhausted,
+        async onFailedAttempt({ attemptNumber, error }) {
           if (!isConflict(error)) return;
-          const now = clock.now();
-          recent = [...recent.filter((at) => elapsedMs(at, now) < budgetPeriodMs), now];
-          if (retriesLeft === 0 || isOverBudget()) return;
-          const givesWay = overlapMs > 0 && elapsedMs(calmSince, now) >= settledMs;
+          const leftMs = overlap.ms - elapsedMs(overlap.since, clock.now());
+          const overlapLeftMs = leftMs > 0 && delaysMs.length > 0 ? Math.ceil(leftMs) : undefined;
+          if (!overlapLeftMs) countAsRival(attemptNumber);
+          if (isExhausted) return;
+          const isElder = givesWay();
           const delay = delaysMs[Math.min(attemptNumber, delaysMs.length) - 1] ?? 0;
-          const delayMs = givesWay ? overlapMs : withJitter(delay, backoff.jitter, random);
-          record.retry({ attempt: attemptNumber, attempts, delayMs, givesWay });
-          if (givesWay) await options.beforeGivingWay();
+          const delayMs = isElder ? overlap.ms : withJitter(delay, backoff.jitter, random);
+          record.retry({
+            attempt: attemptNumber,
+            attempts: isEndless ? Number.POSITIVE_INFINITY : Math.max(attempts, attemptNumber + 1),
+            delayMs,
+            givesWay: isElder,
+            overlapLeftMs,
+          });
+          if (isElder) await options.beforeGivingWay();
           if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
           calmSince = clock.now();
         },
@@ -96,17 +127,13 @@ function isConflict(error: unknown): error is Error {
 /** Measures how long an attempt has gone without a conflict. */
 export class QuietWindow {
   readonly #clock: Clock;
-  readonly #calmSince: Moment;
+  /** A rival is seen that no 409 shows; true: this instance leaves it the bot. */
+  readonly meetsRival: () => boolean;
   #since: Moment | undefined;
 
-  constructor(clock: Clock, calmSince: Moment) {
+  constructor(clock: Clock, meetsRival: () => boolean) {
     this.#clock = clock;
-    this.#calmSince = calmSince;
-  }
-
-  /** Whether this instance has polled for a minute without a conflict. */
-  get isSettled(): boolean {
-    return elapsedMs(this.#calmSince, this.#clock.now()) >= settledMs;
+    this.meetsRival = meetsRival;
   }
 
   get isOver(): boolean {

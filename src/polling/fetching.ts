@@ -30,8 +30,6 @@ const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
 /** A probe of the doctor has ended by then, and has not seen us come back. */
 const probeWaitMs = 5_000;
-/** The server answers an offset that comes again this soon in another way than usual (Client.cpp:15713, 15720). */
-const repeatMs = 3_000;
 /** A rival that only gaps show is told this often. */
 const rivalToldEveryMs = 60_000;
 /** A holder that Telegram has not answered for this long offers its lease to a standby. */
@@ -55,8 +53,6 @@ export interface FetchingOptions {
   readonly signal: AbortSignal;
   /** Another instance held the lease just before. */
   readonly followsAnother: boolean;
-  /** Above 0: no lock reaches the other instances, and a settled one gives way for so long. */
-  readonly overlapMs: number;
   /** Whether a conflict at this moment is the doctor's doing. Never rejects. */
   isProbed(): Promise<boolean>;
   /** The first poll is under way. */
@@ -81,7 +77,6 @@ export class Fetching {
   readonly #trouble: TelegramTrouble;
   readonly #rival: RivalGap;
   #rivalToldAt: Moment | undefined;
-  #previous: { readonly offset: number; readonly answeredAt: Moment } | undefined;
 
   constructor(options: FetchingOptions) {
     this.#options = options;
@@ -163,15 +158,12 @@ export class Fetching {
    * Under a lock a rival that no 409 shows is told; where none decides, a settled instance gives way to it, and a
    * newcomer goes on: the elder sees a gap too.
    */
-  #lookForRival({ offset, limit }: PollRange, sentAt: Moment, updates: Update[], window: QuietWindow): void {
-    const { bot, overlapMs, record, told } = this.#options;
+  #lookForRival(range: PollRange, sentAt: Moment, updates: Update[], window: QuietWindow): void {
+    const { bot, record, told } = this.#options;
     const answeredAt = this.#now();
-    const isRepeat =
-      offset === this.#previous?.offset && elapsedMs(this.#previous.answeredAt, sentAt) < repeatMs;
-    this.#previous = { offset, answeredAt };
-    if (!this.#rival.sees({ sentAt, answeredAt, limit, isRepeat, updates })) return;
+    if (!this.#rival.sees({ ...range, sentAt, answeredAt, updates })) return;
+    const givesWay = window.meetsRival();
     const wasTold = this.#rivalToldAt && elapsedMs(this.#rivalToldAt, answeredAt) < rivalToldEveryMs;
-    const givesWay = overlapMs > 0 && window.isSettled;
     if (wasTold && !givesWay) return;
     this.#rivalToldAt = answeredAt;
     record.conflict("other-poller", "gap");

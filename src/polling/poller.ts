@@ -1,7 +1,7 @@
 import { createRunner, createSource, type UpdateSink } from "@grammyjs/runner";
 import type { Update } from "grammy/types";
 import { AbortedError, unlessAborted, withDeadline } from "../waiting.js";
-import { type ConflictBackoff, pollInSeries, type QuietWindow } from "./conflict-series.js";
+import { type ConflictBackoff, type Overlap, pollInSeries, type QuietWindow } from "./conflict-series.js";
 import { Fetching, type FetchingOptions } from "./fetching.js";
 import { Gate } from "./gate.js";
 import { type ConfirmPolicy, PollPlan } from "./poll-plan.js";
@@ -13,6 +13,7 @@ export interface PollerOptions extends Omit<FetchingOptions, "gate" | "told" | "
   readonly concurrency: number;
   readonly confirm: ConfirmPolicy;
   readonly backoff: ConflictBackoff;
+  readonly overlap: Overlap;
   /** How long running handlers may take before an instance gives way. */
   readonly drainTimeoutMs: number;
   /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */
@@ -51,7 +52,7 @@ export class Poller {
 
   /** Polls until stopped or no longer trusted (resolves), or until something ends polling for good (rejects). */
   async run(): Promise<void> {
-    const { backoff, concurrency, context, ledger, overlapMs, record } = this.#options;
+    const { backoff, concurrency, context, ledger, overlap, record } = this.#options;
     const { clock, random } = context;
     const { signal } = this.#stopping;
     try {
@@ -59,7 +60,7 @@ export class Poller {
       await unlessAborted(ledger.room(concurrency), signal);
       ledger.beginLease();
       const beforeGivingWay = () => this.#beforeGivingWay();
-      const series = { backoff, clock, random, signal, record, overlapMs, beforeGivingWay };
+      const series = { backoff, clock, random, signal, record, overlap, beforeGivingWay };
       await pollInSeries(series, (window) => this.#attempt(window));
     } catch (error) {
       if (!(error instanceof AbortedError)) throw error;

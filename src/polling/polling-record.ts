@@ -13,13 +13,15 @@ export interface PollingRecord {
   conflict(kind: ConflictKind, seenBy: "409" | "gap"): void;
   /**
    * An attempt to poll met another poller; the next one comes after `delayMs`. `attempts`: Infinity without an end.
-   * `givesWay`: to a newer instance, which is expected to stay.
+   * `givesWay`: to a newer instance, which is expected to stay. `overlapLeftMs`: for so long it may be the predecessor,
+   * which the platform has not ended yet.
    */
   retry(retry: {
     readonly attempt: number;
     readonly attempts: number;
     readonly delayMs: number;
     readonly givesWay: boolean;
+    readonly overlapLeftMs: number | undefined;
   }): void;
   /** A handler is about to run. */
   handling(update: Update): void;

@@ -9,6 +9,8 @@ const numberingLifeMs = 6 * 24 * 60 * 60 * 1000;
 const largestGap = 10_000;
 /** One gap may have a cause that nobody has thought of; two so near each other have not. */
 const togetherMs = 10_000;
+/** The server gives one update to an offset that comes again within 0.5 s, whatever the limit (Client.cpp:15720). */
+const repeatMs = 3_000;
 /** The server cuts an answer at 4 MiB, in which a character may take 6 bytes ("\\u0436"). */
 const wholeAnswerLength = (4 * 2 ** 20) / 6;
 
@@ -16,9 +18,8 @@ const wholeAnswerLength = (4 * 2 ** 20) / 6;
 export interface AnsweredPoll {
   readonly sentAt: Moment;
   readonly answeredAt: Moment;
+  readonly offset: number;
   readonly limit: number;
-  /** An offset that comes again within 0.5 s gets one update at most, whatever the limit (Client.cpp:15720). */
-  readonly isRepeat: boolean;
   readonly updates: readonly { readonly update_id: number }[];
 }
 
@@ -31,6 +32,8 @@ export interface AnsweredPoll {
 export class RivalGap {
   readonly #lifeMs: number;
   #previous: AnsweredPoll | undefined;
+  /** The previous answer left nothing in the queue. */
+  #isEmptied = false;
   #highestId = 0;
   #lastUpdateAt: Moment | undefined;
   #lastGapAt: Moment | undefined;
@@ -48,6 +51,7 @@ export class RivalGap {
   /** Books an answer; true where a rival must have polled: a second gap within ten seconds. */
   sees(poll: AnsweredPoll): boolean {
     const isGap = this.#isGap(poll);
+    this.#isEmptied = this.#hasEmptiedTheQueue(poll);
     this.#previous = poll;
     const last = poll.updates.at(-1)?.update_id;
     if (last !== undefined) {
@@ -69,11 +73,15 @@ export class RivalGap {
     // What was pushed after the previous answer was read is younger than this, so it cannot have expired.
     if (elapsedMs(previous.sentAt, answeredAt) >= this.#lifeMs) return false;
     if (elapsedMs(this.#lastUpdateAt, answeredAt) >= numberingLifeMs) return false;
-    return hasEmptiedTheQueue(previous);
+    return this.#isEmptied;
   }
-}
 
-/** Whether nothing was left in the queue when the answer was read: else what is missing may have been there, and expired. */
-function hasEmptiedTheQueue({ updates, limit, isRepeat }: AnsweredPoll): boolean {
-  return updates.length < limit && !isRepeat && JSON.stringify(updates).length < wholeAnswerLength;
+  /** Whether nothing was left when the answer was read: else what is missing may have been there, and expired. */
+  #hasEmptiedTheQueue({ updates, offset, limit, sentAt }: AnsweredPoll): boolean {
+    const previous = this.#previous;
+    // Without a previous poll nobody knows whether this offset came again.
+    if (!previous || updates.length >= limit) return false;
+    const isRepeat = offset === previous.offset && elapsedMs(previous.answeredAt, sentAt) < repeatMs;
+    return !isRepeat && JSON.stringify(updates).length < wholeAnswerLength;
+  }
 }

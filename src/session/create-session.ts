@@ -45,9 +45,10 @@ export interface SharedLockSession extends Pick<LockSession, "enter"> {
 export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
   const { instance, key, lock, logger } = options;
   const { clock, onEnded, publish, random, revision, turn } = runtime;
-  const { startDelayMs, overlapMs } = withoutSharedLock(options);
+  const { startDelayMs, isUnlocked } = withoutSharedLock(options);
   warnOfSeconds(options);
   const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
+  const overlap = { ms: options.overlapMs, since: clock.now(), isUnlocked };
   const ledger = new UpdateLedger(clock);
   const record = new HandleRecord({ clock, logger, publish, ledger, instance, key });
   const webhook = new WebhookGuard(bot, context, options.webhook);
@@ -77,7 +78,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
         confirm: options.confirm,
         backoff: options.backoff,
         drainTimeoutMs: options.drainTimeoutMs,
-        overlapMs,
+        overlap,
         handle: (update) => handleUpdate(update, handlers),
         ...term,
       }),
@@ -129,8 +130,8 @@ function warnOfSeconds({ backoff, logger }: ResolvedOptions): void {
  */
 function withoutSharedLock({ lock, logger, overlapMs, startDelayMs }: ResolvedOptions) {
   const reason = lock === false ? "there is no lock" : lock.unsharedReason?.();
-  if (reason === undefined) return { startDelayMs: () => startDelayMs ?? 0, overlapMs: 0 };
-  if (startDelayMs !== undefined) return { startDelayMs: () => startDelayMs, overlapMs };
+  if (reason === undefined) return { startDelayMs: () => startDelayMs ?? 0, isUnlocked: false };
+  if (startDelayMs !== undefined) return { startDelayMs: () => startDelayMs, isUnlocked: true };
   const advice =
     overlapMs > 0
       ? "On a deploy the new instance stays, and the old one gives way."
@@ -140,7 +141,7 @@ function withoutSharedLock({ lock, logger, overlapMs, startDelayMs }: ResolvedOp
     `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). ${advice}`,
   );
   return {
-    overlapMs,
+    isUnlocked: true,
     startDelayMs({ succession }: Grant) {
       if (!succession) return unsharedStartDelayMs;
       logger.info(

@@ -178,7 +178,7 @@ export class HandleRecord implements PollingRecord {
 
   retry(retry: SafePollingEvents["retry"]): void {
     this.enter("conflict");
-    const { attempt, attempts, delayMs, givesWay } = retry;
+    const { attempt, attempts, delayMs, givesWay, overlapLeftMs } = retry;
     this.#retryAt = new Date(this.#now().wallMs + delayMs);
     if (givesWay)
       this.#log(
@@ -190,8 +190,10 @@ export class HandleRecord implements PollingRecord {
       const of = Number.isFinite(attempts) ? { attempt, attempts } : { attempt };
       this.#log(
         "warn",
-        { ...of, delayMs: Math.round(delayMs) },
-        "someone else polls this bot without holding the lock; waiting",
+        { ...of, delayMs: Math.round(delayMs), overlapLeftMs },
+        overlapLeftMs
+          ? "someone else polls this bot without holding the lock, the old version of this deploy perhaps; waiting until the platform has ended it"
+          : "someone else polls this bot without holding the lock; waiting",
       );
     }
     this.emit("retry", retry);

@@ -21,6 +21,7 @@ const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
 const gate: TestRun = ["test/unit/polling/gate.test.ts"];
 const poller: TestRun = ["test/unit/polling/poller.test.ts"];
 const conflicts: TestRun = ["test/unit/polling/conflicts.test.ts"];
+const predecessor: TestRun = ["test/unit/polling/predecessor.test.ts"];
 const trouble: TestRun = ["test/unit/polling/telegram-trouble.test.ts"];
 const fileConformance: TestRun = ["test/conformance/file.test.ts"];
 const lockFiles: TestRun = ["test/unit/lock/file-lock-files.test.ts"];
@@ -382,10 +383,24 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/conflict-series.ts",
-    find: "!isEndless && recent.length >= Math.max(budget, attempts)",
+    find: "recent.length >= Math.max(budget, attempts)",
     replace: "false",
     breaks: "a rival with a slow retry is fought for ever",
     tests: [conflicts],
+  },
+  {
+    file: "src/polling/conflict-series.ts",
+    find: "leftMs > 0 && delaysMs.length > 0",
+    replace: "false",
+    breaks: "a predecessor that the platform keeps alive outlives the newcomer",
+    tests: [predecessor],
+  },
+  {
+    file: "src/polling/conflict-series.ts",
+    find: "if (!isElder) calmSince = clock.now();",
+    replace: "",
+    breaks: "a newcomer leaves the bot to the predecessor that it has seen for a minute",
+    tests: [predecessor],
   },
   {
     file: "src/polling/conflict-series.ts",

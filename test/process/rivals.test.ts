@@ -53,6 +53,19 @@ describe("a rogue poller without the lock", () => {
     expect(events).toContain("after done");
   });
 
+  it("that outlives the platform's overlap ends the process all the same, after more attempts", async () => {
+    await using fleet = await BotFleet.start();
+    await using _rogue = startRogue(fleet);
+    const a = fleet.instance("a", {
+      options: { overlapMs: 8_000, backoff: { delaysMs: [100], jitter: 0, onExhausted: "exit" } },
+    });
+
+    expect(await a.exited).toEqual({ code: 0, signal: null });
+    const retries = a.lines.filter(({ event }) => event === "retry");
+    expect(retries.length).toBeGreaterThan(1);
+    expect(fleet.polls(a).length).toBe(retries.length + 1);
+  });
+
   it("with onExhausted: exit stops the other bots of the process first", async () => {
     await using fleet = await BotFleet.start();
     await using _rogue = startRogue(fleet);

@@ -113,7 +113,7 @@ describe("a series of conflicts", () => {
         random: () => 0.5,
         signal,
         record: { retry: ({ delayMs }) => void delays.push(delayMs) },
-        overlapMs: 0,
+        overlap: { ms: 0, since: clock.now(), isUnlocked: false },
         beforeGivingWay: async () => {},
       },
       attempt,

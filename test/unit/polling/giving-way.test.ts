@@ -22,7 +22,7 @@ describe("an instance without a lock that has polled for a minute", () => {
     const pollsOfElder = world.polls("elder").length;
     await world.advance(75_000);
 
-    expect(retriesOf(elder)).toEqual([{ attempt: 1, attempts: 5, delayMs: overlapMs, givesWay: true }]);
+    expect(retriesOf(elder)).toMatchObject([{ attempt: 1, attempts: 5, delayMs: overlapMs, givesWay: true }]);
     expect(elder.session.health().retryAt?.getTime()).toBeGreaterThan(world.clock.now().wallMs);
     expect(world.polls("elder").length).toBe(pollsOfElder);
     expect(newcomer.session.state).toBe("polling");
@@ -61,7 +61,7 @@ describe("an instance without a lock that has polled for a minute", () => {
     await world.advance(61_000);
     startRogue(world);
     await world.until(() => locked.session.state === "conflict");
-    expect(retriesOf(locked)).toEqual([{ attempt: 1, attempts: 5, delayMs: 5_000, givesWay: false }]);
+    expect(retriesOf(locked)).toMatchObject([{ attempt: 1, attempts: 5, delayMs: 5_000, givesWay: false }]);
   });
 });
 
@@ -72,7 +72,7 @@ describe("a newcomer without a lock", () => {
     startRogue(world);
     await world.until(() => newcomer.session.state === "conflict");
 
-    expect(retriesOf(newcomer)).toEqual([{ attempt: 1, attempts: 5, delayMs: 5_000, givesWay: false }]);
+    expect(retriesOf(newcomer)).toMatchObject([{ attempt: 1, attempts: 5, delayMs: 5_000, givesWay: false }]);
   });
 });
 

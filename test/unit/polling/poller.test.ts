@@ -57,7 +57,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     confirm: "handled",
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
-    overlapMs: 0,
+    overlap: { ms: 0, since: clock.now(), isUnlocked: false },
     drainTimeoutMs: 1_000,
     handle: handleUpdate,
     isProbed: async () => false,

@@ -4,13 +4,13 @@ import { type AnsweredPoll, RivalGap } from "../../../src/polling/rival-gap.js";
 
 const at = (ms: number): Moment => ({ monotonicMs: ms, wallMs: 1_700_000_000_000 + ms });
 
-/** A poll that was sent at `sent` and answered 100 ms later, unless told otherwise. */
+/** A poll that was sent at `sent` and answered 100 ms later, with an offset of its own, unless told otherwise. */
 function poll(sent: number, updateIds: number[], changes: Partial<AnsweredPoll> = {}): AnsweredPoll {
   return {
     sentAt: at(sent),
     answeredAt: at(sent + 100),
+    offset: sent,
     limit: 100,
-    isRepeat: false,
     updates: updateIds.map((update_id) => ({ update_id })),
     ...changes,
   };
@@ -19,6 +19,7 @@ function poll(sent: number, updateIds: number[], changes: Partial<AnsweredPoll> 
 /** What the polls of a story are said to show, one after the other. */
 const seen = (polls: readonly AnsweredPoll[], hasInlineQueries = true) => {
   const gap = new RivalGap(hasInlineQueries);
+  gap.sees(poll(-1_000, []));
   return polls.map((each) => gap.sees(each));
 };
 
@@ -61,8 +62,9 @@ describe("no rival is seen", () => {
   });
 
   it("after an answer that the server limits because its offset came again (a)", () => {
-    const repeated = { isRepeat: true };
-    expect(seen([poll(0, [5], repeated), poll(200, [7], repeated), poll(400, [9])])).not.toContain(true);
+    const same = { offset: 1 };
+    const repeated = [poll(0, [5], same), poll(200, [7], same), poll(400, [9], same), poll(600, [11], same)];
+    expect(seen(repeated)).not.toContain(true);
   });
 
   it("after an answer that may have been cut at 4 MiB (a)", () => {
@@ -99,6 +101,15 @@ describe("no rival is seen", () => {
     const gap = new RivalGap(true);
     const answers = [[5], [7], [9], [11]].map((ids, index) => {
       gap.forget();
+      return gap.sees(poll(index * 200, ids));
+    });
+    expect(answers).not.toContain(true);
+  });
+
+  it("where nobody knows whether the offset came again: the poll before failed (a)", () => {
+    const gap = new RivalGap(true);
+    const answers = [[5], [7], [9], [11], [13]].map((ids, index) => {
+      if (index % 2 === 0) gap.forget();
       return gap.sees(poll(index * 200, ids));
     });
     expect(answers).not.toContain(true);
