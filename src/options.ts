@@ -74,9 +74,10 @@ export interface SafePollingOptions {
    */
   readonly startDelayMs?: number;
   /**
-   * Where no lock reaches the other instances: how long the old instance of a deploy may live on beside the new one, in
-   * milliseconds. An instance that has polled for a minute gives way to a newer one for so long, and expects SIGTERM
-   * meanwhile. 0: it does not.
+   * How long the platform may let the old instance of a deploy live on beside the new one, in milliseconds. A new
+   * instance that meets another poller tries again until this has passed since its start, so that it outlives a
+   * predecessor that knows no lock. Where no lock reaches the other instances, one that has polled for a minute gives
+   * way to a newer one for so long, and expects SIGTERM meanwhile. 0: neither.
    * @defaultValue by platform: Render 120000, Heroku 200000, Koyeb and ECS 120000, Railway, Fly, Kubernetes and Cloud Run 60000; elsewhere 0
    */
   readonly overlapMs?: number;

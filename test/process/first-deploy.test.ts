@@ -13,13 +13,10 @@ const restartAfterMs = 300;
 function keepAlive(fleet: BotFleet, way: ContenderName) {
   let isWanted = true;
   let crashes = 0;
-  let current: Instance;
-  const start = () => {
-    const scenario = { way, apiRoot: fleet.api.urlFor("old"), token: fleet.token, places: {} };
-    current = fleet.run("old", program, scenario);
-    return current;
-  };
+  const scenario = { way, apiRoot: fleet.api.urlFor("old"), token: fleet.token, places: {} };
+  const start = (): Instance => fleet.run("old", program, scenario);
   const first = start();
+  let current = first;
   const lives = (async () => {
     for (;;) {
       await current.exited;
@@ -27,7 +24,7 @@ function keepAlive(fleet: BotFleet, way: ContenderName) {
       crashes += 1;
       await sleep(restartAfterMs);
       if (!isWanted) return;
-      start();
+      current = start();
     }
   })();
   return {
