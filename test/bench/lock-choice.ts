@@ -7,6 +7,8 @@ export interface BenchArguments {
   readonly lockName: string;
   /** Handlers at once. */
   readonly concurrency: number;
+  /** Every old instance is killed, at 300 updates a second. */
+  readonly crashes: boolean;
   /** Without a lock: how long old and new instance run side by side, in seconds. */
   readonly overlapSeconds: number;
   /** Without a lock: to Telegram, one way, in milliseconds. */
@@ -15,13 +17,14 @@ export interface BenchArguments {
   startLock(): Promise<{ readonly lock: LockChoice | undefined; stop(): Promise<void> }>;
 }
 
-/** Reads `--count N --lock file|postgres|redis`, or `--count N --lock none --overlap SECONDS [--latency MS]`. */
+/** Reads `--count N --lock file|postgres|redis [--concurrency N] [--crash]`, or `--count N --lock none --overlap SECONDS [--latency MS]`. */
 export function benchArguments(defaultCount: number): BenchArguments {
   const { values } = parseArgs({
     options: {
       count: { type: "string", default: String(defaultCount) },
       lock: { type: "string", default: "file" },
       concurrency: { type: "string", default: "1" },
+      crash: { type: "boolean", default: false },
       overlap: { type: "string", default: "75" },
       latency: { type: "string", default: "1" },
     },
@@ -30,15 +33,17 @@ export function benchArguments(defaultCount: number): BenchArguments {
   const concurrency = Number(values.concurrency);
   const overlapSeconds = Number(values.overlap);
   const latencyMs = Number(values.latency);
-  const { lock: lockName } = values;
+  const { crash: crashes, lock: lockName } = values;
   const isKnown = ["file", "postgres", "redis", "none"].includes(lockName);
-  if (!Number.isInteger(count) || count < 1 || !isKnown || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
+  const areWhole = [count, concurrency].every((number) => Number.isInteger(number) && number > 0);
+  if (!areWhole || !isKnown || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
     console.error(
-      "usage: --count <whole number> --lock file|postgres|redis [--concurrency <whole number>], or --lock none [--overlap <s>] [--latency <ms>]",
+      "usage: --count <whole number> --lock file|postgres|redis [--concurrency <whole number>] [--crash], or --lock none [--overlap <s>] [--latency <ms>]",
     );
     process.exit(2);
   }
-  return { count, concurrency, lockName, overlapSeconds, latencyMs, startLock: () => startLock(lockName) };
+  const figures = { count, concurrency, overlapSeconds, latencyMs };
+  return { ...figures, crashes, lockName, startLock: () => startLock(lockName) };
 }
 
 async function startLock(name: string): Promise<{ lock: LockChoice | undefined; stop(): Promise<void> }> {

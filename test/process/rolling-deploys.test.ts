@@ -1,7 +1,13 @@
 import { expect, it } from "vitest";
 import { BotFleet } from "../tools/bot-fleet.js";
 import { startLockServer } from "../tools/lock-servers.js";
-import { rollingDeploys } from "../tools/rolling-deploys.js";
+import { type RollingDeploysOptions, rollingDeploys } from "../tools/rolling-deploys.js";
+
+const manyHandlers: Partial<RollingDeploysOptions> = {
+  concurrency: 50,
+  handlerMs: [0, 200],
+  traffic: { everyMs: 20, atOnce: 4, chats: 40 },
+};
 
 for (const name of ["file", "postgres", "redis"] as const) {
   it(`ten rolling deploys under traffic with the ${name} lock lose nothing, answer nothing twice and meet no live 409`, async () => {
@@ -22,3 +28,42 @@ for (const name of ["file", "postgres", "redis"] as const) {
     expect(result.pushed).toBeGreaterThan(20);
   }, 90_000);
 }
+
+it("five rolling deploys with fifty handlers at once also keep the order of every chat", async () => {
+  await using fleet = await BotFleet.start();
+
+  const result = await rollingDeploys(fleet, { ...manyHandlers, deploys: 5 });
+
+  expect(result).toMatchObject({
+    answered: result.pushed,
+    answeredTwice: 0,
+    lost: 0,
+    live409s: 0,
+    chatsOutOfOrder: 0,
+    pollerChanges: 5,
+    exitCodes: Array(6).fill(0),
+  });
+  expect(result.pushed).toBeGreaterThan(100);
+}, 90_000);
+
+it("four SIGKILLs at 300 updates a second with fifty handlers at once lose nothing and keep the order of every chat", async () => {
+  await using fleet = await BotFleet.start();
+
+  const result = await rollingDeploys(fleet, {
+    ...manyHandlers,
+    deploys: 4,
+    end: "SIGKILL",
+    traffic: { everyMs: 10, atOnce: 3, chats: 200 },
+    answersBetween: 150,
+  });
+
+  expect(result).toMatchObject({
+    answered: result.pushed,
+    lost: 0,
+    live409s: 0,
+    chatsOutOfOrder: 0,
+    pollerChanges: 4,
+  });
+  // Somebody was killed while handlers ran.
+  expect(result.answeredTwice).toBeGreaterThan(0);
+}, 90_000);

@@ -41,9 +41,11 @@ export interface Scenario {
   readonly clockBeganAt: number;
   /** JSON only. */
   readonly options?: SafePollingOptions;
-  /** How long a handler takes, and for how long it blocks the event loop, in milliseconds. */
-  readonly handlerMs?: number;
+  /** How long a handler takes (or between what), and for how long it blocks the event loop, in milliseconds. */
+  readonly handlerMs?: number | readonly [least: number, most: number];
   readonly blockMs?: number;
+  /** One update of a chat after the other, by the runner's middleware. */
+  readonly sequentializes?: boolean;
   readonly throws?: boolean;
   /** Whether the bot has a `bot.catch`. */
   readonly catches?: boolean;
@@ -263,16 +265,18 @@ export class BotFleet implements AsyncDisposable {
     return Object.values(this.api.counters().conflicts).reduce((sum, { live }) => sum + live, 0);
   }
 
-  push(text: string): number {
-    return this.api.pushMessage(this.api.bot.id, text) as number;
+  push(text: string, chatId = 1): number {
+    return this.api.pushMessage(this.api.bot.id, text, { chatId }) as number;
   }
 
-  /** Sends a message every so often until it is stopped. */
-  startTraffic(everyMs: number): Traffic {
+  /** Sends messages every so often until it is stopped, from one chat after the other. */
+  startTraffic(everyMs: number, { chats = 1, atOnce = 1 } = {}): Traffic {
     let messages = 0;
     const send = () => {
-      messages += 1;
-      this.push(`message ${messages}`);
+      for (let index = 0; index < atOnce; index += 1) {
+        messages += 1;
+        this.push(`message ${messages}`, 1 + (messages % chats));
+      }
     };
     const timer = setInterval(send, everyMs);
     return {

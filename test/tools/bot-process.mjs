@@ -2,6 +2,7 @@
 // JSON in the first argument; it prints one JSON line per event.
 import { setTimeout as sleep } from "node:timers/promises";
 import { autoRetry } from "@grammyjs/auto-retry";
+import { sequentialize } from "@grammyjs/runner";
 import { apiThrottler } from "@grammyjs/transformer-throttler";
 import { safeStartPolling } from "grammy-safe-polling";
 
@@ -62,16 +63,23 @@ async function makeLock() {
 
 /** @param {Bot} bot */
 function addHandlers(bot) {
-  const { handlerMs = 0, blockMs = 0, throws = false, catches = true } = scenario;
+  const { handlerMs = 0, blockMs = 0, throws = false, catches = true, sequentializes = false } = scenario;
+  if (sequentializes) bot.use(sequentialize((ctx) => String(ctx.chat?.id)));
   bot.on("message:text", async (ctx) => {
-    say("handling", { text: ctx.message.text, updateId: ctx.update.update_id });
+    say("handling", { text: ctx.message.text, updateId: ctx.update.update_id, chat: ctx.chat.id });
     block(blockMs);
-    if (handlerMs > 0) await sleep(handlerMs);
+    const ownMs = typeof handlerMs === "number" ? handlerMs : drawBetween(...handlerMs);
+    if (ownMs > 0) await sleep(ownMs);
     if (throws) throw new Error(`handler failed, told with ${bot.token}`);
     await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
     say("handled", { text: ctx.message.text, updateId: ctx.update.update_id });
   });
   if (catches) bot.catch((error) => say("caught", { message: String(error.message).slice(0, 40) }));
+}
+
+/** @param {number} least @param {number} most */
+function drawBetween(least, most) {
+  return least + Math.random() * (most - least);
 }
 
 /** Keeps the event loop from turning. @param {number} ms */
