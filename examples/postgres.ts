@@ -1,4 +1,4 @@
-// Instances on any machine, with the database that the bot has anyway: DATABASE_URL=postgres://user:password@host/db
+// Instances on any machine, with the database that the bot has anyway: DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/DATABASE
 import { Bot } from "grammy";
 import { safeStartPolling } from "grammy-safe-polling";
 import { postgresLock } from "grammy-safe-polling/postgres";

@@ -1,4 +1,4 @@
-// Instances on any machine that reaches one Redis: REDIS_URL=redis://host:6379
+// Instances on any machine that reaches one Redis: REDIS_URL=redis://HOST:6379
 import { Bot } from "grammy";
 import { safeStartPolling } from "grammy-safe-polling";
 import { redisLock } from "grammy-safe-polling/redis";

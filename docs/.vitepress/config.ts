@@ -66,6 +66,15 @@ export default defineConfig({
           page("Migrating", "/migrating"),
           page("Which lock?", "/locks"),
           page("409: what it means", "/409"),
+          page("Before production", "/checklist"),
+        ],
+      },
+      {
+        text: "Decide",
+        items: [
+          page("Webhook, one instance, lock", "/ways"),
+          page("Free plans, in numbers", "/free-plans"),
+          page("One token, two places", "/two-places"),
         ],
       },
       {

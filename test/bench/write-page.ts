@@ -109,17 +109,21 @@ function pageOf(machines: Kept["machines"], results: Partial<Results>): string {
   );
   return `# Benchmarks
 
-Written by \`npm run bench\` from [its samples](benchmarks.json); do not edit.
-All ways run in one run on one machine, in turns, against the Bot API emulator of this repository.
-Telegram's network is not in these figures.
-
-${measured.join("\n")}
+What people do about deploys, beside this library: what is lost or answered twice, how long nobody polls after a stop or a
+crash, how fast updates are fetched, what many bots cost.
 
 ![Bars of the figures below](benchmarks.svg)
 
-The ways, each used as its documentation says:
+All ways run in one run on one machine, in turns, against the Bot API emulator of this repository.
+Telegram's network is not in these figures. The ways, each used as its documentation says:
 
 ${ways.join("\n")}
+
+Where and when:
+
+${measured.join("\n")}
+
+Written by \`npm run bench\` from [its samples](benchmarks.json); do not edit.
 
 ${[...tablesOf(results), sizes()].map(sectionOf).join("\n")}
 ${notes}`;

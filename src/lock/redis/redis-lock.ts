@@ -23,7 +23,7 @@ export type RedisLockOptions = RedisLockTarget & {
 /** One of the two. */
 export type RedisLockTarget =
   | {
-      /** `redis://user:password@host:6379/0`, or `rediss://` for TLS. Needs `ioredis` or `redis` installed. */
+      /** `redis://USER:PASSWORD@HOST:6379/0`, or `rediss://` for TLS. Needs `ioredis` or `redis` installed. */
       readonly url: string | undefined;
       readonly client?: never;
     }
