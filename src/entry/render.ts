@@ -3,9 +3,12 @@ export type {
   RenderFinding,
   RenderFindingSummary,
   RenderMonitorEvents,
+  RenderRepair,
   RenderRepairEvent,
   RenderServiceReference,
 } from "../render/findings.js";
-export type { RenderRepair } from "../render/repairs.js";
-export type { RenderMonitorOptions } from "../render/start-render-monitor.js";
-export { type RenderMonitor, startRenderMonitor } from "../render/start-render-monitor.js";
+export {
+  type RenderMonitor,
+  type RenderMonitorOptions,
+  startRenderMonitor,
+} from "../render/start-render-monitor.js";

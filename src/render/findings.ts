@@ -3,8 +3,12 @@ import type { Logger } from "../logger.js";
 import type { HealthFinding } from "../session/report.js";
 import type { TokenUse } from "./duplicates.js";
 import type { RenderFacts } from "./facts.js";
-import type { RenderRepair } from "./repairs.js";
 import { isScaledOut, type RenderService } from "./services.js";
+
+/** A repair that the monitor may be allowed to make. */
+export type RenderRepair = "scale" | "suspend-duplicate" | "delete-webhook";
+
+export const renderRepairs: readonly RenderRepair[] = ["scale", "suspend-duplicate", "delete-webhook"];
 
 /** A repair that the monitor makes. */
 export interface RenderRepairEvent {

@@ -7,8 +7,14 @@ import type { HandleInternals, SafePolling } from "../session/handle.js";
 import { type Deferred, deferred, wait } from "../waiting.js";
 import { RenderApiClient, RenderApiError } from "./api-client.js";
 import { gatherFacts, type RenderFacts } from "./facts.js";
-import { apiTrouble, FindingBoard, findingsOf, type RenderMonitorEvents } from "./findings.js";
-import { hasPassed, type RenderRepair, Repairer, type RepairRecord, type Standing } from "./repairs.js";
+import {
+  apiTrouble,
+  FindingBoard,
+  findingsOf,
+  type RenderMonitorEvents,
+  type RenderRepair,
+} from "./findings.js";
+import { hasPassed, Repairer, type RepairRecord, type Standing } from "./repairs.js";
 
 /** From the end of one look to the next, in milliseconds, whatever happens. */
 const leastGapMs = 30_000;

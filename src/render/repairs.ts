@@ -7,13 +7,8 @@ import { abortable } from "../waiting.js";
 import type { RenderApiClient } from "./api-client.js";
 import type { Duplicate } from "./duplicates.js";
 import type { RenderFacts } from "./facts.js";
-import type { RenderMonitorEvents, RenderRepairEvent } from "./findings.js";
+import type { RenderMonitorEvents, RenderRepair, RenderRepairEvent } from "./findings.js";
 import { isScaledOut, type RenderService } from "./services.js";
-
-/** A repair that the monitor may be allowed to make. */
-export type RenderRepair = "scale" | "suspend-duplicate" | "delete-webhook";
-
-export const renderRepairs: readonly RenderRepair[] = ["scale", "suspend-duplicate", "delete-webhook"];
 
 /** From one repair to the next, in milliseconds. */
 const repairPauseMs = 10 * 60_000;

@@ -5,9 +5,14 @@ import { checkLogger, checkOptions, invalidOption, suggestion } from "../option-
 import { type RenderEnvironment, renderEnvironment } from "../platform/instance.js";
 import { shared } from "../platform/process-registry.js";
 import { handleInternals, type SafePolling } from "../session/handle.js";
-import type { RenderFinding, RenderMonitorEvents } from "./findings.js";
+import {
+  type RenderFinding,
+  type RenderMonitorEvents,
+  type RenderRepair,
+  renderRepairs,
+} from "./findings.js";
 import { Monitor } from "./monitor.js";
-import { type RenderRepair, type RepairRecord, renderRepairs } from "./repairs.js";
+import type { RepairRecord } from "./repairs.js";
 
 /** A running monitor. It ends with its handle, and keeps no process alive that has stopped polling. */
 export interface RenderMonitor {

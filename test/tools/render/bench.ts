@@ -4,9 +4,9 @@ import { type SafePolling, type SafePollingOptions, safeStartPolling } from "gra
 import { memoryLock } from "grammy-safe-polling/memory";
 import { type BotApiEmulator, startBotApi, toArguments } from "grammy-safe-polling/testing";
 import type { Logger } from "../../../src/logger.js";
-import type { RenderMonitorEvents } from "../../../src/render/findings.js";
+import type { RenderMonitorEvents, RenderRepair } from "../../../src/render/findings.js";
 import { Monitor } from "../../../src/render/monitor.js";
-import type { RenderRepair, RepairRecord } from "../../../src/render/repairs.js";
+import type { RepairRecord } from "../../../src/render/repairs.js";
 import { handleInternals } from "../../../src/session/handle.js";
 import { VirtualTime } from "../virtual-time.js";
 import { RenderStandIn } from "./stand-in.js";

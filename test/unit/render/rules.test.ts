@@ -4,7 +4,8 @@ import { rateLimitWaitMs } from "../../../src/render/api-client.js";
 import { tokenUse } from "../../../src/render/duplicates.js";
 import type { RenderFacts } from "../../../src/render/facts.js";
 import { overlapOf } from "../../../src/render/facts.js";
-import { decideRepair, renderRepairs, type Standing } from "../../../src/render/repairs.js";
+import { renderRepairs } from "../../../src/render/findings.js";
+import { decideRepair, type Standing } from "../../../src/render/repairs.js";
 import type { Deploy, Instance, RenderService } from "../../../src/render/services.js";
 
 const minuteMs = 60_000;
