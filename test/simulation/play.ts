@@ -5,7 +5,7 @@ import { LeaseRecords } from "./lease-records.js";
 import { LifeJudge } from "./life-judge.js";
 import { LockServer } from "./lock-server.js";
 import { withoutRealTime } from "./no-real-time.js";
-import { type ActKind, drawPlot, type Plot } from "./plot.js";
+import { drawPlot, type Plot } from "./plot.js";
 import { Random } from "./random.js";
 import { SessionLocks } from "./session-locks.js";
 import { Stage } from "./stage.js";
@@ -115,22 +115,7 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
   };
 }
 
-const delayingBeats: readonly ActKind[] = [
-  "freeze",
-  "sleep",
-  "lose lock requests",
-  "lose lock answers",
-  "lose both",
-  "hold lock messages",
-  "slow lock",
-  "freeze lock server",
-];
-
-/**
- * What design.md promises when the lock server forgets: until the old holder's next beat and its deadline. Where
- * something else delays beats at the same time, the trust window is the bound.
- */
-function forgottenOverlapMs({ acts, leaseMs }: Plot): number {
-  const isDelayed = acts.some(({ kind }) => delayingBeats.includes(kind));
-  return leaseMs * (isDelayed ? 0.7 : 0.45) + 50;
+/** What README says of a lock server that forgets: until the old holder's trust has ended, which no beat renews. */
+function forgottenOverlapMs({ leaseMs }: Plot): number {
+  return leaseMs * 0.7 + 50;
 }
