@@ -21,6 +21,7 @@ import type { HandleRecord } from "./handle-record.js";
 import type { LeadingTasks } from "./leading-tasks.js";
 import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
+import { hasEnded, newTerm, type Term } from "./term.js";
 import type { UserCode } from "./user-code.js";
 
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
@@ -48,16 +49,6 @@ export interface BotSessionOptions {
 export interface SessionEnd {
   /** A conflict that nothing resolved ended it. */
   readonly exhausted: boolean;
-}
-
-/** One lease from its grant to its end. `ended` tells how; the controller cuts whatever is under way. */
-interface Term {
-  lease: Lease;
-  readonly grant: Grant;
-  readonly cut: AbortController;
-  /** Listeners know of it: `acquired` comes when `bot.botInfo` is set. */
-  isTold: boolean;
-  ended: "lost" | "resigned" | undefined;
 }
 
 /**
@@ -95,7 +86,8 @@ export class BotSession {
   }
 
   get lease(): Lease | undefined {
-    return this.#term?.ended === undefined ? this.#term?.lease : undefined;
+    const term = this.#term;
+    return term && !hasEnded(term) ? term.lease : undefined;
   }
 
   get done(): Promise<void> {
@@ -141,10 +133,11 @@ export class BotSession {
    */
   async resign(pauseMs?: number): Promise<void> {
     const term = this.#term;
-    if (term && !term.ended && !this.#ending.signal.aborted) {
+    if (term && !hasEnded(term) && !this.#ending.signal.aborted) {
       this.#resigned = deferred();
       this.#resignPauseMs = pauseMs;
-      this.#end(term, "resigned");
+      term.isResigned = true;
+      term.cut.abort();
     }
     if (!this.#deps.userCode.isCaller) await this.#resigned?.promise;
   }
@@ -230,7 +223,7 @@ export class BotSession {
       onFirstPoll: () => this.#lead(term),
       onSilence: () => this.#offerLease("Telegram has not answered"),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
-      trusted: () => term.ended !== "lost" && this.#candidate.trusted(),
+      trusted: () => !term.lost.signal.aborted && this.#candidate.trusted(),
     });
   }
 
@@ -248,7 +241,7 @@ export class BotSession {
     if (!poller && !beforePolling.isRunning && leading.running.length === 0) return;
     this.#record.enter("draining");
     await drain(poller, { context, key, ledger, leading, beforePolling, drainTimeoutMs });
-    if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);
+    if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);
   }
 
   /** After the poller has stopped, and only then. A stopped handle gives the lease back when it leaves. */
@@ -257,13 +250,13 @@ export class BotSession {
     if (this.#ending.signal.aborted) return;
     this.#record.enter("standby");
     this.#term = undefined;
-    if (term.ended !== "resigned") return this.#candidate.want();
+    if (!term.isResigned) return this.#candidate.want();
     this.#tellRelease(term, await this.#candidate.resign(this.#resignPauseMs));
     this.#resigned?.resolve();
   }
 
-  #tellRelease({ ended, isTold, lease }: Term, isReleased: boolean): void {
-    if (ended !== "lost") this.#record.gaveBack(lease, isReleased, isTold);
+  #tellRelease({ isTold, lease, lost }: Term, isReleased: boolean): void {
+    if (!lost.signal.aborted) this.#record.gaveBack(lease, isReleased, isTold);
   }
 
   #finish(): void {
@@ -297,11 +290,6 @@ export class BotSession {
     this.#term?.cut.abort();
   }
 
-  #end(term: Term, how: "lost" | "resigned"): void {
-    term.ended ??= how;
-    term.cut.abort();
-  }
-
   #candidateEvents(): CandidateEvents {
     return {
       granted: (grant) => this.#onGranted(grant),
@@ -326,7 +314,7 @@ export class BotSession {
     if (this.#ending.signal.aborted) return;
     const since = new Date(context.clock.now().wallMs);
     const lease: Lease = { key: options.key, token: grant.token, since };
-    const term: Term = { lease, grant, cut: new AbortController(), isTold: false, ended: undefined };
+    const term = newTerm(lease, grant);
     this.#term = term;
     this.#record.granted(grant);
     if (grant.succession) this.#beforePolling.othersHeldTheLease();
@@ -336,7 +324,8 @@ export class BotSession {
   #onLost(reason: LossReason): void {
     const term = this.#term;
     if (!term) return;
-    this.#end(term, "lost");
+    term.lost.abort();
+    term.cut.abort();
     this.#record.lost(term.lease, reason, term.isTold);
   }
 

@@ -419,8 +419,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/session/bot-session.ts",
-    find: 'trusted: () => term.ended !== "lost" && this.#candidate.trusted()',
-    replace: "trusted: () => !term.ended && this.#candidate.trusted()",
+    find: "trusted: () => !term.lost.signal.aborted && this.#candidate.trusted()",
+    replace: "trusted: () => !hasEnded(term) && this.#candidate.trusted()",
     breaks: "a lease that is resigned confirms nothing",
     tests: [botSession],
   },
@@ -447,11 +447,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/session/bot-session.ts",
-    find: 'if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);',
+    find: "if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);",
     replace: "await poller?.confirm(new AbortController().signal);",
-    breaks: "a confirm goes out after a loss",
-    tests: [botSession],
-    survivesBecause: "the poller asks for trust itself before it confirms; this spares a debug line",
+    breaks: "a confirm goes on after a loss",
+    tests: ["test/unit/session/found-by-simulation.test.ts"],
   },
   // The file lock
   {

@@ -102,6 +102,11 @@ export class Instance {
     return (this.#handle(key)?.polls ?? 0) > 0;
   }
 
+  /** Whether the library says that it holds the lease. */
+  holds(key: string): boolean {
+    return this.#handle(key)?.session.lease !== undefined;
+  }
+
   isDraining(key: string): boolean {
     return this.#handle(key)?.state === "draining";
   }

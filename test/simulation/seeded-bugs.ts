@@ -54,7 +54,11 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug(
     "what is done is confirmed after the lease was lost",
-    [session, 'if (term.ended !== "lost") await poller?.confirm', "await poller?.confirm"],
+    [
+      session,
+      "if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal)",
+      "await poller?.confirm(new AbortController().signal)",
+    ],
     [
       told,
       "if (offset <= ledger.toldOffset || !(await gate.isOpen())) return;",
@@ -73,13 +77,13 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("nothing is confirmed when a lease is given back", [
     session,
-    'if (term.ended !== "lost") await poller?.confirm(new AbortController().signal);',
+    "if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);",
     "",
   ]),
   bug("nothing is confirmed when a lease is resigned", [
     session,
-    'term.ended !== "lost" && this',
-    "!term.ended && this",
+    "!term.lost.signal.aborted && this",
+    "!hasEnded(term) && this",
   ]),
   bug("a new lease polls past what the former one has fetched and not started", [
     ledger,

@@ -7,6 +7,8 @@ interface Start {
   hasEnded: boolean;
   /** Why the update may come again: its instance had trouble after this. */
   isExcused: boolean;
+  /** Telegram has forgotten the update, and cannot send it again. */
+  isConfirmed: boolean;
 }
 
 export interface UpdateJudgeOptions {
@@ -40,10 +42,13 @@ export class UpdateJudge {
     const earlier = this.#of(key).get(id) ?? [];
     for (const { instance: other, isExcused } of earlier) {
       const how = other === instance ? "a second time" : `after ${other.name}, which had no trouble`;
-      // One that is frozen or just was, or that the server has forgotten, does not know yet that it has lost its lease.
       const { leaseMs, trusts } = this.#options;
+      // One that is frozen or just was, or that the server has forgotten, has lost its lease and does not know it yet.
       const isUnaware =
-        other.host.state === "frozen" || other.clock.wasDisturbed(leaseMs) || trusts(other, key);
+        other.host.state === "frozen" ||
+        other.clock.wasDisturbed(leaseMs) ||
+        trusts(other, key) ||
+        other.holds(key);
       if (other === instance || (!isExcused && !isUnaware)) {
         this.#options.accuse(
           "no update is handled twice without a reason",
@@ -52,7 +57,7 @@ export class UpdateJudge {
       }
     }
     if (earlier.length > 0) this.counts.repeated += 1;
-    const start: Start = { instance, hasEnded: false, isExcused: false };
+    const start: Start = { instance, hasEnded: false, isExcused: false, isConfirmed: false };
     earlier.push(start);
     this.#startedBy(instance).push({ key, id, start });
     return () => {
@@ -77,6 +82,7 @@ export class UpdateJudge {
       const isDone = starts.some((start) => start.hasEnded || this.#options.losesInCrash);
       if (!isDone)
         this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
+      for (const start of starts) start.isConfirmed = true;
     }
   }
 
@@ -92,7 +98,9 @@ export class UpdateJudge {
         `${instance.name} releases ${key} while it polls`,
       );
     }
-    this.#checkDrained(instance, key, "releases");
+    // After a loss nobody waits for the handlers: another instance may hold the lease at any time.
+    const running = this.#startedBy(instance).filter((entry) => entry.key === key && !entry.start.hasEnded);
+    if (running.some(({ start }) => !start.isExcused)) this.#checkDrained(instance, key, "releases");
     this.drained(instance, key);
   }
 
@@ -102,9 +110,7 @@ export class UpdateJudge {
     const unfinished = starts.filter(({ start }) => !start.hasEnded);
     for (const { start } of unfinished) start.isExcused = true;
     // What is done above an unfinished one cannot be confirmed without it.
-    const lowest = this.#options.losesInCrash
-      ? Number.POSITIVE_INFINITY
-      : Math.min(...unfinished.map(({ id }) => id));
+    const lowest = Math.min(...unfinished.filter(({ start }) => !start.isConfirmed).map(({ id }) => id));
     for (const { id, start } of starts) if (id > lowest) start.isExcused = true;
   }
 

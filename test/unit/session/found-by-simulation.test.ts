@@ -77,4 +77,29 @@ describe("an instance", () => {
       expect(a.session.state).toBe("polling");
     },
   );
+
+  it("that loses its lease while it confirms sends nothing any more, and ends at once", async () => {
+    const a = world.start("a");
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    await world.advance(4_000);
+    const beat = async () => {
+      const before = [...world.locks.leases.values()];
+      await world.until(() => [...world.locks.leases.values()].some((end) => !before.includes(end)));
+      return world.time.nowMs;
+    };
+    const beatEveryMs = -(await beat()) + (await beat());
+    world.latencyMs = 600; // both ways together are longer than the deadline of the confirm
+    await world.advance(beatEveryMs - 700);
+
+    const stoppedAt = world.time.nowMs;
+    const stopped = a.session.stop();
+    world.locks.records.delete(String(world.account.id));
+    await world.until(() => a.outcome.done !== undefined);
+    await stopped;
+
+    expect(world.time.nowMs - stoppedAt).toBeLessThan(800);
+    expect(eventsOf(a, "lost")).toHaveLength(1);
+    expect(eventsOf(a, "released")).toEqual([]);
+  });
 });
