@@ -450,7 +450,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);",
     replace: "await poller?.confirm(new AbortController().signal);",
     breaks: "a confirm goes on after a loss",
-    tests: ["test/unit/session/found-by-simulation.test.ts"],
+    tests: [["test/unit/session/found-by-simulation.test.ts"]],
   },
   // The file lock
   {
