@@ -1,8 +1,9 @@
-// npm run bench [-- deploys|handover|throughput|many-bots …] [--quick] [--count N] [--only "<name>" …]
+// npm run bench [-- deploys|handover|throughput|concurrency|many-bots …] [--quick] [--count N] [--only "<name>" …]
 // Ways to run a bot side by side, in one run and in alternating order. A full run keeps its samples in
 // docs/benchmarks.json and draws docs/benchmarks.md and docs/benchmarks.svg from them, part by part; with --quick
 // or --only nothing is written.
 import { parseArgs } from "node:util";
+import { concurrencyWays, measureConcurrency } from "./concurrency.js";
 import { Arena, contenders } from "./contenders.js";
 import { measureDeploys } from "./deploys.js";
 import { measureHandover } from "./handover.js";
@@ -89,6 +90,11 @@ const parts: { readonly [Part in PartName]: () => Promise<PartResult[Part]> } = 
       throughput: await measure(true, isQuick ? 5_000 : 50_000),
       answering: await measure(false, isQuick ? 500 : 3_000),
     };
+  },
+  async concurrency() {
+    await using arena = await Arena.start();
+    const rounds = isQuick ? 1 : (count ?? 3);
+    return { concurrency: await inTurns(concurrencyWays, rounds, (way) => measureConcurrency(arena, way)) };
   },
   async "many-bots"() {
     const sizes = isQuick ? [1, 100] : [1, 100, 1_000];

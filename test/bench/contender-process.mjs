@@ -14,6 +14,7 @@ import { redisLock } from "grammy-safe-polling/redis";
 /** @type {import("./contenders.ts").ContenderScenario} */
 const scenario = JSON.parse(process.argv[2] ?? "{}");
 const { token, apiRoot, handlerMs = 0, updatesPerBatch, onlyCounts = false, places } = scenario;
+const { takesAsLongAsToldTo = false } = scenario;
 const bot = new Bot(token, { client: { apiRoot } });
 /** What is locked. */
 const key = token.split(":")[0] ?? "";
@@ -23,7 +24,12 @@ function say(event, fields = {}) {
   process.stdout.write(`${JSON.stringify({ event, at: Date.now(), ...fields })}\n`);
 }
 
-if (updatesPerBatch === undefined) {
+if (takesAsLongAsToldTo) {
+  bot.on("message:text", async (ctx) => {
+    await sleep(Number(ctx.message.text));
+    say("handled", { updateId: ctx.update.update_id });
+  });
+} else if (updatesPerBatch === undefined) {
   bot.on("message:text", async (ctx) => {
     if (handlerMs > 0) await sleep(handlerMs);
     await answer(ctx);
@@ -63,6 +69,14 @@ async function startBot() {
   await bot.start();
 }
 
+/** @param {import("@grammyjs/runner").RunOptions<unknown>} [options] */
+async function startRunner(options) {
+  say("ready");
+  const handle = run(bot, options);
+  process.once("SIGTERM", () => handle.isRunning() && handle.stop());
+  await handle.task();
+}
+
 /** @param {readonly number[]} delaysMs @param {boolean} isEndless */
 async function startAgain(delaysMs, isEndless) {
   process.once("SIGTERM", async () => {
@@ -94,12 +108,8 @@ const ways = {
     say("ready");
     return startBot();
   },
-  async "run(bot)"() {
-    say("ready");
-    const handle = run(bot);
-    process.once("SIGTERM", () => handle.isRunning() && handle.stop());
-    await handle.task();
-  },
+  "run(bot)": () => startRunner(),
+  "run(bot), 100 at once": () => startRunner({ sink: { concurrency: 100 } }),
   "retry every 3 s"() {
     say("ready");
     return startAgain([3_000], true);
@@ -158,6 +168,10 @@ const ways = {
   "ours, Postgres": () => startOurs({ lock: postgresLock({ connectionString: places.postgresUrl }) }),
   "ours, Redis": () => startOurs({ lock: redisLock({ url: places.redisUrl }) }),
   "ours, run(bot)-like": () => startOurs({ lock: memoryLock(), concurrency: 500 }),
+  "ours, 1 at once": () => startOurs({ lock: memoryLock() }),
+  "ours, 100 at once": () => startOurs({ lock: memoryLock(), concurrency: 100 }),
+  'ours, 100 at once, "fetched"': () =>
+    startOurs({ lock: memoryLock(), concurrency: 100, confirm: "fetched" }),
 };
 
 await ways[scenario.way]();

@@ -82,7 +82,13 @@ export const contenders = [
   },
 ] as const;
 
-export type ContenderName = (typeof contenders)[number]["name"] | "ours, run(bot)-like";
+export type ContenderName =
+  | (typeof contenders)[number]["name"]
+  | "ours, run(bot)-like"
+  | "run(bot), 100 at once"
+  | "ours, 1 at once"
+  | "ours, 100 at once"
+  | 'ours, 100 at once, "fetched"';
 
 /** What a process of a contender is told. */
 export interface ContenderScenario {
@@ -94,6 +100,8 @@ export interface ContenderScenario {
   readonly updatesPerBatch?: number;
   /** It counts instead of answering. */
   readonly onlyCounts?: boolean;
+  /** A message says how long its handler takes, in milliseconds; the end of each is printed. */
+  readonly takesAsLongAsToldTo?: boolean;
   readonly places: LockPlaces;
 }
 

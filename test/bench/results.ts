@@ -1,3 +1,4 @@
+import { type ConcurrencySample, oneAtATime } from "./concurrency.js";
 import { contenders } from "./contenders.js";
 import type { DeploysSample } from "./deploys.js";
 import type { HandoverSample } from "./handover.js";
@@ -5,7 +6,7 @@ import type { ManyBotsSample } from "./many-bots.js";
 import { percentile } from "./statistics.js";
 import { type ThroughputSample, throughputRivals } from "./throughput.js";
 
-export const partNames = ["deploys", "handover", "throughput", "many-bots"] as const;
+export const partNames = ["deploys", "handover", "throughput", "concurrency", "many-bots"] as const;
 export type PartName = (typeof partNames)[number];
 
 /** Samples by the name of what was measured, in the order of the rounds. */
@@ -19,6 +20,7 @@ export interface Results {
   readonly throughput: Samples<ThroughputSample>;
   /** With one that answers each message. */
   readonly answering: Samples<ThroughputSample>;
+  readonly concurrency: Samples<ConcurrencySample>;
   readonly manyBots: readonly ManyBotsSample[];
 }
 
@@ -26,6 +28,7 @@ export interface PartResult {
   readonly deploys: Pick<Results, "deploys">;
   readonly handover: Pick<Results, "handover">;
   readonly throughput: Pick<Results, "throughput" | "answering">;
+  readonly concurrency: Pick<Results, "concurrency">;
   readonly "many-bots": Pick<Results, "manyBots">;
 }
 
@@ -38,12 +41,13 @@ export interface Table {
 
 /** The tables of what was measured. */
 export function tablesOf(results: Partial<Results>): Table[] {
-  const { deploys, handover, throughput, answering, manyBots } = results;
+  const { deploys, handover, throughput, answering, concurrency, manyBots } = results;
   return [
     ...(deploys ? [deploysTable(deploys)] : []),
     ...(handover ? [handoverTable(handover)] : []),
     ...(throughput ? throughputTables(throughput, "a handler that only counts") : []),
     ...(answering ? throughputTables(answering, "a handler that answers each message") : []),
+    ...(concurrency ? [concurrencyTable(concurrency)] : []),
     ...(manyBots ? [manyBotsTable(manyBots)] : []),
   ];
 }
@@ -169,6 +173,32 @@ function ratioTable(throughput: Samples<ThroughputSample>, handler: string): Tab
   return {
     title: `Throughput side by side, with ${handler}: median of the batches' ratios (more than 1: ours is faster)`,
     head: ["ratio", "by time", "by CPU", "fresh process, by time"],
+    rows,
+  };
+}
+
+function concurrencyTable(concurrency: Results["concurrency"]): Table {
+  const median = (name: string, field: keyof ConcurrencySample) =>
+    medianOf((concurrency[name] ?? []).map((sample) => sample[field]));
+  const rows = Object.entries(concurrency).map(([name, samples]) => [
+    name,
+    milliseconds(median(name, "burstMs")),
+    (median(oneAtATime, "burstMs") / median(name, "burstMs")).toFixed(1),
+    milliseconds(median(name, "othersMedianMs")),
+    milliseconds(Math.max(...samples.map(({ othersWorstMs }) => othersWorstMs))),
+    String(samples.length),
+  ]);
+  return {
+    title:
+      "Handlers that wait: a burst of 1000, 50 ms each; and one that takes 30 s among 20 messages a second",
+    head: [
+      "way",
+      "burst",
+      `times as fast as “${oneAtATime}”`,
+      "the others, median",
+      "the slowest of the others",
+      "runs",
+    ],
     rows,
   };
 }
