@@ -20,7 +20,18 @@ function onSite(href: string, page: string): string {
   return `/${target.slice("docs/".length).replace(/README\.md$/, "")}${hash}`;
 }
 
+/** A picture that has a dark twin follows the switch of the site, not the system alone. */
+function onePicture(html: string): string {
+  return html.replace(
+    /<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*<img alt="([^"]*)" src="([^"]+)">\s*<\/picture>/g,
+    '<img class="dark-only" alt="$2" src="$1"><img class="light-only" alt="$2" src="$3">',
+  );
+}
+
 const page = (text: string, link: string) => ({ text, link });
+
+/** Built by typedoc beside the pages, and no page of this site: opened anew, not by its router. */
+const api = { ...page("API", "/api/index.html"), target: "_self" };
 
 export default defineConfig({
   title: "grammy-safe-polling",
@@ -30,7 +41,10 @@ export default defineConfig({
   rewrites: { "README.md": "index.md", ":folder/README.md": ":folder/index.md" },
   srcExclude: ["api/**"],
   // The theme's grey on grey is too pale to read.
-  head: [["style", {}, "div[class*='language-'] > span.lang { color: var(--vp-c-text-1) !important }"]],
+  head: [
+    ["style", {}, "div[class*='language-'] > span.lang { color: var(--vp-c-text-1) !important }"],
+    ["style", {}, ".dark img.light-only, html:not(.dark) img.dark-only { display: none }"],
+  ],
   markdown: {
     theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     config(md) {
@@ -41,23 +55,63 @@ export default defineConfig({
           // Pictures of README.ru.md, which is shown from docs/ru.
           const src = token.type === "image" && token.attrGet("src");
           if (src) token.attrSet("src", src.replace(/^docs\//, "../"));
-          if (token.type.startsWith("html_")) token.content = token.content.replaceAll('"docs/', '"../');
+          if (token.type.startsWith("html_"))
+            token.content = onePicture(token.content.replaceAll('"docs/', '"../'));
         }
       });
     },
   },
   locales: {
     root: { label: "English", lang: "en" },
-    ru: { label: "Русский", lang: "ru", link: "/ru/" },
+    ru: {
+      label: "Русский",
+      lang: "ru",
+      link: "/ru/",
+      themeConfig: {
+        nav: [page("Быстрый старт", "/ru/quick-start"), page("409", "/ru/409"), api],
+        sidebar: [
+          {
+            text: "По-русски",
+            items: [
+              page("Обзор", "/ru/"),
+              page("Быстрый старт", "/ru/quick-start"),
+              page("Переход", "/ru/migrating"),
+              page("409: что это значит", "/ru/409"),
+              page("Параметры", "/ru/options"),
+              page("Если что-то не так", "/ru/troubleshooting"),
+            ],
+          },
+          { text: "По-английски", items: [page("Вся документация", "/")] },
+        ],
+        outline: { label: "На этой странице" },
+        docFooter: { prev: "Назад", next: "Дальше" },
+        darkModeSwitchLabel: "Оформление",
+        sidebarMenuLabel: "Меню",
+        returnToTopLabel: "Наверх",
+        langMenuLabel: "Язык",
+      },
+    },
   },
   themeConfig: {
-    search: { provider: "local" },
+    search: {
+      provider: "local",
+      options: {
+        locales: {
+          ru: {
+            translations: {
+              button: { buttonText: "Поиск", buttonAriaLabel: "Поиск" },
+              modal: {
+                noResultsText: "Ничего не найдено:",
+                resetButtonTitle: "Очистить",
+                footer: { selectText: "открыть", navigateText: "выбрать", closeText: "закрыть" },
+              },
+            },
+          },
+        },
+      },
+    },
     socialLinks: [{ icon: "github", link: repository }],
-    nav: [
-      page("Quick start", "/quick-start"),
-      page("409", "/409"),
-      page("API", `${repository}/tree/main/docs`),
-    ],
+    nav: [page("Quick start", "/quick-start"), page("409", "/409"), api],
     sidebar: [
       {
         text: "Begin here",

@@ -45,8 +45,16 @@ afterAll(async () => {
 
 const pages = () =>
   readdirSync(dist, { recursive: true, encoding: "utf8" }).filter(
-    (file) => file.endsWith(".html") && file !== "404.html",
+    (file) => file.endsWith(".html") && file !== "404.html" && !file.startsWith("api/"),
   );
+/** Of the API reference one page of each kind: they are all of one make. */
+const apiPages = () =>
+  [
+    "index.html",
+    "modules/index.html",
+    "interfaces/index.SafePollingOptions.html",
+    "functions/index.safeStartPolling.html",
+  ].map((file) => `api/${file}`);
 
 async function opened<T>(path: string, width: number, look: (page: Page) => Promise<T>): Promise<T> {
   const page = await browser.newPage({ viewport: { width, height: 800 } });
@@ -77,7 +85,7 @@ describe("the site", () => {
 
   it("scrolls sideways on no page that is 400 pixels wide", async () => {
     const wide: string[] = [];
-    for (const path of pages()) {
+    for (const path of [...pages(), ...apiPages()]) {
       const overflow = await opened(path, 400, (page) =>
         page.evaluate<number>("document.documentElement.scrollWidth - document.documentElement.clientWidth"),
       );
@@ -92,7 +100,16 @@ describe("the site", () => {
     "has no serious finding of axe, %s",
     async (colorScheme) => {
       const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
-      for (const path of ["index.html", "409.html", "options.html", "ru/index.html"]) {
+      for (const path of [
+        "index.html",
+        "409.html",
+        "options.html",
+        "how-it-works.html",
+        "free-plans.html",
+        "ru/index.html",
+        "ru/options.html",
+        ...apiPages().slice(0, 2),
+      ]) {
         const page = await browser.newPage({ colorScheme });
         await page.goto(`${url}/${path}`);
         await page.evaluate(axe);
@@ -120,4 +137,64 @@ describe("the site", () => {
 
     expect(broken).toEqual([]);
   });
+
+  it.each([
+    ["how-it-works.html", 4],
+    ["benchmarks.html", 1],
+    ["playground.html", 1],
+    ["ru/index.html", 3],
+  ])(
+    "shows the drawings of %s in light and in dark, as its switch says",
+    async (path, count) => {
+      const drawings = async (system: "light" | "dark", chosen: "auto" | "dark") => {
+        const page = await browser.newPage({ colorScheme: system, viewport: { width: 1200, height: 800 } });
+        try {
+          await page.addInitScript(`localStorage.setItem("vitepress-theme-appearance", "${chosen}")`);
+          await page.goto(`${url}/${path}`, { waitUntil: "load" });
+          const images = await page.locator(".vp-doc img:visible").all();
+          return await Promise.all(
+            images.map(async (image) => (await image.screenshot()).toString("base64")),
+          );
+        } finally {
+          await page.close();
+        }
+      };
+      const light = await drawings("light", "auto");
+      const dark = await drawings("dark", "auto");
+
+      expect(light).toHaveLength(count);
+      expect(dark.filter((drawing, index) => drawing === light[index])).toEqual([]);
+      expect((await drawings("light", "dark")).map((drawing, index) => drawing === dark[index])).toEqual(
+        dark.map(() => true),
+      );
+    },
+    60_000,
+  );
+
+  it("leads to the API reference", async () => {
+    const heading = await opened("index.html", 1200, async (page) => {
+      await page.locator(".VPNavBarMenu").getByText("API").click();
+      await page.waitForURL("**/api/index.html");
+      return page.locator("h1").textContent();
+    });
+
+    expect(heading).toContain("grammy-safe-polling");
+  });
+
+  it("paints within a second on loopback", async () => {
+    const paths = ["index.html", "409.html", "options.html", "ru/index.html", "api/index.html"];
+    const firstPaint = (path: string) =>
+      opened(path, 1200, (page) =>
+        page.evaluate<number>(
+          `performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity`,
+        ),
+      );
+    for (const path of paths) {
+      const tries = [await firstPaint(path), await firstPaint(path), await firstPaint(path)];
+      const best = Math.min(...tries);
+      console.log(`${path}: first contentful paint after ${best.toFixed(0)} ms`);
+      // The best of three: others share this machine.
+      expect(best, path).toBeLessThan(1_000);
+    }
+  }, 60_000);
 });
