@@ -1,4 +1,4 @@
-// npm run chaos -- --lock file|postgres|redis --minutes 5 [--seed 1] [--round-seconds 30]
+// npm run chaos -- --lock file|postgres|lease-table|redis --minutes 5 [--topology replica] [--seed 1] [--round-seconds 30]
 // Real instances on a real lock under traffic, while processes, the lock server and the ways to it are killed,
 // frozen and cut. Every round is judged by what Telegram saw; the first broken promise ends the run and leaves its
 // whole history in a file.
@@ -6,15 +6,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type LockServer, startLockServer } from "../tools/lock-servers.js";
+import { startReplicatedPostgres } from "../tools/replicated-postgres.js";
+import { startReplicatedRedis } from "../tools/replicated-redis.js";
 import { writeHistory } from "./history.js";
 import { judge, type RoundFigures } from "./judge.js";
 import { recoveryBoundMs, runRound } from "./round.js";
 
-const locks = ["file", "postgres", "redis", "none"] as const;
+const locks = ["file", "postgres", "lease-table", "redis", "none"] as const;
 type Lock = (typeof locks)[number];
 
 interface Arguments {
   readonly lock: Lock;
+  readonly topology: "single" | "replica";
   readonly minutes: number;
   readonly seed: number;
   readonly roundMs: number;
@@ -24,6 +27,7 @@ function readArguments(): Arguments {
   const { values } = parseArgs({
     options: {
       lock: { type: "string", default: "file" },
+      topology: { type: "string", default: "single" },
       minutes: { type: "string", default: "5" },
       seed: { type: "string", default: String(Math.floor(Math.random() * 1_000_000)) },
       "round-seconds": { type: "string", default: "30" },
@@ -31,28 +35,46 @@ function readArguments(): Arguments {
   });
   const lock = locks.find((name) => name === values.lock);
   const [minutes, seed, seconds] = [values.minutes, values.seed, values["round-seconds"]].map(Number);
-  if (!lock || !minutes || !seconds || !Number.isInteger(seed) || minutes < 0 || seconds < 0) {
+  const { topology } = values;
+  const isTopology = topology === "single" || (topology === "replica" && serverOf(lock) !== undefined);
+  if (!lock || !isTopology || !minutes || !seconds || !Number.isInteger(seed) || minutes < 0 || seconds < 0) {
     console.error(
-      "usage: npm run chaos -- --lock file|postgres|redis|none --minutes <number> [--seed <whole number>] [--round-seconds <number>]\n" +
+      "usage: npm run chaos -- --lock file|postgres|lease-table|redis|none --minutes <number> [--topology replica] [--seed <whole number>] [--round-seconds <number>]\n" +
+        "       `--topology replica`, where the lock has a server: a primary and its copy, which takes its place.\n" +
         "       `none` has no lock at all: it shows that the judge notices.",
     );
     process.exit(2);
   }
-  return { lock, minutes, seed: seed as number, roundMs: seconds * 1_000 };
+  return { lock, topology, minutes, seed: seed as number, roundMs: seconds * 1_000 };
+}
+
+function serverOf(lock: Lock | undefined): "postgres" | "redis" | undefined {
+  if (lock === "redis") return lock;
+  return lock === "postgres" || lock === "lease-table" ? "postgres" : undefined;
+}
+
+async function startServer({ lock, topology }: Arguments): Promise<LockServer | undefined> {
+  const name = serverOf(lock);
+  if (name === undefined || topology === "single") return name && (await startLockServer(name));
+  return name === "postgres" ? await startReplicatedPostgres() : await startReplicatedRedis();
 }
 
 /** Runs rounds until the time is up or a promise is broken. Exit code 1: one was broken. */
-async function runChaos({ lock, minutes, seed, roundMs }: Arguments, server?: LockServer): Promise<void> {
+async function runChaos(given: Arguments, server?: LockServer): Promise<void> {
+  const { lock, topology, minutes, seed, roundMs } = given;
   const faults = new Map<string, number>();
   const rounds: RoundFigures[] = [];
   const endAt = performance.now() + minutes * 60_000;
   const total = Math.max(1, Math.round((minutes * 60_000) / roundMs));
-  console.log(`chaos on the ${lock} lock: ${minutes} minutes, seed ${seed}, node ${process.version}`);
+  console.log(
+    `chaos on the ${lock} lock, ${topology}: ${minutes} minutes, seed ${seed}, node ${process.version}`,
+  );
   for (let round = 0; round === 0 || performance.now() < endAt; round += 1) {
     const history = await runRound({
       seed: seed + round,
       durationMs: roundMs,
       server,
+      mode: lock === "lease-table" ? "lease" : undefined,
       isUnlocked: lock === "none",
       onFault({ kind }) {
         faults.set(kind, (faults.get(kind) ?? 0) + 1);
@@ -70,7 +92,7 @@ async function runChaos({ lock, minutes, seed, roundMs }: Arguments, server?: Lo
     for (const violation of violations.slice(0, 20)) console.log(`BROKEN: ${violation}`);
     console.log(`${violations.length} in all. History: ${path}`);
     console.log(
-      `The same faults again: npm run chaos -- --lock ${lock} --seed ${history.seed} --minutes 0.1`,
+      `The same faults again: npm run chaos -- --lock ${lock} --topology ${topology} --seed ${history.seed} --minutes 0.1`,
     );
     process.exitCode = 1;
     break;
@@ -79,8 +101,8 @@ async function runChaos({ lock, minutes, seed, roundMs }: Arguments, server?: Lo
 }
 
 function describeRound(round: number, figures: RoundFigures): string {
-  const { messages, pollerChanges, maxGapMs, recoveryMs, handledAgain, latePolls } = figures;
-  return `round ${round}: ${messages} messages, ${pollerChanges} changes of poller, recovery ${Math.round(recoveryMs)} ms, longest gap ${Math.round(maxGapMs)} ms, handled again after a crash ${handledAgain}, late polls ${latePolls}`;
+  const { messages, pollerChanges, maxGapMs, recoveryMs, handledAgain, latePolls, twoPollersMs } = figures;
+  return `round ${round}: ${messages} messages, ${pollerChanges} changes of poller, recovery ${Math.round(recoveryMs)} ms, longest gap ${Math.round(maxGapMs)} ms, handled again after a crash ${handledAgain}, late polls ${latePolls}, two pollers for ${Math.round(twoPollersMs)} ms`;
 }
 
 function summarise(rounds: readonly RoundFigures[], faults: ReadonlyMap<string, number>): void {
@@ -93,6 +115,7 @@ function summarise(rounds: readonly RoundFigures[], faults: ReadonlyMap<string, 
     "changes of poller": sum("pollerChanges"),
     "handled again after a crash or loss": sum("handledAgain"),
     "polls of frozen processes that arrived late": sum("latePolls"),
+    "longest time with two pollers in a failover, ms": most("twoPollersMs"),
     "longest recovery, ms": most("recoveryMs"),
     "longest gap during faults, ms": most("maxGapMs"),
   });
@@ -100,6 +123,5 @@ function summarise(rounds: readonly RoundFigures[], faults: ReadonlyMap<string, 
 }
 
 const given = readArguments();
-const hasServer = given.lock === "postgres" || given.lock === "redis";
-await using server = hasServer ? await startLockServer(given.lock as "postgres" | "redis") : undefined;
+await using server = await startServer(given);
 await runChaos(given, server);

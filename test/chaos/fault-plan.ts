@@ -1,3 +1,5 @@
+import { type FailoverKind, failovers } from "../tools/lock-servers.js";
+
 /** Faults of one instance's process. */
 const processFaults = ["kill", "stop", "deploy", "freeze", "resign"] as const;
 /** Faults of the lock server, and of one instance's way to it. */
@@ -11,7 +13,7 @@ const serverFaults = [
   "delay",
 ] as const;
 
-type FaultKind = (typeof processFaults)[number] | (typeof serverFaults)[number];
+type FaultKind = (typeof processFaults)[number] | (typeof serverFaults)[number] | FailoverKind;
 
 /** One fault, as planned. */
 export interface PlannedFault {
@@ -29,19 +31,25 @@ export interface PlanOptions {
   readonly durationMs: number;
   readonly slots: number;
   readonly hasServer: boolean;
+  /** Whether the server has a copy that can take its place. */
+  readonly hasReplica?: boolean;
   readonly leaseMs: number;
 }
 
 /** The faults of one round. The same seed gives the same plan. */
-export function planFaults({ seed, durationMs, slots, hasServer, leaseMs }: PlanOptions): PlannedFault[] {
+export function planFaults(options: PlanOptions): PlannedFault[] {
+  const { seed, durationMs, slots, hasServer, leaseMs } = options;
   const random = seededRandom(seed);
   const between = (low: number, high: number) => Math.round(low + random() * (high - low));
   const pick = <T>(choices: readonly T[]) => choices[Math.floor(random() * choices.length)] as T;
   // Most follow each other closely; now and then there is time for somebody to poll.
   const pauseMs = () => (random() < 0.25 ? between(leaseMs, 3 * leaseMs) : between(50, 1_500));
+  // Where there is a copy, a primary that dies or hangs is no fault by itself: the copy takes its place.
+  const alone = serverFaults.filter((kind) => !kind.startsWith("server"));
+  const ofServer = options.hasReplica ? [...alone, ...failovers, ...failovers] : serverFaults;
   const faults: PlannedFault[] = [];
   for (let atMs = between(0, 500); atMs < durationMs; atMs += pauseMs()) {
-    const kind = pick<FaultKind>(hasServer && random() < 0.4 ? serverFaults : processFaults);
+    const kind = pick<FaultKind>(hasServer && random() < 0.4 ? ofServer : processFaults);
     const slot = random() < 0.6 ? "poller" : between(0, slots - 1);
     // Some shorter than what a lease forgives, some far longer.
     const forMs = random() < 0.5 ? between(10, leaseMs) : between(leaseMs, 3 * leaseMs);

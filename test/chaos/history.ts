@@ -31,14 +31,11 @@ export interface RoundHistory {
   readonly events: readonly BotApiEvent[];
   /** When the process that runs the round, and with it Telegram, stood still. */
   readonly stalls: readonly Span[];
+  /** When two servers granted keys, or the one that grants them had not heard of what the other had granted. */
+  readonly failovers: readonly Span[];
   readonly healedAt: number;
   /** When one of those that were to stay polled after the last fault; undefined: never. */
   readonly recoveredAt: number | undefined;
-}
-
-/** The machine's monotonic clock, which all its processes share. */
-export function monotonicNow(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** Every line and event in the order of time, one JSON a line. */

@@ -17,6 +17,8 @@ export interface RoundFigures {
   readonly recoveryMs: number;
   /** Updates handled again after a crash or a loss of the lease. */
   readonly handledAgain: number;
+  /** The longest time in which two trusted a lease, as a failover allows it. */
+  readonly twoPollersMs: number;
   /** Polls that a frozen process had decided to send before another got the lease, and that arrived after that. */
   readonly latePolls: number;
 }
@@ -49,7 +51,7 @@ export function judge(history: RoundHistory, recoveryBoundMs: number): Verdict {
   const violations: string[] = [];
   const latePolls = judgePolls(history, leases, violations);
   judgeHandlers(history, leases, violations);
-  judgeLeases(history, leases, violations);
+  const twoPollersMs = judgeLeases(history, leases, violations);
   judgeConflicts(history, latePolls, violations);
   judgeExits(history, violations);
   const messages = judgeAnswers(history, violations);
@@ -69,6 +71,7 @@ export function judge(history: RoundHistory, recoveryBoundMs: number): Verdict {
       maxGapMs: longestGap(history),
       recoveryMs,
       handledAgain,
+      twoPollersMs,
       latePolls: latePolls.length,
     },
   };
@@ -98,7 +101,7 @@ function judgePolls(history: RoundHistory, leases: readonly HeldLease[], violati
   const late: Span[] = [];
   for (const instance of history.instances) {
     const decided = instance.lines.filter(({ event }) => event === "poll");
-    for (const line of decided) judgeAct(instance, line, leases, violations);
+    for (const line of decided) judgeAct(history, instance, line, leases, violations);
     const arrived = history.events.filter(
       (event): event is EventOf<"poll"> & typeof event =>
         event.type === "poll" && event.instance === instance.name,
@@ -113,7 +116,8 @@ function judgePolls(history: RoundHistory, leases: readonly HeldLease[], violati
       const successor = leases.find(({ holder, from }) => holder !== instance && isWithin(from, way));
       if (!successor) continue;
       late.push(way);
-      if (stoodStill(instance, way) || history.stalls.some((stall) => overlap(stall, way))) continue;
+      const isExcused = [...history.stalls, ...history.failovers].some((span) => overlap(span, way));
+      if (isExcused || stoodStill(instance, way)) continue;
       violations.push(
         `${instance.name} sent a poll at ${ms(way.from)} that arrived at ${ms(at)}, after ${successor.holder.name} had got the lease`,
       );
@@ -125,12 +129,13 @@ function judgePolls(history: RoundHistory, leases: readonly HeldLease[], violati
 function judgeHandlers(history: RoundHistory, leases: readonly HeldLease[], violations: string[]): void {
   for (const instance of history.instances) {
     for (const line of instance.lines) {
-      if (line.event === "handling") judgeAct(instance, line, leases, violations);
+      if (line.event === "handling") judgeAct(history, instance, line, leases, violations);
     }
   }
 }
 
 function judgeAct(
+  { failovers }: RoundHistory,
   instance: InstanceHistory,
   line: Line,
   leases: readonly HeldLease[],
@@ -143,15 +148,25 @@ function judgeAct(
     violations.push(`${what} without a lease`);
     return;
   }
+  if (failovers.some((span) => isWithin(at, span))) return;
   const other = leases.find(({ holder, from }) => holder !== instance && from > own.from && from < at);
   if (other) violations.push(`${what}, after ${other.holder.name} had got the lease at ${ms(other.from)}`);
 }
 
-/** When a lease is granted, its last holder no longer trusts its own, or stands still and cannot know. */
-function judgeLeases({ stalls }: RoundHistory, leases: readonly HeldLease[], violations: string[]): void {
+/**
+ * When a lease is granted, its last holder no longer trusts its own, or stands still and cannot know. Only a failover
+ * lets two trust at once, and not for longer than it says: for how long at most they did is returned.
+ */
+function judgeLeases(
+  { failovers, stalls }: RoundHistory,
+  leases: readonly HeldLease[],
+  violations: string[],
+): number {
+  let twoPollersMs = 0;
   leases.forEach((lease, index) => {
     for (const next of leases.slice(index + 1)) {
-      if (next.token <= lease.token) {
+      const isSameServer = !failovers.some(({ from, until }) => lease.from < until && from < next.from);
+      if (next.token <= lease.token && isSameServer) {
         violations.push(
           `${next.holder.name} got token ${next.token} at ${ms(next.from)}, after ${lease.holder.name} had got ${lease.token}`,
         );
@@ -161,20 +176,28 @@ function judgeLeases({ stalls }: RoundHistory, leases: readonly HeldLease[], vio
       if (next.from >= trustedUntil || lease.end === "released" || lease.holder === next.holder) continue;
       const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
       if (stoodStill(lease.holder, moment) || stalls.some((stall) => overlap(stall, moment))) continue;
+      const two = { from: next.from, until: Math.min(trustedUntil, next.until) };
+      if (failovers.some((span) => isWithin(two.from, span) && isWithin(two.until, span))) {
+        twoPollersMs = Math.max(twoPollersMs, two.until - two.from);
+        continue;
+      }
       violations.push(
         `${next.holder.name} got the lease at ${ms(next.from)}, while ${lease.holder.name} trusted its own until ${ms(lease.until)}`,
       );
     }
   });
+  return twoPollersMs;
 }
 
-/** A holder meets a conflict only where a frozen process's poll has overtaken its own. */
+/** A holder meets a conflict only where a frozen process's poll has overtaken its own, or a failover let two poll. */
 function judgeConflicts(history: RoundHistory, late: readonly Span[], violations: string[]): void {
   for (const { name, lines } of history.instances) {
     for (const line of lines) {
       if (line.event !== "conflict") continue;
       const at = timeOf(line);
-      const isExplained = late.some(({ until }) => until <= at && at - until < lateConflictMs);
+      const isExplained =
+        late.some(({ until }) => until <= at && at - until < lateConflictMs) ||
+        history.failovers.some(({ from, until }) => isWithin(at, { from, until: until + lateConflictMs }));
       if (!isExplained) violations.push(`${name} met a conflict at ${ms(at)} that no late poll explains`);
     }
   }
@@ -210,7 +233,7 @@ function judgeAnswers({ events }: RoundHistory, violations: string[]): number {
 }
 
 /** An update is handled again only where a crash or a loss kept its first handler from confirming it. */
-function judgeRepetitions({ instances }: RoundHistory, violations: string[]): number {
+function judgeRepetitions({ failovers, instances }: RoundHistory, violations: string[]): number {
   const last = new Map<unknown, { instance: InstanceHistory; at: number }>();
   let again = 0;
   const handlings = instances.flatMap((instance) =>
@@ -224,6 +247,7 @@ function judgeRepetitions({ instances }: RoundHistory, violations: string[]): nu
     if (!first) continue;
     again += 1;
     const between = { from: first.at, until: at };
+    if (failovers.some((span) => overlap(span, between))) continue;
     if (first.instance !== instance && couldNotConfirm(first.instance, between)) continue;
     violations.push(
       `update ${id} was handled by ${first.instance.name} at ${ms(first.at)} and again by ${instance.name} at ${ms(at)}`,

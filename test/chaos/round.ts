@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BotApiEvent } from "grammy-safe-polling/testing";
 import { BotFleet, type Instance, type LockChoice, type Traffic, until } from "../tools/bot-fleet.js";
-import type { LockServer } from "../tools/lock-servers.js";
+import type { LockServer, ReplicatedServer } from "../tools/lock-servers.js";
+import { monotonicNow } from "../tools/monotonic-clock.js";
 import type { TcpProxy } from "../tools/tcp-proxy.js";
 import { type PlannedFault, planFaults } from "./fault-plan.js";
-import { type InstanceHistory, monotonicNow, type RoundHistory, type Span } from "./history.js";
+import type { InstanceHistory, RoundHistory, Span } from "./history.js";
 
 /** Short, so that losses are frequent. */
 const leaseMs = 2_000;
@@ -13,6 +14,8 @@ const leaseMs = 2_000;
  * out its longest delay (5 s, a fifth of it random), and the start of a process on a busy machine.
  */
 export const recoveryBoundMs = leaseMs + 6_000 + 3_000;
+/** A holder that hears nothing of a failover trusts its lease for so long, and the news needs a moment. */
+const trustMs = 0.7 * leaseMs + 100;
 const slots = 3;
 const messageEveryMs = 20;
 const handlerMs = 5;
@@ -24,7 +27,9 @@ export interface RoundOptions {
   /** How long faults go on. */
   readonly durationMs: number;
   /** Undefined: the file lock. */
-  readonly server: LockServer | undefined;
+  readonly server: LockServer | ReplicatedServer | undefined;
+  /** Postgres only: its lease table. */
+  readonly mode?: "lease" | undefined;
   /** No lock at all, to see that the judge notices. */
   readonly isUnlocked?: boolean;
   onFault?(fault: PlannedFault): void;
@@ -60,6 +65,7 @@ class Round implements AsyncDisposable {
   readonly #deeds: { at: number; deed: string }[] = [];
   readonly #undone = new Set<() => void>();
   readonly #stalls: Span[] = [];
+  readonly #failovers: Span[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #serverWork: Promise<void> | undefined;
   #traffic: Traffic | undefined;
@@ -74,7 +80,8 @@ class Round implements AsyncDisposable {
     const round = new Round(options, await BotFleet.start(lock));
     for (let index = 0; index < slots; index += 1) {
       const proxy = await options.server?.proxy();
-      const ownLock = options.server?.choice({ leaseMs, ...(proxy && { through: proxy }) });
+      const { mode, server } = options;
+      const ownLock = server?.choice({ leaseMs, ...(proxy && { through: proxy }), ...(mode && { mode }) });
       round.#slots.push({ proxy, lock: ownLock, subject: round.#startInstance(ownLock) });
     }
     return round;
@@ -82,7 +89,15 @@ class Round implements AsyncDisposable {
 
   async run(): Promise<RoundHistory> {
     const { seed, durationMs, server } = this.#options;
-    const plan = planFaults({ seed, durationMs, slots, hasServer: server !== undefined, leaseMs });
+    const hasReplica = server !== undefined && "failOver" in server;
+    const plan = planFaults({
+      seed,
+      durationMs,
+      slots,
+      hasServer: server !== undefined,
+      hasReplica,
+      leaseMs,
+    });
     this.#watchOurselves();
     this.#traffic = this.#fleet.startTraffic(messageEveryMs);
     const from = monotonicNow();
@@ -104,6 +119,7 @@ class Round implements AsyncDisposable {
       instances: this.#subjects.map(historyOf),
       events: this.#fleet.api.events.map((event): BotApiEvent => ({ ...event, at: event.at + toMonotonic })),
       stalls: this.#stalls,
+      failovers: this.#failovers,
       healedAt,
       recoveredAt,
     };
@@ -163,19 +179,24 @@ class Round implements AsyncDisposable {
         if (subject.instance.process.connected) subject.instance.tell("resign");
         return;
       case "server freeze":
-        return this.#workOnServer(
-          kind,
-          async () => await server?.freeze(),
-          forMs,
-          async () => server?.thaw(),
-        );
+        return this.#workOnServer(kind, forMs, async (over) => {
+          await server?.freeze();
+          await over;
+          server?.thaw();
+        });
       case "server kill":
-        return this.#workOnServer(
-          kind,
-          async () => await server?.kill(),
-          forMs,
-          async () => await server?.start(),
-        );
+        return this.#workOnServer(kind, forMs, async (over) => {
+          await server?.kill();
+          await over;
+          await server?.start();
+        });
+      case "failover":
+      case "lagging failover":
+      case "split failover":
+        return this.#workOnServer(kind, forMs, async (over) => {
+          const { from, until } = await (server as ReplicatedServer).failOver(kind, over);
+          this.#failovers.push({ from, until: until + trustMs });
+        });
       case "silence":
       case "silence up":
       case "silence down": {
@@ -199,8 +220,8 @@ class Round implements AsyncDisposable {
     }
   }
 
-  /** One fault of the server at a time. */
-  #workOnServer(what: string, start: () => Promise<void>, forMs: number, end: () => Promise<void>): void {
+  /** One fault of the server at a time. `work` undoes it when `over` resolves. */
+  #workOnServer(what: string, forMs: number, work: (over: Promise<void>) => Promise<void>): void {
     if (this.#serverWork) return;
     this.#note(what);
     let isOver = () => {};
@@ -208,13 +229,10 @@ class Round implements AsyncDisposable {
       isOver = resolve;
     });
     this.#later(forMs, isOver);
-    this.#serverWork = (async () => {
-      await start();
-      await over;
-      await end();
+    this.#serverWork = work(over).then(() => {
       this.#note(`${what} is over`);
       this.#serverWork = undefined;
-    })();
+    });
   }
 
   #restart(slot: Slot): void {

@@ -30,7 +30,22 @@ export type LockChoice =
         readonly mode?: "lease";
       };
     }
-  | { readonly kind: "redis"; readonly options: { readonly url: string; readonly leaseMs?: number } };
+  | { readonly kind: "redis"; readonly options: { readonly url: string; readonly leaseMs?: number } }
+  /** By a client of ioredis that asks Sentinel. */
+  | { readonly kind: "redis sentinel"; readonly client: SentinelSettings; readonly leaseMs?: number };
+
+/** Options of ioredis. */
+export interface SentinelSettings {
+  readonly sentinels: Address[];
+  readonly name: string;
+  /** Where the servers that Sentinel names are reached. */
+  readonly natMap: Record<string, Address>;
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** What `bot-process.mjs` does. */
 export interface Scenario {

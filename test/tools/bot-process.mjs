@@ -58,6 +58,12 @@ async function makeLock() {
       const { redisLock } = await import("grammy-safe-polling/redis");
       return redisLock(lock.options);
     }
+    case "redis sentinel": {
+      const { redisLock } = await import("grammy-safe-polling/redis");
+      const { Redis } = await import("ioredis");
+      const client = new Redis({ ...lock.client, lazyConnect: true });
+      return redisLock({ client, ...(lock.leaseMs && { leaseMs: lock.leaseMs }) });
+    }
   }
 }
 

@@ -26,6 +26,31 @@ export interface LockServer {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** How a copy takes the place of its primary. */
+export const failovers = [
+  /** The primary dies, and what it granted was copied. */
+  "failover",
+  /** The copy was behind by then. */
+  "lagging failover",
+  /** The primary lives on for a while, and whoever is connected to it stays there. */
+  "split failover",
+] as const;
+export type FailoverKind = (typeof failovers)[number];
+
+/** A time by the machine's monotonic clock, in milliseconds. */
+export interface Failover {
+  /** From here on another server grants keys. */
+  readonly from: number;
+  /** From here on the old one answers nobody. */
+  readonly until: number;
+}
+
+/** A primary and its copy, behind what leads clients to whichever is the primary. */
+export interface ReplicatedServer extends LockServer {
+  /** `over`: when the copy has lagged, or the old primary has lived on, for long enough. Afterwards there is a copy again. */
+  failOver(kind: FailoverKind, over: Promise<void>): Promise<Failover>;
+}
+
 export async function startLockServer(name: "postgres" | "redis"): Promise<LockServer> {
   return name === "postgres" ? postgresServer() : redisServer();
 }

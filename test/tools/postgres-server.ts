@@ -39,6 +39,8 @@ export interface PostgresServer {
   thaw(): void;
   /** A copy of this server, which is stopped for a moment, that runs as its hot standby. */
   copyAsStandby(): Promise<PostgresServer>;
+  /** A new hot standby by pg_basebackup, which streams from this server through a port. */
+  streamTo(through: number): Promise<PostgresServer>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -130,6 +132,16 @@ async function serve(
       await server.start();
       const primary = `host=127.0.0.1 port=${port} user=${admin.user} password=${admin.password}`;
       return await serve(binaries, copy, { settings: { ...options.settings, primary_conninfo: primary } });
+    },
+    async streamTo(through) {
+      const copy = temporaryDirectory("gsp-postgres-");
+      const from = `host=127.0.0.1 port=${through} user=${admin.user} password=${admin.password}`;
+      await promisify(execFile)(
+        join(binaries, "pg_basebackup"),
+        ["-d", from, "-D", join(copy, "data"), "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+        serverUser(),
+      );
+      return await serve(binaries, copy, options);
     },
     async [Symbol.asyncDispose]() {
       await server.kill();

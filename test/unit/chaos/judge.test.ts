@@ -1,7 +1,7 @@
 import type { BotApiEvent } from "grammy-safe-polling/testing";
 import { describe, expect, it } from "vitest";
 import { planFaults } from "../../chaos/fault-plan.js";
-import type { InstanceHistory, RoundHistory } from "../../chaos/history.js";
+import type { InstanceHistory, RoundHistory, Span } from "../../chaos/history.js";
 import { judge } from "../../chaos/judge.js";
 import type { Line } from "../../tools/bot-fleet.js";
 
@@ -69,6 +69,7 @@ function handover(
     instances: [instance("a", a, change.of), instance("b", b)],
     events: events.sort((one, other) => one.at - other.at),
     stalls: [],
+    failovers: [] as Span[],
     healedAt: 800,
     recoveredAt: 850,
   } satisfies RoundHistory;
@@ -86,6 +87,7 @@ describe("the judge of chaos", () => {
         maxGapMs: 110,
         recoveryMs: 50,
         handledAgain: 0,
+        twoPollersMs: 0,
         latePolls: 0,
       },
     });
@@ -114,6 +116,26 @@ describe("the judge of chaos", () => {
     const stalled = [...lost, line(401, "stall", { from: 205, until: 400 })];
     expect(violationsOf(handover({ a: stalled }))).toEqual([]);
     expect(violationsOf(handover({ a: lost, of: { freezes: [{ from: 205, until: 399 }] } }))).toEqual([]);
+  });
+
+  it("lets a failover have two poll, for no longer than it says and never after it", () => {
+    const two = handover({
+      a: [
+        line(100, "acquired", { token: 7 }),
+        line(110, "poll", { offset: 0 }),
+        line(120, "handling", { updateId: 1 }),
+        line(200, "poll", { offset: 2 }),
+        line(225, "poll", { offset: 1 }),
+        line(300, "lost"),
+      ],
+      events: [poll(226, "a", 1)],
+    });
+    const during = (from: number, until: number) => judge({ ...two, failovers: [{ from, until }] }, boundMs);
+
+    expect(violationsOf(two).length).toBeGreaterThan(0);
+    expect(during(150, 310)).toMatchObject({ violations: [], figures: { twoPollersMs: 90 } });
+    expect(during(150, 290).violations).toEqual([expect.stringContaining("trusted its own until 300")]);
+    expect(during(400, 500).violations.length).toBeGreaterThan(0);
   });
 
   it("lets a holder hear a moment later that its connection is broken, but do nothing meanwhile", () => {
