@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import type { ConnectContext } from "../../../src/lock/backend.js";
 import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
@@ -177,6 +178,22 @@ describe("a holder that loses its lease", () => {
     expect(world.polls("a").length).toBe(polls);
   });
 
+  it("by standing still sends no poll when it goes on, not even the one that came due meanwhile", async () => {
+    const a = world.start("a", {
+      options: { concurrency: 2, drainTimeoutMs: 500 },
+      onMessage: () => new Promise(() => {}),
+    });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    await world.advance(1_000);
+    const polls = world.polls("a").length;
+
+    a.clock.wallOffsetMs += 3_600_000;
+    await world.until(() => eventsOf(a, "lost").length === 1);
+
+    expect(world.polls("a").length).toBe(polls);
+  });
+
   it("polls no more before another can be granted the key", async () => {
     world.start("a");
     await world.advance(100);
@@ -301,6 +318,22 @@ describe("stop", () => {
       expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
     });
   }
+
+  it("tells of the release when it is done, not when the connection has ended", async () => {
+    const backend = world.locks.backend();
+    const connect = async (context: ConnectContext) => ({
+      ...(await backend.connect(context)),
+      close: () => new Promise<void>(() => {}),
+    });
+    const a = world.start("a", { lock: { ...backend, connect } });
+    await world.advance(100);
+
+    void a.session.stop();
+    await world.until(() => a.outcome.done !== undefined);
+
+    const [released] = eventsOf(a, "released");
+    expect(world.time.nowMs - (released?.at ?? world.time.nowMs)).toBeGreaterThanOrEqual(1_000);
+  });
 
   it("is idempotent, and resolves every time", async () => {
     const a = world.start("a");
