@@ -27,7 +27,7 @@ export interface RoundFigures {
 interface HeldLease extends Span {
   readonly holder: InstanceHistory;
   readonly token: number;
-  readonly end: "lost" | "released" | "killed" | "open";
+  readonly end: "lost" | "released" | "stopped" | "killed" | "open";
   /** It was lost with its connection. */
   readonly isCut: boolean;
 }
@@ -81,6 +81,11 @@ function leasesOf(holder: InstanceHistory): HeldLease[] {
   const leases: HeldLease[] = [];
   let open: { from: number; token: number } | undefined;
   for (const line of holder.lines) {
+    // A release that the server has not confirmed is not told; its holder has ended all the same.
+    const isStopped = line.event === "state" && line.state === "stopped";
+    if (open && isStopped)
+      leases.push({ ...open, holder, until: timeOf(line), end: "stopped", isCut: false });
+    if (isStopped) open = undefined;
     if (line.event === "acquired") open = { from: timeOf(line), token: Number(line.token) };
     if (!open || (line.event !== "lost" && line.event !== "released")) continue;
     const isCut = line.event === "lost" && line.reason === "connection";
