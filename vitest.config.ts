@@ -5,6 +5,7 @@ const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.m
 
 /** Process tests run the built package. */
 const build = "test/tools/build-once.ts";
+const runtimes = "test/runtimes/install.ts";
 
 // A project's set-up runs only where one of its files does: `npm run test:unit` builds and downloads nothing.
 export default defineConfig({
@@ -15,9 +16,11 @@ export default defineConfig({
       // The 10 000 stories use every core: they are told first, and nothing beside them.
       project("simulation", 0, ["test/simulation/**/*.test.ts"]),
       project("unit", 1, ["test/unit/**/*.test.ts"]),
-      project("processes", 1, ["test/!(unit|simulation|runtimes)/**/*.test.ts"], [build]),
+      project("processes", 1, ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], [build]),
       // Bun, Deno and another Node.js, 405 MB.
-      project("runtimes", 1, ["test/runtimes/**/*.test.ts"], [build, "test/runtimes/install.ts"]),
+      project("runtimes", 1, ["test/runtimes/**/*.test.ts"], [build, runtimes]),
+      // Frameworks, queues and package managers that the documentation shows.
+      project("programs", 1, ["test/programs/**/*.test.ts"], [build, runtimes, "test/programs/install.ts"]),
     ],
   },
 });

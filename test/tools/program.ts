@@ -6,20 +6,30 @@ export interface ProgramOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** @defaultValue the root folder of the package */
   readonly cwd?: string;
+  /** What is run. @defaultValue Node.js */
+  readonly program?: string;
+  /** Whether it heads a process group of its own, as a command typed into a terminal does; signals reach all of it. */
+  readonly group?: boolean;
 }
 
 const printDeadlineMs = 60_000;
 
-/** A process of Node, what it printed, and how it ended. Ended by force when it is disposed. */
+/** A process, of Node mostly, what it printed, and how it ended. Ended by force when it is disposed. */
 export class Program implements AsyncDisposable {
   readonly process: ChildProcess;
   readonly exited: Promise<number | null>;
   output = "";
   readonly #printed = new EventEmitter();
+  readonly #isGroup: boolean;
 
-  constructor(args: readonly string[], { env, cwd = root }: ProgramOptions = {}) {
-    this.process = spawn(process.execPath, args, {
+  constructor(
+    args: readonly string[],
+    { env, cwd = root, program = process.execPath, group = false }: ProgramOptions = {},
+  ) {
+    this.#isGroup = group;
+    this.process = spawn(program, args, {
       cwd,
+      detached: group,
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -44,8 +54,21 @@ export class Program implements AsyncDisposable {
     }
   }
 
+  kill(signal: NodeJS.Signals): void {
+    if (!this.#isGroup) {
+      this.process.kill(signal);
+      return;
+    }
+    try {
+      process.kill(-(this.process.pid as number), signal);
+    } catch (error) {
+      // Nobody is left in the group.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    this.process.kill("SIGKILL");
+    this.kill("SIGKILL");
     await this.exited;
   }
 }

@@ -12,3 +12,16 @@ const redirect = (/** @type {https.RequestOptions} */ options, /** @type {any} *
     ? http.request({ ...options, protocol: "http:", hostname, port, agent: undefined }, listener)
     : request(options, listener);
 https.request = redirect;
+
+// Bun has a fetch of its own in the place of node-fetch: there grammY is told another root.
+if (process.versions.bun) {
+  const { resolve } = require("node:path");
+  const grammy = require.resolve("grammy", { paths: [process.cwd()] });
+  const client = require(resolve(grammy, "../core/client.js"));
+  const { createRawApi } = client;
+  client.createRawApi = (
+    /** @type {string} */ token,
+    /** @type {object} */ options,
+    /** @type {unknown} */ envelope,
+  ) => createRawApi(token, { ...options, apiRoot: process.env.API_ROOT }, envelope);
+}
