@@ -1,5 +1,5 @@
 import type { LossReason } from "./lease/lease-keeper.js";
-import type { Holder } from "./lock/backend.js";
+import type { HandoverAnswer, Holder } from "./lock/backend.js";
 import type { Logger } from "./logger.js";
 import type { ConflictKind } from "./polling/telegram-failure.js";
 import { describeError } from "./redact.js";
@@ -42,6 +42,15 @@ export interface SafePollingEvents {
   released: { readonly lease: Lease };
   /** Another instance holds the lock; again when a different one does. */
   standby: { readonly holder: Holder };
+  /**
+   * This instance holds the lease, and somebody asks for it: another instance with that priority, or (undefined) a person
+   * by the command `handover`. `answer`: what this instance does.
+   */
+  asked: {
+    readonly from: string;
+    readonly priority: number | undefined;
+    readonly answer: HandoverAnswer;
+  };
   /** Telegram answered a poll with a 409; or (`seenBy: "gap"`) updates are missing, which somebody else has confirmed. */
   conflict: { readonly kind: ConflictKind; readonly seenBy: "409" | "gap" };
   /**

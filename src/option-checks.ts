@@ -32,16 +32,21 @@ export function invalidOption(name: string, expected: string, got: unknown, hint
   return new SafePollingError("ERR_INVALID_OPTION", message);
 }
 
-/** Throws ERR_INVALID_OPTION unless `value` is a number (a whole one, if asked) from `min` to `max`. */
+/** Throws ERR_INVALID_OPTION unless `value` is a finite number (a whole one, if asked) from `min` to `max`. */
 export function checkNumber(
   name: string,
   value: unknown,
-  { min, max = Number.POSITIVE_INFINITY, integer = false }: { min: number; max?: number; integer?: boolean },
+  {
+    min = Number.NEGATIVE_INFINITY,
+    max = Number.POSITIVE_INFINITY,
+    integer = false,
+  }: { min?: number; max?: number; integer?: boolean } = {},
 ): number {
   const isInRange = typeof value === "number" && Number.isFinite(value) && value >= min && value <= max;
   if (isInRange && (!integer || Number.isInteger(value))) return value;
-  const range = Number.isFinite(max) ? `from ${min} to ${max}` : `>= ${min}`;
-  throw invalidOption(name, `${integer ? "a whole number" : "a number"} ${range}`, value);
+  const range = Number.isFinite(max) ? ` from ${min} to ${max}` : ` >= ${min}`;
+  const expected = `${integer ? "a whole number" : "a number"}${Number.isFinite(min) ? range : ""}`;
+  throw invalidOption(name, expected, value);
 }
 
 /** Throws ERR_INVALID_OPTION unless `value` is a string with something in it. */

@@ -147,6 +147,12 @@ export interface SafePollingOptions {
    * @defaultValue false
    */
   readonly stopWithParent?: "stdin" | "process" | false;
+  /**
+   * A standby that has been ready for 5 s asks a holder with a lower number to hand over. The build's time: the newest
+   * release polls at once, and the former one again when that crashes. Needs a lock that the instances share.
+   * @defaultValue 0
+   */
+  readonly priority?: number;
   /** Stops this handle when it aborts, like `stop()`. */
   readonly signal?: AbortSignal;
   /**

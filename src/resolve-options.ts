@@ -36,6 +36,7 @@ export interface ResolvedOptions {
   readonly signals: readonly NodeJS.Signals[];
   readonly exitAfterMs: number;
   readonly stopWithParent: ParentSign | false;
+  readonly priority: number;
   readonly signal: AbortSignal | undefined;
   readonly instance: string;
   readonly logger: Logger;
@@ -59,6 +60,7 @@ const optionNames = [
   "signals",
   "exitAfterMs",
   "stopWithParent",
+  "priority",
   "signal",
   "instance",
   "logger",
@@ -95,6 +97,7 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     stopWithParent: options.stopWithParent
       ? checkChoice<ParentSign>("stopWithParent", options.stopWithParent, ["stdin", "process"])
       : false,
+    priority: checkNumber("priority", options.priority ?? 0),
     signal: checkSignal(options.signal),
     instance:
       options.instance === undefined ? platformFacts().instance : checkText("instance", options.instance),

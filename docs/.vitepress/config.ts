@@ -158,6 +158,7 @@ export default defineConfig({
         items: [
           page("Platforms", "/platforms/"),
           page("Cron, queues, broadcasts", "/cron"),
+          page("Who wins: priorities", "/priority"),
           page("Troubleshooting", "/troubleshooting"),
           page("Runbook", "/runbook"),
           page("Health and metrics", "/observability"),

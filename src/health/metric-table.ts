@@ -56,6 +56,14 @@ export const reportedMetrics: readonly ReportedMetric[] = [
     values: ({ lastTakeoverAt }) => timestamp(lastTakeoverAt),
   },
   {
+    name: "handover_requests_total",
+    type: "Counter",
+    together: "sum",
+    help: "Requests to hand over: sent as a standby, or answered as the holder, by what it did.",
+    label: "outcome",
+    values: ({ handoverRequests: { sent, answered } }) => ({ sent, ...answered }),
+  },
+  {
     name: "lease_losses_total",
     type: "Counter",
     together: "sum",

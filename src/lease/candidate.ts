@@ -1,6 +1,6 @@
 import type { Clock, Moment } from "../clock.js";
 import type { SafePollingError } from "../errors.js";
-import type { Holder } from "../lock/backend.js";
+import type { HandoverRequest, Holder } from "../lock/backend.js";
 import type { Succession } from "./key-history.js";
 import type { LossReason } from "./lease-keeper.js";
 
@@ -34,6 +34,8 @@ export interface CandidateEvents {
   forgotten(waitMs: number): void;
   /** The lock server cannot be reached or answers with errors (an error), or answers again (undefined). */
   trouble(error: unknown): void;
+  /** Somebody asks whoever holds the key to hand it over, or the holder answers that. */
+  asked(request: HandoverRequest): void;
   /** Waiting is pointless: the lock's configuration is wrong. */
   failed(error: SafePollingError): void;
 }
@@ -51,6 +53,10 @@ export interface Candidate {
   renewal(): Renewal | undefined;
   /** Who holds any key of this lock; undefined too where the lock does not answer in time. Never rejects. */
   inspect(key: string): Promise<Holder | undefined>;
+  /** Asks whoever holds the key, or answers as its holder. Never rejects: a request may be lost anyway. */
+  ask(request: HandoverRequest): Promise<void>;
+  /** Leaves the key to another for so long, or until another instance has held it. */
+  holdBack(ms: number): void;
   /**
    * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.
    * Resolves with true when the server has confirmed, with false when it has not in time; never rejects.
@@ -71,7 +77,7 @@ export interface CandidateEntry {
   readonly events: CandidateEvents;
   /** `lost`: until it wants again, something may still run under the old lease; no other handle gets the key. */
   phase: "idle" | "waiting" | "holding" | "lost";
-  /** Not claimed before this is over or another holder was seen: after `resign`, and after a lease without a beat. */
+  /** Not claimed before this is over or another holder was seen: after `resign`, after a lease without a beat, and for who was promised it. */
   pause: { readonly from: Moment; readonly ms: number } | undefined;
   /** The holder that its events have told last. */
   shownHolder: string | undefined;

@@ -32,6 +32,7 @@ export interface OpenConnection extends ConnectionFacts {
 export interface ClaimsOptions {
   readonly backend: LockBackend;
   readonly instance: string;
+  readonly priority: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -242,9 +243,9 @@ export class Claims {
 
   /** Handles whose key another handle of this process holds stand by for that one. */
   #showSiblings({ keeper, owner }: OpenConnection): void {
-    const { candidates, instance } = this.#options;
+    const { candidates, instance, priority } = this.#options;
     for (const key of candidates.waitedKeys()) {
-      if (keeper.held.has(key)) this.#showHolder(key, { owner, instance });
+      if (keeper.held.has(key)) this.#showHolder(key, { owner, instance, priority });
     }
   }
 

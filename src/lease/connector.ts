@@ -1,6 +1,6 @@
 import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import type { Clock, Timer } from "../clock.js";
-import type { LockBackend, LockConnection } from "../lock/backend.js";
+import type { HandoverRequest, LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
 import { isDeadline, withDeadline } from "../waiting.js";
 
@@ -14,6 +14,7 @@ export interface ConnectorOptions {
   readonly backend: LockBackend;
   readonly instance: string;
   readonly revision: string | undefined;
+  readonly priority: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly newId: () => string;
@@ -22,6 +23,7 @@ export interface ConnectorOptions {
   onConnected(connection: LockConnection, owner: string): void;
   onFailed(error: unknown): void;
   onWake(key: string | undefined, isGivenBack: boolean): void;
+  onAsked(key: string, request: HandoverRequest): void;
   onClosed(error: unknown): void;
 }
 
@@ -75,7 +77,7 @@ export class Connector {
   }
 
   async #open(): Promise<void> {
-    const { backend, clock, instance, newId, revision, logger, wantedKeys } = this.#options;
+    const { backend, clock, instance, newId, priority, revision, logger, wantedKeys } = this.#options;
     const owner = `${instance}:${newId()}`;
     const attempt = new AbortController();
     this.#attempt = attempt;
@@ -86,11 +88,15 @@ export class Connector {
         owner,
         instance,
         revision,
+        priority,
         logger,
         signal: attempt.signal,
         wantedKeys,
         onWake: (key, isGivenBack = false) => {
           if (isCurrent()) this.#options.onWake(key, isGivenBack);
+        },
+        onAsked: (key, request) => {
+          if (isCurrent()) this.#options.onAsked(key, request);
         },
         onClosed: (error) => {
           closed = { error };

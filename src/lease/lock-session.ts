@@ -37,8 +37,9 @@
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { publish } from "../diagnostics.js";
 import type { SafePollingError } from "../errors.js";
-import type { Holder, LockBackend, LockConnection } from "../lock/backend.js";
+import type { HandoverRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
+import { describeError } from "../redact.js";
 import { type Deferred, deferred, withDeadline } from "../waiting.js";
 import {
   type Candidate,
@@ -62,6 +63,7 @@ export interface LockSessionOptions {
   readonly backend: LockBackend;
   readonly instance: string;
   readonly revision: string | undefined;
+  readonly priority: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly newId: () => string;
@@ -111,6 +113,9 @@ export class LockSession {
       onConnected: (connection, owner) => this.#connected(connection, owner),
       onFailed: (error) => this.#connectFailed(error),
       onWake: (key, isGivenBack) => this.#woken(key, isGivenBack),
+      onAsked: (key, request) => {
+        for (const entry of this.#candidates.of(key)) entry.events.asked(request);
+      },
       onClosed: (error) => this.#open?.keeper.end("connection", error),
     });
   }
@@ -123,10 +128,12 @@ export class LockSession {
       trusted: () => entry.phase === "holding" && this.#endUnlessTrusted(key),
       renewal: () => this.#renewal(entry),
       inspect: (key) => this.#inspect(key),
+      ask: (request) => this.#ask(key, request),
+      holdBack: (ms) => this.#pause([entry], ms),
       giveUp: () => this.#giveUp(entry),
       resign: async (pauseMs = this.#timing.leaseMs) => {
         const isReleased = await this.#giveUp(entry);
-        entry.pause = { from: this.#options.clock.now(), ms: pauseMs };
+        this.#pause([entry], pauseMs);
         this.#want(entry);
         return isReleased;
       },
@@ -151,6 +158,19 @@ export class LockSession {
     const call = this.#open?.connection.inspect(key);
     if (!call) return undefined;
     return withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect").catch(() => undefined);
+  }
+
+  async #ask(key: string, request: HandoverRequest): Promise<void> {
+    const { backend, clock, logger } = this.#options;
+    const connection = this.#open?.connection;
+    if (!connection) return;
+    try {
+      if (!connection.ask) throw new Error("this kind of lock carries no requests");
+      await withDeadline(clock, connection.ask(key, request), this.#timing.deadlineMs, "ask");
+    } catch (error) {
+      const fields = { key, lock: backend.name, error: describeError(error) };
+      logger.debug(fields, "a request to hand over could not be sent");
+    }
   }
 
   #want(entry: CandidateEntry): void {
@@ -269,7 +289,9 @@ export class LockSession {
     } else {
       // First of all the polls are cut: somebody else may have the keys already.
       this.#lose(ours, reason);
-      if (reason === "expired" && !keeper.hasBeaten) this.#pause(ours, now);
+      // A server that grants and never answers a beat would grant the same again at once: others come first.
+      if (reason === "expired" && !keeper.hasBeaten)
+        this.#pause(ours.flatMap((key) => this.#candidates.of(key)));
     }
     this.#connector.dropped(open.connection);
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
@@ -282,11 +304,8 @@ export class LockSession {
     this.#connector.connect();
   }
 
-  /** A server that grants and never answers a beat would grant the same again at once: others come first. */
-  #pause(keys: readonly string[], from: Moment): void {
-    for (const entry of keys.flatMap((key) => this.#candidates.of(key))) {
-      entry.pause = { from, ms: this.#timing.leaseMs };
-    }
+  #pause(entries: readonly CandidateEntry[], ms = this.#timing.leaseMs): void {
+    for (const entry of entries) entry.pause = { from: this.#options.clock.now(), ms };
   }
 
   #woken(key: string | undefined, isGivenBack: boolean): void {

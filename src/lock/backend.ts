@@ -41,6 +41,8 @@ export interface ConnectContext {
   readonly instance: string;
   /** Release of the bot's code (a commit, an image), where the platform tells it. */
   readonly revision: string | undefined;
+  /** Written into holder records where it is not 0: others ask for the lease only if theirs is higher. */
+  readonly priority?: number;
   readonly logger: Logger;
   /** For the doctor: this connection only asks, so connecting makes and writes nothing. */
   readonly looksOnly?: boolean;
@@ -53,6 +55,8 @@ export interface ConnectContext {
    * `isGivenBack`: its holder has announced the release.
    */
   onWake(key?: string, isGivenBack?: boolean): void;
+  /** An `ask` of another connection has come; whether it is meant for us, the session decides. Costs little, as `onWake`. */
+  onAsked?(key: string, request: HandoverRequest): void;
   /** The connection is gone, and with it every lease that it held. Called at most once; not after `close()`. */
   onClosed(error?: unknown): void;
 }
@@ -83,6 +87,11 @@ export interface LockConnection {
   beat(held: readonly string[]): Promise<readonly string[]>;
   /** Gives keys back and wakes whoever waits, once per batch. Keys that are not held are ignored. */
   release(keys: readonly string[]): Promise<void>;
+  /**
+   * Tells whoever holds the key that somebody asks for it; by the holder, tells the askers its answer. A hint: it may be
+   * lost, come late or twice, and changes nothing on the server. Left out where nothing carries such messages.
+   */
+  ask?(key: string, request: HandoverRequest): Promise<void>;
   /** Who holds a key, as far as this backend can know. */
   inspect(key: string): Promise<Holder | undefined>;
   /** For the doctor only: the server's wall clock, milliseconds since 1970. Left out where there is no server. */
@@ -95,6 +104,27 @@ export interface LockConnection {
   /** Destroys the sockets and gives up everything held, by the server's own means. Never rejects. */
   close(): Promise<void>;
 }
+
+/** A request to hand a lease over, or the holder's answer to it. */
+export interface HandoverRequest {
+  /** Of this request alone, so that a second copy of it does nothing. An answer has that of its request. */
+  readonly id: string;
+  /** Label of whoever asks or answers. */
+  readonly instance: string;
+  /** The asker's, in an answer too; left out: asked by hand, which counts more than any. */
+  readonly priority?: number;
+  /** Fencing number of the lease that is meant, where the asker knows it. */
+  readonly token?: number;
+  /** In an answer: what the holder does. */
+  readonly answer?: HandoverAnswer;
+}
+
+/**
+ * - `hands-over`: the lease is given back as soon as what runs has ended
+ * - `stopping`: the holder is giving it back already
+ * - `outranked`: the asker's priority is not higher than the holder's
+ */
+export type HandoverAnswer = "hands-over" | "stopping" | "outranked";
 
 /** One key that is asked for. */
 export interface ClaimRequest {
@@ -137,6 +167,8 @@ export interface Holder {
   readonly owner?: string;
   readonly instance?: string;
   readonly revision?: string;
+  /** Left out: 0. */
+  readonly priority?: number;
   readonly token?: number;
   /** Wall-clock time of the grant, milliseconds since 1970. */
   readonly since?: number;

@@ -1,4 +1,12 @@
-import type { Claim, ClaimRequest, ConnectContext, Holder, LockBackend, LockConnection } from "./backend.js";
+import type {
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  HandoverRequest,
+  Holder,
+  LockBackend,
+  LockConnection,
+} from "./backend.js";
 import { maxNamedKeys } from "./wake-message.js";
 
 interface Store {
@@ -49,6 +57,13 @@ class MemoryConnection implements LockConnection {
     this.#free(keys);
   }
 
+  async ask(key: string, request: HandoverRequest): Promise<void> {
+    this.#assertOpen();
+    for (const connection of this.#store.connections) {
+      if (connection !== this) queueMicrotask(() => connection.#context.onAsked?.(key, request));
+    }
+  }
+
   async inspect(key: string): Promise<Holder | undefined> {
     this.#assertOpen();
     return this.#store.holders.get(key)?.holder;
@@ -62,10 +77,16 @@ class MemoryConnection implements LockConnection {
   #claim(key: string): Claim {
     const holder = this.#store.holders.get(key)?.holder;
     if (holder) return { granted: false, holder };
-    const { owner, instance, revision } = this.#context;
+    const { owner, instance, priority, revision } = this.#context;
     this.#store.lastToken += 1;
     const token = this.#store.lastToken;
-    const granted = { owner, instance, token, ...(revision !== undefined && { revision }) };
+    const granted = {
+      owner,
+      instance,
+      token,
+      ...(revision !== undefined && { revision }),
+      ...(priority && { priority }),
+    };
     this.#store.holders.set(key, { owner: this, holder: granted });
     return { granted: true, token };
   }

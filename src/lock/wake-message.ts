@@ -1,3 +1,5 @@
+import type { HandoverAnswer, HandoverRequest } from "./backend.js";
+
 /**
  * What a holder tells those who wait when it has given keys back, whatever carries it (NOTIFY, pub/sub, a socket):
  * the keys as a JSON list, or an empty list where they are many: any key may be free. In ASCII, which every encoding
@@ -33,6 +35,34 @@ export function keysIn(list: unknown): readonly (string | undefined)[] {
   if (list.length === 0) return [undefined];
   return list.filter((key) => typeof key === "string").slice(0, maxNamedKeys);
 }
+
+/**
+ * A request to hand over, or an answer, as it goes over the same ways. An object, and without `v` at its top: 1.0.0, which
+ * knows lists alone and on its socket objects with `v`, reads nothing in it.
+ */
+export function encodeAsk(key: string, { instance, ...request }: HandoverRequest): string {
+  const ask = { v: 1, key, ...request, instance: instance.slice(0, maxLabelLength) };
+  return JSON.stringify({ ask }).replace(/[^ -~]/g, escaped);
+}
+
+/** Undefined: it is no request of ours. */
+export function decodeAsk(message: string): { key: string; request: HandoverRequest } | undefined {
+  if (message.length > maxWakeLength) return undefined;
+  try {
+    const { key, id, instance, priority, token, answer } = JSON.parse(message).ask;
+    if (![key, id, instance].every((text) => typeof text === "string")) return undefined;
+    if (answer !== undefined && !answers.includes(answer)) return undefined;
+    const isByHand = priority === undefined;
+    if (!isByHand && !Number.isFinite(priority)) return undefined;
+    const request = { id, instance, ...(!isByHand && { priority }), ...(answer && { answer }) };
+    return { key, request: Number.isSafeInteger(token) ? { ...request, token } : request };
+  } catch {
+    return undefined;
+  }
+}
+
+const answers: readonly HandoverAnswer[] = ["hands-over", "stopping", "outranked"];
+const maxLabelLength = 200;
 
 function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;

@@ -1,11 +1,9 @@
-import { elapsedMs } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
 import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
 import { probeKey } from "../lock/probe-key.js";
-import { silenceMs } from "../polling/fetching.js";
 import type { Poller, PollerTerm } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
@@ -13,14 +11,16 @@ import type { UpdateLedger } from "../polling/update-ledger.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError } from "../redact.js";
 import type { ResolvedOptions } from "../resolve-options.js";
-import { AbortedError, type Deferred, deferred, unlessAborted, wait } from "../waiting.js";
-import { BeforePolling } from "./before-polling.js";
+import { AbortedError, type Deferred, deferred, unlessAborted } from "../waiting.js";
+import { beforeFirstPoll } from "./before-first-poll.js";
+import type { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
 import { drain } from "./drain.js";
 import type { HandleRecord } from "./handle-record.js";
+import { HandoverRequests } from "./handover-requests.js";
 import type { LeadingTasks } from "./leading-tasks.js";
 import { prepareBot } from "./prepare-bot.js";
-import type { HealthFinding, HealthReport } from "./report.js";
+import { type HealthFinding, type HealthReport, healthReport } from "./report.js";
 import { hasEnded, newTerm, type Term } from "./term.js";
 import type { UserCode } from "./user-code.js";
 
@@ -39,6 +39,8 @@ export interface BotSessionOptions {
   readonly leading: LeadingTasks;
   /** How long the first poll under this lease waits. */
   startDelayMs(grant: Grant): number;
+  readonly beforePolling: BeforePolling;
+  newId(): string;
   newPoller(term: PollerTerm): Poller;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
@@ -62,7 +64,7 @@ export class BotSession {
   readonly #ending = new AbortController();
   readonly #candidate: Candidate;
   readonly #record: HandleRecord;
-  readonly #beforePolling: BeforePolling;
+  readonly #requests: HandoverRequests;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
   #term: Term | undefined;
@@ -73,8 +75,17 @@ export class BotSession {
     this.#deps = deps;
     this.leading = deps.leading;
     this.#record = deps.record;
-    this.#beforePolling = new BeforePolling(deps.options.beforePolling, deps.context, deps.userCode);
     this.#candidate = deps.enter(this.#candidateEvents());
+    this.#requests = new HandoverRequests({
+      ...deps,
+      ...deps.options,
+      clock: deps.context.clock,
+      send: (request) => this.#candidate.ask(request),
+      lease: () => (this.#isProven() ? this.#term?.lease : undefined),
+      isEnding: () => this.#ending.signal.aborted || this.#term?.isResigned === true,
+      holdBack: () => this.#candidate.holdBack(offerMs),
+      handOver: () => void this.resign(offerMs),
+    });
   }
 
   get events(): EventHub {
@@ -106,7 +117,7 @@ export class BotSession {
     const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
     this.#log("info", { instance, ...where }, "starting");
     const prepared = prepareBot(bot, context, this.#deps.webhook, signal);
-    prepared.catch((error) => this.#fail(error));
+    prepared.then(() => this.#requests.ready()).catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
     while (!signal.aborted) {
       const term = await unlessAborted(this.#granted.promise, signal).catch(() => undefined);
@@ -133,6 +144,7 @@ export class BotSession {
    */
   async resign(pauseMs?: number): Promise<void> {
     const term = this.#term;
+    this.#requests.gaveUp();
     if (term && !hasEnded(term) && !this.#ending.signal.aborted) {
       this.#resigned = deferred();
       this.#resignPauseMs = pauseMs;
@@ -143,23 +155,10 @@ export class BotSession {
   }
 
   health(): HealthReport {
-    const { context, options, revision } = this.#deps;
-    const renewal = this.lease && this.#candidate.renewal();
-    return {
-      ...this.#record.report(),
-      isStopping: this.#ending.signal.aborted,
-      instance: options.instance,
-      revision,
-      key: options.key,
-      lease: this.lease,
-      lock: {
-        name: options.lock === false ? "none" : options.lock.name,
-        ...this.#record.lock,
-        leaseMs: renewal?.leaseMs,
-        sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, context.clock.now())),
-      },
-      pollTimeoutMs: options.polling.timeoutSeconds * 1000,
-    };
+    const { lease } = this;
+    const isStopping = this.#ending.signal.aborted;
+    const recorded = { ...this.#record.report(), ...this.#requests.report(), lease, isStopping };
+    return healthReport(this.#deps, recorded, lease && this.#candidate.renewal());
   }
 
   /** Whether the lock still proves that this instance, and no other, may poll. */
@@ -189,25 +188,20 @@ export class BotSession {
     await this.#giveBack(term);
   }
 
-  async #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
-    const { clock } = this.#deps.context;
-    const { signal } = term.cut;
-    await this.#orOffer(unlessAborted(prepared, signal), "Telegram has not answered");
-    this.#record.acquired(term.lease, term.grant.succession);
-    term.isTold = true;
-    const startDelayMs = this.#deps.startDelayMs(term.grant);
-    if (startDelayMs > 0) {
-      this.#log("info", { startDelayMs }, "waiting before the first poll, so that a predecessor can finish");
-      if (!(await wait(clock, startDelayMs, signal))) throw new AbortedError();
-    }
-    await this.#orOffer(this.#deps.webhook.clear(signal), "Telegram has not answered");
-    await this.#orOffer(this.#beforePolling.run(term.lease, signal), "beforePolling has not ended");
-  }
-
-  /** Before the first poll too, a holder that is kept waiting offers its lease. */
-  async #orOffer(work: Promise<void>, why: string): Promise<void> {
-    const offer = this.#deps.context.clock.setTimer(() => this.#offerLease(why), silenceMs);
-    await work.finally(() => offer.clear());
+  #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
+    return beforeFirstPoll({
+      ...this.#deps,
+      key: this.#deps.options.key,
+      startDelayMs: () => this.#deps.startDelayMs(term.grant),
+      lease: term.lease,
+      signal: term.cut.signal,
+      prepared,
+      onPrepared: () => {
+        this.#record.acquired(term.lease, term.grant.succession);
+        term.isTold = true;
+      },
+      offerLease: (why) => this.#offerLease(why),
+    });
   }
 
   #offerLease(why: string): void {
@@ -223,8 +217,12 @@ export class BotSession {
       onFirstPoll: () => this.#lead(term),
       onSilence: () => this.#offerLease("Telegram has not answered"),
       // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
-      trusted: () => !term.lost.signal.aborted && this.#candidate.trusted(),
+      trusted: () => this.#isProven(term),
     });
+  }
+
+  #isProven(term = this.#term): boolean {
+    return term !== undefined && !term.lost.signal.aborted && this.#candidate.trusted();
   }
 
   #lead(term: Term): void {
@@ -235,9 +233,8 @@ export class BotSession {
 
   /** After a loss nothing is sent. */
   async #drain(term: Term, poller: Poller | undefined): Promise<void> {
-    const { context, leading, ledger } = this.#deps;
+    const { beforePolling, context, leading, ledger } = this.#deps;
     const { drainTimeoutMs, key } = this.#deps.options;
-    const beforePolling = this.#beforePolling;
     if (!poller && !beforePolling.isRunning && leading.running.length === 0) return;
     this.#record.enter("draining");
     await drain(poller, { context, key, ledger, leading, beforePolling, drainTimeoutMs });
@@ -287,17 +284,14 @@ export class BotSession {
   /** Ends the handle, and with it the term that is under way. */
   #abort(): void {
     this.#ending.abort();
+    this.#requests.gaveUp();
     this.#term?.cut.abort();
   }
 
   #candidateEvents(): CandidateEvents {
     return {
       granted: (grant) => this.#onGranted(grant),
-      moved: (token) => {
-        if (!this.#term) return;
-        this.#term.lease = { ...this.#term.lease, token };
-        this.#log("info", { token }, "the lease goes on over a new connection to the lock");
-      },
+      moved: (token) => this.#onMoved(token),
       lost: (reason) => this.#onLost(reason),
       standby: (holder) => this.#onStandby(holder),
       forgotten: (waitMs) => this.#record.forgotten(waitMs),
@@ -305,6 +299,7 @@ export class BotSession {
         this.#record.trouble(error);
         if (error !== undefined && this.state === "starting") this.#record.enter("standby");
       },
+      asked: (request) => this.#requests.asked(request),
       failed: (error) => this.#fail(error),
     };
   }
@@ -316,9 +311,15 @@ export class BotSession {
     const lease: Lease = { key: options.key, token: grant.token, since };
     const term = newTerm(lease, grant);
     this.#term = term;
+    this.#requests.granted();
     this.#record.granted(grant);
-    if (grant.succession) this.#beforePolling.othersHeldTheLease();
+    if (grant.succession) this.#deps.beforePolling.othersHeldTheLease();
     this.#granted.resolve(term);
+  }
+
+  #onMoved(token: number): void {
+    if (this.#term) this.#term.lease = { ...this.#term.lease, token };
+    this.#log("info", { token }, "the lease goes on over a new connection to the lock");
   }
 
   #onLost(reason: LossReason): void {
@@ -326,12 +327,14 @@ export class BotSession {
     if (!term) return;
     term.lost.abort();
     term.cut.abort();
+    this.#requests.lost();
     this.#record.lost(term.lease, reason, term.isTold);
   }
 
   #onStandby(holder: Holder): void {
-    this.#beforePolling.othersHeldTheLease();
+    this.#deps.beforePolling.othersHeldTheLease();
     this.#record.standby(holder);
+    this.#requests.standby(holder);
   }
 
   #log(level: "info" | "warn" | "error", fields: object, message: string): void {

@@ -10,6 +10,7 @@ import { RoundTrip } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
+import { BeforePolling } from "./before-polling.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
 import { HandleRecord } from "./handle-record.js";
 import { handleUpdate } from "./handlers.js";
@@ -37,8 +38,9 @@ export interface Runtime {
 }
 
 export interface SharedLockSession extends Pick<LockSession, "enter"> {
-  /** The label of its connection: that of the handle that came first. */
+  /** The label of its connection, and its priority: those of the handle that came first. */
   readonly instance?: string;
+  readonly priority?: number;
 }
 
 /** Wires the session of one bot. Nothing happens before its `run()`. */
@@ -66,6 +68,8 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     webhook,
     userCode,
     leading: new LeadingTasks({ key, logger, userCode }),
+    beforePolling: new BeforePolling(options.beforePolling, context, userCode),
+    newId: runtime.newId,
     newPoller: (term) =>
       new Poller({
         bot,
@@ -93,21 +97,30 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
 
 function lockSession(
   backend: LockBackend,
-  { instance, logger }: ResolvedOptions,
+  { instance, logger, priority }: ResolvedOptions,
   { clock, lockSessions, newId, random, revision }: Runtime,
 ): SharedLockSession {
   const existing = lockSessions.get(backend);
   if (existing) {
-    warnOfOtherLabel(existing, instance, logger);
+    warnOfOtherLabel(existing, { instance, priority }, logger);
     return existing;
   }
-  const session = new LockSession({ backend, instance, revision, logger, clock, random, newId });
-  const labelled = { instance, enter: session.enter.bind(session) };
+  const session = new LockSession({ backend, instance, revision, priority, logger, clock, random, newId });
+  const labelled = { instance, priority, enter: session.enter.bind(session) };
   lockSessions.set(backend, labelled);
   return labelled;
 }
 
-function warnOfOtherLabel(shared: SharedLockSession, instance: string, logger: Logger): void {
+function warnOfOtherLabel(
+  shared: SharedLockSession,
+  { instance, priority }: Pick<ResolvedOptions, "instance" | "priority">,
+  logger: Logger,
+): void {
+  if (shared.priority !== undefined && shared.priority !== priority)
+    logger.warn(
+      { priority, shown: shared.priority },
+      "handles on one lock object share its connection, which shows the priority of the first. Give all the same `priority`, or each a lock object of its own",
+    );
   if (shared.instance === undefined || shared.instance === instance) return;
   logger.warn(
     { instance, shown: shared.instance },

@@ -12,6 +12,7 @@ import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
 import type { HealthFinding, HealthReport } from "./report.js";
+import { updateDateMs } from "./update-date.js";
 
 export interface HandleRecordOptions extends HandleLabels {
   readonly logger: Logger;
@@ -24,7 +25,15 @@ export interface HandleRecordOptions extends HandleLabels {
 /** The part of the report that is counted here. */
 type Recorded = Omit<
   HealthReport,
-  "isStopping" | "instance" | "revision" | "key" | "lease" | "lock" | "pollTimeoutMs"
+  | "handoverRequests"
+  | "isStopping"
+  | "instance"
+  | "revision"
+  | "key"
+  | "priority"
+  | "lease"
+  | "lock"
+  | "pollTimeoutMs"
 >;
 
 /** What a handle does, told to the log, to its listeners, on the diagnostics channels, and in its health report. */
@@ -314,18 +323,4 @@ export class HandleRecord implements PollingRecord {
 
 function dateOf({ wallMs }: Moment): Date {
   return new Date(wallMs);
-}
-
-/**
- * When what an update tells of happened, in milliseconds since 1970, by Telegram's clock and to the second.
- * Undefined where the update does not say: a callback query carries only the date of the message with its button.
- */
-export function updateDateMs(update: Update): number | undefined {
-  for (const content of Object.values(update)) {
-    if (typeof content !== "object" || content === null) continue;
-    const { date, edit_date: editDate } = content as { date?: unknown; edit_date?: unknown };
-    const seconds = editDate ?? date;
-    if (typeof seconds === "number") return seconds * 1000;
-  }
-  return undefined;
 }

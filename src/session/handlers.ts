@@ -3,7 +3,8 @@ import { reportHandlerError } from "../polling/handler-errors.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import { deferred, tellWhileItLasts } from "../waiting.js";
-import { type HandleRecord, updateDateMs } from "./handle-record.js";
+import type { HandleRecord } from "./handle-record.js";
+import { updateDateMs } from "./update-date.js";
 import type { UserCode } from "./user-code.js";
 
 export interface HandlersOptions {

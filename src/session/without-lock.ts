@@ -17,6 +17,8 @@ export function candidateWithoutLock(events: CandidateEvents): Candidate {
     trusted: () => isHolding,
     renewal: () => undefined,
     inspect: async () => undefined,
+    async ask() {},
+    holdBack() {},
     giveUp,
     async leave() {
       await giveUp();

@@ -1,3 +1,4 @@
+import { askChecks } from "./lock-conformance/asks.js";
 import {
   CheckRun,
   type Checks,
@@ -42,6 +43,9 @@ export function lockConformance<Fixture extends LockFixture>(options: LockConfor
     "a beat returns every key that the server counts as ours, and no other": beatChecks,
     "a connection is closed once, and never revived": connectionChecks,
     "the end of a connection wakes whoever waits": capabilities.wakesOnClose ? closeWakeChecks : undefined,
+    "a request to hand over is carried as it is, and decides nothing": capabilities.asks
+      ? askChecks
+      : undefined,
     "the server's clock ends a lease that is not renewed for leaseMs": capabilities.leaseRunsOut
       ? leaseChecks
       : undefined,

@@ -68,6 +68,7 @@ export function startSession(backend: LockBackend, keys: readonly string[], gran
     backend,
     instance: "bench",
     revision: undefined,
+    priority: 0,
     clock: systemClock,
     random: Math.random,
     newId: () => crypto.randomUUID(),
@@ -81,6 +82,7 @@ export function startSession(backend: LockBackend, keys: readonly string[], gran
     standby: ignore,
     forgotten: ignore,
     trouble: ignore,
+    asked: ignore,
     failed: ignore,
   };
   const candidates = keys.map((key) => session.enter(key, events));

@@ -37,7 +37,7 @@ async function failures(
 }
 
 const ofMemory = {
-  capabilities: { wakesOnClose: true },
+  capabilities: { wakesOnClose: true, asks: true },
   hooks: { loseNextAnswer: ({ lose }: Fixture) => lose() },
 };
 
@@ -112,6 +112,18 @@ const defects: [
     "memory",
     broken.chattyWake,
     "a release of a thousand keys wakes once, not a thousand times",
+  ],
+  [
+    "a lost request to hand over",
+    "memory",
+    broken.lostAsk,
+    "a request to hand over reaches the holder as it was sent, and its answer the asker",
+  ],
+  [
+    "a request that takes the key by force",
+    "memory",
+    broken.forcedAsk,
+    "a request to hand over changes nothing by itself",
   ],
   ["a claim that waits", "memory", broken.waitingClaim, "a claim is answered while the key is held"],
   ["answers in another order", "memory", broken.shuffledAnswers, "answers come in the order of the requests"],

@@ -20,6 +20,7 @@ function broken(backend: LockBackend, breakIt: Break): LockBackend {
         claim: (requests) => right.claim(requests),
         beat: (held) => right.beat(held),
         release: (keys) => right.release(keys),
+        ...(right.ask && { ask: (key, request) => right.ask?.(key, request) ?? Promise.resolve() }),
         inspect: (key) => right.inspect(key),
         close: () => right.close(),
         ...breakIt(right, context),
@@ -162,6 +163,27 @@ export function wakesForOthers(backend: LockBackend): LockBackend {
     for (let other = 0; other < 30; other += 1) context.onWake(`another's ${other}`);
     context.onWake(key);
   });
+}
+
+/** Passes no request to hand over on. */
+export function lostAsk(backend: LockBackend): LockBackend {
+  return broken(backend, () => ({ async ask() {} }));
+}
+
+/** Takes a request to hand over for a right to the key. */
+export function forcedAsk(backend: LockBackend): LockBackend {
+  const holders = new Map<string, LockConnection>();
+  return broken(backend, (right) => ({
+    async claim(requests) {
+      const claims = await right.claim(requests);
+      for (const [index, { key }] of requests.entries()) if (claims[index]?.granted) holders.set(key, right);
+      return claims;
+    },
+    async ask(key, request) {
+      await right.ask?.(key, request);
+      await holders.get(key)?.release([key]);
+    },
+  }));
 }
 
 /** Waits for the holder instead of saying no. */

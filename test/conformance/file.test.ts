@@ -21,7 +21,7 @@ describe("file", () => {
   lockConformance({
     test,
     backend: () => fixture(memoryDisk),
-    capabilities: { wakesOnClose: true },
+    capabilities: { wakesOnClose: true, asks: true },
     hooks: {
       loseNextAnswer: ({ lose }) => lose(),
       takeAway: ({ directory }, key) => unlinkSync(join(directory, `${fileNameOf(key)}.lock`)),

@@ -7,7 +7,7 @@ describe("memory", () => {
   lockConformance({
     test,
     backend: () => withLostAnswers(memoryLock()),
-    capabilities: { wakesOnClose: true },
+    capabilities: { wakesOnClose: true, asks: true },
     hooks: { loseNextAnswer: ({ lose }) => lose() },
   });
 });

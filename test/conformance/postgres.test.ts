@@ -45,7 +45,7 @@ describe("the Postgres session lock", () => {
   lockConformance<PostgresFixture>({
     test: (name, check) => test.concurrent(name, { timeout: 60_000 }, check),
     backend: () => fixture((port) => postgresLock({ connectionString: server.url(port), leaseMs })),
-    capabilities: { leaseRunsOut: true, wakesOnClose: true },
+    capabilities: { leaseRunsOut: true, wakesOnClose: true, asks: true },
     hooks: {
       async takeAway(_, key) {
         const bits = `(classid::bigint << 32 | objid::bigint) = ${keyNumber(key)}`;
@@ -69,7 +69,7 @@ describe("the Postgres lease table", () => {
         postgresLock({ connectionString: server.url(port), leaseMs, mode: "lease", table });
       return fixture(lock, table);
     },
-    capabilities: { leaseRunsOut: true, leaseOutlivesConnection: true },
+    capabilities: { leaseRunsOut: true, leaseOutlivesConnection: true, asks: true },
     hooks: { forget: remove, takeAway: remove, loseNextAnswer, cutConnections: ({ proxy }) => proxy.cut() },
   });
 });

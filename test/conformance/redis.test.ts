@@ -60,7 +60,7 @@ describe.each(clientLibraries)("the Redis lock by $family $version", (library) =
         dispose: () => proxy.close(),
       };
     },
-    capabilities: { leaseRunsOut: true, leaseOutlivesConnection: true },
+    capabilities: { leaseRunsOut: true, leaseOutlivesConnection: true, asks: true },
     hooks: {
       forget: removeClaim,
       takeAway: removeClaim,

@@ -90,6 +90,7 @@ export class Instance {
       backend,
       instance: name,
       revision: undefined,
+      priority: 0,
       clock: this.clock,
       random: () => random.next(),
       newId: counter(),

@@ -3,6 +3,7 @@ import type {
   Claim,
   ClaimRequest,
   ConnectContext,
+  HandoverRequest,
   Holder,
   LockBackend,
   LockConnection,
@@ -11,6 +12,7 @@ import type {
 interface Record {
   owner: string | undefined;
   token: number;
+  priority?: number;
 }
 
 /**
@@ -33,6 +35,10 @@ export class LeaseServer {
   records = new Map<string, Record>();
   leases = new Map<string, number>();
   bornMs = Number.NEGATIVE_INFINITY;
+  /** Every request to hand over, and every answer, that was sent. */
+  readonly asks: { readonly key: string; readonly request: HandoverRequest }[] = [];
+  /** False: they are lost. */
+  asksArrive = true;
   readonly connections = new Set<{ owner: string; context: ConnectContext }>();
   /** False: of a key that was never held, the server knows that it is free. */
   #hasForgotten = false;
@@ -105,10 +111,14 @@ export class LeaseServer {
         call(
           "claim",
           requests.map(({ key }) => key),
-          () => this.#claim(owner, requests),
+          () => this.#claim(context, requests),
         ),
       beat: (held) => call("beat", held, () => this.#beat(owner)),
       release: (keys) => call("release", keys, () => this.#release(owner, keys)),
+      ask: async (key, request) => {
+        this.asks.push({ key, request });
+        if (this.asksArrive) this.deliverAsk(key, request, owner);
+      },
       inspect: (key) => call("inspect", [key], () => this.#inspect(key)),
       close: async () => {
         this.connections.delete(entry);
@@ -116,7 +126,14 @@ export class LeaseServer {
     };
   }
 
-  #claim(owner: string, requests: readonly ClaimRequest[]): Claim[] {
+  /** A message that comes (again, or late) to everybody but its sender. */
+  deliverAsk(key: string, request: HandoverRequest, but?: string): void {
+    for (const { context, owner } of [...this.connections]) {
+      if (owner !== but && this.#reaches(context)) queueMicrotask(() => context.onAsked?.(key, request));
+    }
+  }
+
+  #claim({ owner, priority }: ConnectContext, requests: readonly ClaimRequest[]): Claim[] {
     this.leases.set(owner, this.#now() + this.leaseMs);
     return requests.map(({ key, formerOwner, mayTakeForgotten }): Claim => {
       const record = this.records.get(key);
@@ -127,7 +144,7 @@ export class LeaseServer {
       }
       if (!record && this.#hasForgotten && !mayTakeForgotten) return { granted: false, forgotten: true };
       const token = (record?.token ?? 0) + 1;
-      this.records.set(key, { owner, token });
+      this.records.set(key, { owner, token, ...(priority && { priority }) });
       return { granted: true, token };
     });
   }
@@ -155,6 +172,7 @@ export class LeaseServer {
   #holder(record: Record): Holder {
     return {
       ...(record.owner === undefined ? {} : { owner: record.owner }),
+      ...(record.priority !== undefined && { priority: record.priority }),
       token: record.token,
       leaseMs: this.leaseMs,
     };

@@ -110,6 +110,7 @@ export class VirtualWorld {
       "retry",
       "handlerError",
       "slowHandler",
+      "asked",
     ] as const;
     for (const type of eventNames) {
       session.events.on(type, (payload) => {

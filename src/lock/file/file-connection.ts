@@ -1,6 +1,14 @@
 import { join } from "node:path";
 import { wallNow } from "../../clock.js";
-import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
+import type {
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  HandoverRequest,
+  Holder,
+  LockConnection,
+} from "../backend.js";
+import { encodeAsk } from "../wake-message.js";
 import { explainFileError, isOutOfDescriptors } from "./failures.js";
 import { type HolderRecord, readRecord, writeRecord } from "./holder-record.js";
 import type { KernelLock } from "./lock-file.js";
@@ -36,6 +44,7 @@ export class FileConnection implements LockConnection {
       wantedKeys: () => context.wantedKeys(),
       isHeldBy: (key, socketName) => readRecord(this.#recordPath(key))?.holder?.socket === socketName,
       onWake: (key) => context.onWake(key),
+      onAsked: (key, request) => context.onAsked?.(key, request),
     });
   }
 
@@ -67,6 +76,15 @@ export class FileConnection implements LockConnection {
 
   async release(keys: readonly string[]): Promise<void> {
     this.#free(keys);
+  }
+
+  /** Over the holder's wake socket, either way. */
+  async ask(key: string, request: HandoverRequest): Promise<void> {
+    this.#assertOpen();
+    const line = `${encodeAsk(key, request)}\n`;
+    if (this.#held.has(key)) return this.#server.tell(line);
+    const socketName = readRecord(this.#recordPath(key))?.holder?.socket;
+    if (socketName !== undefined) this.#clients.tell(key, socketName, line);
   }
 
   async inspect(key: string): Promise<Holder | undefined> {
@@ -108,13 +126,20 @@ export class FileConnection implements LockConnection {
 
   #hold(key: string, file: LockedFile): Claim {
     const path = this.#recordPath(key);
-    const { owner, instance, revision } = this.#context;
+    const { owner, instance, priority, revision } = this.#context;
     const since = wallNow();
     // The wall clock keeps tokens growing where the record was lost.
     const last = readRecord(path);
     const token = Math.max((last?.token ?? 0) + 1, since);
-    const holder = { owner, instance, since, socket: this.#server.name };
-    const record = { token, holder: revision === undefined ? holder : { ...holder, revision } };
+    const holder = {
+      owner,
+      instance,
+      since,
+      socket: this.#server.name,
+      ...(revision !== undefined && { revision }),
+      ...(priority && { priority }),
+    };
+    const record = { token, holder };
     try {
       writeRecord(path, key, record);
     } catch (error) {

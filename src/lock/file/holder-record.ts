@@ -87,7 +87,9 @@ function readHolder(fields: Record<string, unknown>): RecordedHolder {
   for (const name of ["owner", "instance", "revision"]) {
     if (typeof fields[name] === "string") holder[name] = fields[name];
   }
-  if (typeof fields.since === "number") holder.since = fields.since;
+  for (const name of ["since", "priority"]) {
+    if (typeof fields[name] === "number") holder[name] = fields[name];
+  }
   // It becomes part of a path.
   if (typeof fields.socket === "string" && /^[0-9a-f]{16}$/.test(fields.socket))
     holder.socket = fields.socket;

@@ -25,7 +25,7 @@ export async function open(
     return new FileConnection(directory, lock, noServer, context);
   }
   tryOutLocks(directory, lock);
-  const server = await openWakeServer(directory, context.logger);
+  const server = await openWakeServer(directory, context.logger, context.onAsked);
   if (context.signal.aborted) {
     await server.close();
     context.signal.throwIfAborted();

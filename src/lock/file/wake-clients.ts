@@ -1,7 +1,8 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import { maxWakeLength } from "../wake-message.js";
-import { connectQuietly, readLine, wakeSocketPath } from "./wake-server.js";
+import type { HandoverRequest } from "../backend.js";
+import { decodeAsk } from "../wake-message.js";
+import { connectQuietly, onLines, readLine, wakeSocketPath } from "./wake-server.js";
 
 /** One descriptor each; the keys of further holders are found by the poll. */
 const maxConnections = 32;
@@ -10,6 +11,8 @@ const maxConnections = 32;
 export interface WakeClients {
   /** The holder with that wake socket has refused the key. Connects to it, once. */
   watch(key: string, socketName: string): void;
+  /** Sends a line to the holder with that wake socket. */
+  tell(key: string, socketName: string, line: string): void;
   close(): void;
 }
 
@@ -19,11 +22,12 @@ export interface WakeClientsOptions {
   /** Whether the holder record of `key` still names this socket. */
   isHeldBy(key: string, socketName: string): boolean;
   onWake(key?: string): void;
+  readonly onAsked: (key: string, request: HandoverRequest) => void;
 }
 
 export function createWakeClients(options: WakeClientsOptions): WakeClients {
-  const { directory, wantedKeys, isHeldBy, onWake } = options;
-  const sockets = new Set<Socket>();
+  const { directory, wantedKeys, isHeldBy, onAsked, onWake } = options;
+  const sockets = new Map<Socket, string>();
   /** Every name connected to that still holds a key, with the keys refused until the holder said that it hears us. */
   const refused = new Map<string, Set<string> | undefined>();
   const lastName = new Map<string, string>();
@@ -37,6 +41,8 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
   }
 
   function onMessage(line: string, name: string): void {
+    const asked = decodeAsk(line);
+    if (asked) return onAsked(asked.key, asked.request);
     const message = readLine(line);
     if (message === "heard") {
       // What was given back before the holder heard of us was announced without us.
@@ -49,34 +55,34 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
   }
 
   function open(path: string, name: string): void {
-    let text = "";
     const socket = connectQuietly(path, (error) => {
       if (error.code === "ECONNREFUSED") removeDeadSocket(path);
     });
-    sockets.add(socket);
-    socket.setEncoding("utf8").on("data", (chunk: string) => {
-      const lines = (text + chunk).split("\n");
-      text = lines.pop() ?? "";
-      for (const line of lines) onMessage(line, name);
-      if (text.length > maxWakeLength) socket.destroy();
-    });
+    sockets.set(socket, name);
+    onLines(socket, (line) => onMessage(line, name));
     // The holder died, closed, or could not be reached because it just had: its keys may be free.
     socket.on("close", () => {
       if (sockets.delete(socket)) onWake();
     });
   }
 
+  function watch(key: string, name: string): void {
+    follow(key, name);
+    refused.get(name)?.add(key);
+    const path = wakeSocketPath(directory, name);
+    if (refused.has(name) || sockets.size >= maxConnections || path === undefined) return;
+    refused.set(name, new Set([key]));
+    open(path, name);
+  }
+
   return {
-    watch(key, name) {
-      follow(key, name);
-      refused.get(name)?.add(key);
-      const path = wakeSocketPath(directory, name);
-      if (refused.has(name) || sockets.size >= maxConnections || path === undefined) return;
-      refused.set(name, new Set([key]));
-      open(path, name);
+    watch,
+    tell(key, name, line) {
+      watch(key, name);
+      for (const [socket, itsName] of sockets) if (itsName === name) socket.write(line);
     },
     close() {
-      const ended = [...sockets];
+      const ended = [...sockets.keys()];
       sockets.clear();
       for (const socket of ended) socket.destroy();
     },

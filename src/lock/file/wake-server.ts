@@ -3,7 +3,8 @@ import { chmodSync, renameSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "../../logger.js";
-import { encodeWake, keysIn } from "../wake-message.js";
+import type { ConnectContext } from "../backend.js";
+import { decodeAsk, encodeWake, keysIn, maxWakeLength } from "../wake-message.js";
 
 /** A waiter that lets more than this many bytes of hints pile up does not read them. */
 const maxBacklogBytes = 65_536;
@@ -14,12 +15,18 @@ export interface WakeServer {
   readonly name: string | undefined;
   /** Tells every waiter that keys may be free. */
   announce(keys: readonly string[]): void;
+  /** Sends a line to every waiter. */
+  tell(line: string): void;
   /** Ends every connection, which wakes the waiters too, and removes the socket. Never rejects. */
   close(): Promise<void>;
 }
 
 /** Opens a wake socket in `directory`. Nothing depends on it: where that fails there is none. Never rejects. */
-export async function openWakeServer(directory: string, logger: Logger): Promise<WakeServer> {
+export async function openWakeServer(
+  directory: string,
+  logger: Logger,
+  onAsked: ConnectContext["onAsked"] = ignore,
+): Promise<WakeServer> {
   const name = newSocketName();
   const path = wakeSocketPath(directory, name);
   if (path === undefined) {
@@ -32,8 +39,11 @@ export async function openWakeServer(directory: string, logger: Logger): Promise
   const waiters = new Set<Socket>();
   const server = createServer((waiter) => {
     waiters.add(waiter);
-    // Nothing is expected from a waiter; what comes is read and dropped, for its end to be noticed.
-    waiter.unref().on("error", ignore).resume();
+    waiter.unref().on("error", ignore);
+    onLines(waiter, (line) => {
+      const asked = decodeAsk(line);
+      if (asked) onAsked(asked.key, asked.request);
+    });
     waiter.on("close", () => waiters.delete(waiter));
     waiter.write(heardLine);
   }).unref();
@@ -44,15 +54,16 @@ export async function openWakeServer(directory: string, logger: Logger): Promise
     server.close(ignore);
     return noServer;
   }
+  function tell(line: string): void {
+    for (const waiter of waiters) {
+      waiter.write(line);
+      if (waiter.writableLength > maxBacklogBytes) waiter.destroy();
+    }
+  }
   return {
     name,
-    announce(keys) {
-      const line = freeLine(keys);
-      for (const waiter of waiters) {
-        waiter.write(line);
-        if (waiter.writableLength > maxBacklogBytes) waiter.destroy();
-      }
-    },
+    announce: (keys) => tell(freeLine(keys)),
+    tell,
     async close() {
       for (const waiter of waiters) waiter.destroy();
       await new Promise((resolve) => server.close(resolve));
@@ -65,7 +76,7 @@ export async function openWakeServer(directory: string, logger: Logger): Promise
   };
 }
 
-export const noServer: WakeServer = { name: undefined, announce() {}, async close() {} };
+export const noServer: WakeServer = { name: undefined, announce() {}, tell() {}, async close() {} };
 
 /**
  * Bound under another name and renamed when it listens: a `.sock` file that refuses connections is always dead.
@@ -96,7 +107,8 @@ function ignore(): void {}
 /**
  * Wake sockets carry hints from a holder to those who wait, one JSON object a line:
  * `{"v":1}` you are heard (once, first) · `{"v":1,"free":["key"]}` these may be free · `{"v":1,"free":[]}` some may be.
- * The end of the connection says as much: the holder is gone.
+ * The end of the connection says as much: the holder is gone. Requests to hand over (`encodeAsk`) go to the holder, its
+ * answers to all who wait.
  */
 const heardLine = '{"v":1}\n';
 
@@ -113,6 +125,17 @@ export function readLine(line: string): "heard" | readonly (string | undefined)[
   } catch {
     return [];
   }
+}
+
+/** Reads a socket line by line; whoever sends one without end is cut off. */
+export function onLines(socket: Socket, onLine: (line: string) => void): void {
+  let text = "";
+  socket.setEncoding("utf8").on("data", (chunk: string) => {
+    const lines = (text + chunk).split("\n");
+    text = lines.pop() ?? "";
+    for (const line of lines) onLine(line);
+    if (text.length > maxWakeLength) socket.destroy();
+  });
 }
 
 /**

@@ -1,18 +1,37 @@
 import { createHash } from "node:crypto";
 import type { ConnectContext, Holder } from "../backend.js";
 
+/**
+ * A revision with the priority behind it: neither the name of a session nor the table of 1.0.0 has a place of its own for
+ * that number, and 1.0.0 shows both as the revision.
+ */
+export function revisionAndPriority({
+  revision = "",
+  priority = 0,
+}: Pick<ConnectContext, "revision" | "priority">): string {
+  return priority === 0 && !revision.includes("~") ? revision : `${revision}~${priority}`;
+}
+
+export function readRevision(text: string): Pick<Holder, "revision" | "priority"> {
+  const [, revision = "", number] = /^(.*?)(?:~(-?\d[\d.e+-]*))?$/s.exec(text) ?? [];
+  const priority = Number(number);
+  return { ...(revision !== "" && { revision }), ...(Number.isFinite(priority) && { priority }) };
+}
+
 /** Longer names are cut by the server: NAMEDATALEN - 1. */
 const maxBytes = 63;
 
 /**
  * The name under which a session is seen in `pg_stat_activity`, all that a table-less lock can tell about its
- * holder: `gsp1:<owner, 8>:<revision, 7>:<label>`. ASCII, since the server replaces everything else by `?`.
+ * holder: `gsp1:<owner, 8>:<revision, 7, and priority>:<label>`. ASCII, since the server replaces everything else by `?`.
  */
-export function applicationName(context: Pick<ConnectContext, "owner" | "instance" | "revision">): string {
-  const revision = toAscii(context.revision ?? "")
+export function applicationName(context: NameParts): string {
+  const { owner, priority } = context;
+  const short = toAscii(context.revision ?? "")
     .replaceAll(":", "?")
     .slice(0, 7);
-  return `${namePrefix(context.owner)}${revision}:${toAscii(context.instance)}`.slice(0, maxBytes);
+  const revision = revisionAndPriority({ revision: short, ...(priority && { priority }) });
+  return `${namePrefix(owner)}${revision}:${toAscii(context.instance)}`.slice(0, maxBytes);
 }
 
 /** What the name of a session of this owner begins with. */
@@ -30,8 +49,10 @@ export function holderFromName(name: string): Holder {
   const parts = /^gsp1:[\da-f]{8}:([^:]*):(.*)$/.exec(name);
   if (!parts) return name === "" ? {} : { instance: name };
   const [, revision = "", instance = ""] = parts;
-  return { instance, ...(revision !== "" && { revision }) };
+  return { instance, ...readRevision(revision) };
 }
+
+type NameParts = Pick<ConnectContext, "owner" | "instance" | "revision" | "priority">;
 
 function toAscii(text: string): string {
   return text.replace(/[^ -~]/g, "?");

@@ -1,4 +1,5 @@
 import type { ClaimRequest, ConnectContext } from "../backend.js";
+import { revisionAndPriority } from "./application-name.js";
 import { channel, epochMs, identifier, literal, setSettings, wakePayload } from "./sql.js";
 
 /** The statements of one owner on one table. Each is one statement, and so one transaction, through any pooler. */
@@ -71,9 +72,10 @@ const holderColumns = `lease.owner, instance, revision, token, lease_ms, ${epoch
 export function leaseSql(
   name: readonly string[],
   leaseMs: number,
-  { owner, instance, revision }: Pick<ConnectContext, "owner" | "instance" | "revision">,
+  { owner, instance, ...facts }: Pick<ConnectContext, "owner" | "instance" | "revision" | "priority">,
 ): LeaseSql {
   const table = name.map(identifier).join(".");
+  const revision = revisionAndPriority(facts);
   const me = literal(owner);
   const expiry = `${now} + ${milliseconds(leaseMs)}`;
   const isMine = `owner = ${me} AND NOT released AND expires_at > ${now}`;
@@ -108,7 +110,7 @@ takeable AS MATERIALIZED (
 taken AS (
   INSERT INTO ${table} AS lease (key, owner, token, expires_at, lease_ms, released, instance, revision, since)
   SELECT key, ${me}, ${epochMs(now)}, ${expiry}, ${leaseMs}, false, ${literal(instance)},
-    ${revision === undefined ? "NULL" : literal(revision)}, ${now} FROM takeable ORDER BY key
+    ${revision === "" ? "NULL" : literal(revision)}, ${now} FROM takeable ORDER BY key
   ON CONFLICT (key) DO UPDATE SET v = excluded.v, owner = excluded.owner,
     token = greatest(lease.token + 1, excluded.token), expires_at = ${expiry}, lease_ms = excluded.lease_ms,
     released = false, instance = excluded.instance, revision = excluded.revision, since = ${now}

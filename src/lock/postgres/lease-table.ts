@@ -1,12 +1,12 @@
 import { SafePollingError } from "../../errors.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
-import { decodeWake } from "../wake-message.js";
+import { readRevision } from "./application-name.js";
 import type { ServerChecks } from "./check-server.js";
 import { configError } from "./connect-errors.js";
 import { findTables, type LeaseSql, leaseSessionSettings, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
 import type { PostgresSettings } from "./options.js";
-import { askClock, channel } from "./sql.js";
+import { askClock, askNotification, channel, passOn } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
 
 /** A row per key in a table: needs nothing from the session, so it works through a pooler in transaction mode. */
@@ -20,9 +20,7 @@ export function connectLeaseTable(
     const wire = await openWire({
       config,
       signal: life.signal,
-      onNotification: ({ payload = "" }) => {
-        for (const key of decodeWake(payload || "[]")) context.onWake(key, true);
-      },
+      onNotification: ({ payload = "" }) => passOn(payload, context),
       onClosed(error) {
         if (isReady) context.onClosed(error);
       },
@@ -145,6 +143,9 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
       await wire.ask(sql.release(keys));
       for (const key of keys) tokens.delete(key);
     },
+    async ask(key, request) {
+      await wire.ask(askNotification(key, request));
+    },
     async inspect(key) {
       const [row] = await wire.ask(sql.find(key));
       return row && { ...holderFrom(row), silentMs: Number(row.silent) };
@@ -171,7 +172,7 @@ function holderFrom(row: Row): Holder {
   return {
     owner: String(row.owner),
     instance: String(row.instance),
-    ...(row.revision != null && { revision: row.revision }),
+    ...readRevision(row.revision ?? ""),
     token: Number(row.token),
     since: Number(row.since),
     leaseMs: Number(row.lease_ms),

@@ -1,6 +1,12 @@
 import { describeError } from "../../redact.js";
-import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
-import { decodeWake } from "../wake-message.js";
+import type {
+  Claim,
+  ClaimRequest,
+  ConnectContext,
+  HandoverRequest,
+  Holder,
+  LockConnection,
+} from "../backend.js";
 import { applicationName, holderFromName, namePrefix } from "./application-name.js";
 import { checkServer, proveExclusion, type ServerChecks } from "./check-server.js";
 import { connectWith } from "./lifetime.js";
@@ -16,7 +22,7 @@ import {
   terminateSilent,
   unlockKeys,
 } from "./session-sql.js";
-import { askClock, channel, keyNumber, wakePayload } from "./sql.js";
+import { askClock, askNotification, channel, keyNumber, passOn, wakePayload } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
 
 /** SQLSTATE of a table of locks without a free place ("out of shared memory"). */
@@ -41,7 +47,7 @@ export function connectSession(
       onNotification({ channel: source, payload = "", processId }) {
         // Our own releases are announced to us too.
         if (source !== channel || String(processId) === pid) return;
-        for (const key of decodeWake(payload || "[]")) context.onWake(key, true);
+        passOn(payload, context);
       },
       onClosed(error) {
         life.abort(error);
@@ -160,6 +166,10 @@ export class SessionConnection implements LockConnection {
   async release(keys: readonly string[]): Promise<void> {
     const numbers = keys.map((key) => this.#numberOf(key));
     await this.#parts.wire.ask(releaseKeys(numbers, wakePayload(keys)));
+  }
+
+  async ask(key: string, request: HandoverRequest): Promise<void> {
+    await this.#parts.wire.ask(askNotification(key, request));
   }
 
   async inspect(key: string): Promise<Holder | undefined> {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { encodeWake } from "../wake-message.js";
+import type { ConnectContext, HandoverRequest } from "../backend.js";
+import { decodeAsk, decodeWake, encodeAsk, encodeWake } from "../wake-message.js";
 
 /** Version prefix of everything that is shared between releases of this library. */
 const keyPrefix = "gsp:v1:";
@@ -14,6 +15,17 @@ export const channel = "grammy_safe_polling";
 export function wakePayload(keys: readonly string[]): string {
   const message = encodeWake(keys);
   return message === "[]" ? "" : message;
+}
+
+export function askNotification(key: string, request: HandoverRequest): string {
+  return `NOTIFY ${channel}, ${literal(encodeAsk(key, request))}`;
+}
+
+/** What was notified on our channel. */
+export function passOn(payload: string, context: ConnectContext): void {
+  const asked = decodeAsk(payload);
+  if (asked) return context.onAsked?.(asked.key, asked.request);
+  for (const key of decodeWake(payload || "[]")) context.onWake(key, true);
 }
 
 /** The advisory lock of a key: the first 64 bits of a SHA-256, as a signed decimal number. */

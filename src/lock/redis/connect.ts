@@ -1,7 +1,7 @@
 import { isSafePollingError } from "../../errors.js";
 import { describeError, redact } from "../../redact.js";
 import type { ConnectContext, LockConnection } from "../backend.js";
-import { decodeWake } from "../wake-message.js";
+import { decodeAsk, decodeWake } from "../wake-message.js";
 import { clientForUrl, findServer, type RedisClient } from "./clients.js";
 import { type LockNames, lockNames, redisConnection } from "./connection.js";
 import type { RedisLink } from "./link.js";
@@ -25,7 +25,7 @@ export async function connectRedis(
   context: ConnectContext,
   warned: Set<string>,
 ): Promise<LockConnection> {
-  const { owner, instance, revision, signal } = context;
+  const { owner, instance, priority, revision, signal } = context;
   const names = lockNames(target.prefix);
   const links: RedisLink[] = [];
   let isOpen = false;
@@ -41,24 +41,40 @@ export async function connectRedis(
     close();
     context.onClosed(redact(ended));
   };
-  const onWake: ConnectContext["onWake"] = (key, isGivenBack) => {
-    if (isOpen) context.onWake(key, isGivenBack);
+  const onMessage = (message: string) => {
+    if (!isOpen) return;
+    const asked = decodeAsk(message);
+    if (asked) return context.onAsked?.(asked.key, asked.request);
+    for (const key of decodeWake(message)) context.onWake(key, true);
   };
 
   try {
     const client = target.client ?? (await clientForUrl(target.url ?? ""));
     const open = await unlessAborted(signal, findServer(client, names.hash, signal));
     const commands = open(false, { onEnd });
-    const subscriber = open(true, { onReconnected: () => onWake() });
+    const subscriber = open(true, { onReconnected: () => isOpen && context.onWake() });
     links.push(commands, subscriber);
     const [startedMs] = await unlessAborted(
       signal,
-      Promise.all([startOwner(commands, names, context, warned), listen(subscriber, names.channel, onWake)]),
+      Promise.all([
+        startOwner(commands, names, context, warned),
+        subscriber.connect().then(() => subscriber.subscribe(names.channel, onMessage)),
+      ]),
     );
     if (ended !== undefined) throw ended;
     isOpen = true;
     const { leaseMs } = target;
-    return redisConnection({ commands, names, owner, instance, revision, leaseMs, startedMs, close });
+    return redisConnection({
+      commands,
+      names,
+      owner,
+      instance,
+      revision,
+      priority,
+      leaseMs,
+      startedMs,
+      close,
+    });
   } catch (error) {
     close();
     if (isSafePollingError(error)) throw error;
@@ -88,17 +104,6 @@ async function startOwner(
   const channel = looksOnly ? [] : [names.channel];
   const now = await commands.send(["EVAL", startScript, "1", names.hash, owner, ...channel]);
   return startOfServer(info, Number(now));
-}
-
-async function listen(
-  subscriber: RedisLink,
-  channel: string,
-  onWake: ConnectContext["onWake"],
-): Promise<void> {
-  await subscriber.connect();
-  await subscriber.subscribe(channel, (message) => {
-    for (const key of decodeWake(message)) onWake(key, true);
-  });
 }
 
 function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {

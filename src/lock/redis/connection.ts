@@ -1,5 +1,5 @@
 import type { Claim, Holder, LockConnection } from "../backend.js";
-import { encodeWake } from "../wake-message.js";
+import { encodeAsk, encodeWake } from "../wake-message.js";
 import type { RedisLink } from "./link.js";
 import { beatScript, claimScript, inspectScript, releaseScript } from "./scripts.js";
 
@@ -20,6 +20,7 @@ export interface RedisConnectionOptions {
   readonly owner: string;
   readonly instance: string;
   readonly revision: string | undefined;
+  readonly priority: number | undefined;
   readonly leaseMs: number;
   /** When the server started, by its own clock; 0: not known. */
   readonly startedMs: number;
@@ -32,7 +33,14 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
   const owner = ownerName(options.owner);
   const leaseMs = String(options.leaseMs);
   // Scripts look for the owner at the head.
-  const record = JSON.stringify({ owner, v: 1, instance, revision, leaseMs: options.leaseMs });
+  const record = JSON.stringify({
+    owner,
+    v: 1,
+    instance,
+    revision,
+    priority: options.priority || undefined,
+    leaseMs: options.leaseMs,
+  });
   /**
    * Every key that the server may count as ours, with its token where we know it: nobody else makes claims under
    * our owner name, so a beat that asks for these finds all of them.
@@ -86,6 +94,10 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
       for (const key of keys) owned.delete(key);
     },
 
+    async ask(key, request) {
+      await commands.send(["PUBLISH", names.channel, encodeAsk(key, request)]);
+    },
+
     async inspect(key) {
       const found = await run(inspectScript, key);
       if (!Array.isArray(found)) return undefined;
@@ -122,6 +134,7 @@ const holderFields = {
   owner: "string",
   instance: "string",
   revision: "string",
+  priority: "number",
   token: "number",
   since: "number",
   leaseMs: "number",

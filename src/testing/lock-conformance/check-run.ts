@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import type { ClaimRequest, Holder, LockBackend, LockConnection } from "../../lock/backend.js";
+import type {
+  ClaimRequest,
+  HandoverAnswer,
+  HandoverRequest,
+  Holder,
+  LockBackend,
+  LockConnection,
+} from "../../lock/backend.js";
 import { silentLogger } from "../../logger.js";
 
 /** What one check runs on: a lock server of its own, or a part of one that nothing else uses. */
@@ -30,6 +37,8 @@ export interface LockCapabilities {
   readonly wakes?: boolean;
   /** Waiters are woken when a holder's connection closes, not only by a release. */
   readonly wakesOnClose?: boolean;
+  /** Requests to hand over reach the holder: the optional `ask` of a connection. */
+  readonly asks?: boolean;
 }
 
 /** Faults that only the caller can cause. Left out: the checks that need it are not registered. */
@@ -102,8 +111,9 @@ export class CheckRun<Fixture extends LockFixture = LockFixture> {
   async connect(
     backend: LockBackend = this.fixture.backend,
     signal: AbortSignal = new AbortController().signal,
+    priority = 0,
   ): Promise<Peer> {
-    const peer = new Peer(this, `conformance:${randomUUID()}`);
+    const peer = new Peer(this, `conformance:${randomUUID()}`, priority);
     this.#peers.push(peer);
     await peer.open(backend, signal);
     return peer;
@@ -151,13 +161,17 @@ export class Peer {
   wanted: readonly string[] = [];
   /** Every `onWake`, with its key. */
   readonly wakes: (string | undefined)[] = [];
+  /** Every `onAsked`. */
+  readonly asked: { readonly key: string; readonly request: HandoverRequest }[] = [];
+  readonly #priority: number;
   /** Every `onClosed`. */
   readonly closures: unknown[] = [];
   readonly #run: CheckRun;
   #connection: LockConnection | undefined;
   #onWake: (() => void) | undefined;
 
-  constructor(run: CheckRun, owner: string) {
+  constructor(run: CheckRun, owner: string, priority: number) {
+    this.#priority = priority;
     this.#run = run;
     this.owner = owner;
   }
@@ -179,6 +193,8 @@ export class Peer {
         this.wakes.push(key);
         this.#onWake?.();
       },
+      priority: this.#priority,
+      onAsked: (key, request) => this.asked.push({ key, request }),
       onClosed: (error) => this.closures.push(error),
     });
     this.#connection = await this.#run.within("a connection", work);
@@ -233,6 +249,22 @@ export class Peer {
 
   async release(...keys: readonly string[]): Promise<void> {
     await this.#run.within("an answer to a release", this.connection.release(keys));
+  }
+
+  async ask(key: string, request: HandoverRequest): Promise<void> {
+    assert(this.connection.ask, "the connection has no `ask`");
+    await this.#run.within("an end of ask", this.connection.ask(key, request));
+  }
+
+  /** The request or answer with this id, once it has come. */
+  async hears(
+    id: string,
+    answer?: HandoverAnswer,
+  ): Promise<{ readonly key: string; readonly request: HandoverRequest }> {
+    // On a channel for all, one's own messages come back.
+    const isIt = ({ request }: { request: HandoverRequest }) =>
+      request.id === id && request.answer === answer;
+    return await this.#run.until(`${answer ? "an answer" : "a request"} ${id}`, () => this.asked.find(isIt));
   }
 
   async inspect(key: string): Promise<Holder | undefined> {

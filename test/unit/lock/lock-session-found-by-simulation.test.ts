@@ -14,6 +14,7 @@ it("a key that we have held and given back on this connection is free, whoever h
       backend: server.backend({ recordsReleases: false }),
       instance: name,
       revision: undefined,
+      priority: 0,
       clock: time.clock(),
       random: () => 0.5,
       newId: () => String(nextId++),
@@ -27,6 +28,7 @@ it("a key that we have held and given back on this connection is free, whoever h
       standby: () => {},
       forgotten: () => {},
       trouble: () => {},
+      asked: () => {},
       failed: () => {},
     });
     return { ...candidate, grants };
@@ -60,6 +62,7 @@ it("an answer to a claim that comes later than trust lasts grants nothing", asyn
     backend: server.backend(),
     instance: "a",
     revision: undefined,
+    priority: 0,
     clock: time.clock(),
     random: () => 0.5,
     newId: () => String(nextId++),
@@ -73,6 +76,7 @@ it("an answer to a claim that comes later than trust lasts grants nothing", asyn
     standby: () => {},
     forgotten: () => {},
     trouble: () => {},
+    asked: () => {},
     failed: () => {},
   });
   server.answers = "held";

@@ -25,6 +25,7 @@ function startProcess(name: string, backend: LockBackend = server.backend()) {
     backend,
     instance: name,
     revision: undefined,
+    priority: 0,
     clock,
     random: () => 0.5,
     newId: () => String(nextId++),
@@ -40,6 +41,7 @@ function startProcess(name: string, backend: LockBackend = server.backend()) {
       standby: ({ owner }) => events.push(`standby ${owner}`),
       forgotten: (waitMs) => events.push(`forgotten ${waitMs}`),
       trouble: (error) => events.push(error === undefined ? "well" : "trouble"),
+      asked: ({ id, answer }) => events.push(`asked ${id}${answer ? ` ${answer}` : ""}`),
       failed: (error) => events.push(`failed ${error.code}`),
     });
     return { ...candidate, events };
@@ -855,6 +857,7 @@ describe("one key that fails", () => {
       },
       instance: "a",
       revision: undefined,
+      priority: 0,
       clock: time.clock(),
       random: () => 0.5,
       newId: () => "1",
@@ -873,6 +876,7 @@ describe("one key that fails", () => {
         standby: () => {},
         forgotten: () => {},
         trouble: (error) => events.push(error === undefined ? "well" : "trouble"),
+        asked: () => {},
         failed: () => events.push("failed"),
       });
       return { ...candidate, events };

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { freeLine, readLine } from "../../../src/lock/file/wake-server.js";
 import { wakePayload } from "../../../src/lock/postgres/sql.js";
-import { decodeWake, encodeWake } from "../../../src/lock/wake-message.js";
+import { decodeAsk, decodeWake, encodeAsk, encodeWake } from "../../../src/lock/wake-message.js";
 
 /** How release 1.0.0 reads what a holder says, copied from its sources. */
 const readBy100 = {
@@ -16,6 +16,12 @@ const readBy100 = {
     return keys.length === 0 ? [undefined] : keys;
   },
   file: (line: string) => JSON.parse(line).free,
+  /** "heard" is an answer to a line with `v` and without `free`. */
+  fileSays(line: string): unknown {
+    const { v, free } = JSON.parse(line);
+    if (typeof v !== "number") return undefined;
+    return free === undefined ? "heard" : free;
+  },
 };
 
 const hostile = fc.string({ unit: "binary", maxLength: 8 });
@@ -62,6 +68,63 @@ describe("a wake-up message", () => {
     expect(decodeWake(JSON.stringify(Array.from({ length: 50 }, String)))).toHaveLength(10);
     expect(decodeWake('[1,null,"a",["b"]]')).toEqual(["a"]);
   });
+});
+
+describe("a request to hand over", () => {
+  const request = fc.record(
+    {
+      id: hostile,
+      instance: hostile,
+      priority: fc.double({ noNaN: true, noDefaultInfinity: true }),
+      token: fc.maxSafeInteger(),
+      answer: fc.constantFrom("hands-over" as const, "stopping" as const, "outranked" as const),
+    },
+    { requiredKeys: ["id", "instance"] },
+  );
+
+  it("comes as it was sent, in ASCII", () => {
+    fc.assert(
+      fc.property(hostile, request, (key, sent) => {
+        const message = encodeAsk(key, sent as never);
+
+        expect(message).toMatch(/^[ -~]+$/);
+        expect(decodeAsk(message)).toEqual({ key, request: JSON.parse(JSON.stringify(sent)) });
+      }),
+    );
+  });
+
+  it("says nothing to release 1.0.0, nor to whoever waits for keys", () => {
+    const message = encodeAsk("1", { id: "x", instance: "a", priority: 1 });
+
+    expect(readBy100.postgres(message)).toEqual([]);
+    expect(readBy100.redis(message)).not.toBeInstanceOf(Array);
+    expect(readBy100.fileSays(message)).toBeUndefined();
+    expect(decodeWake(message)).toEqual([]);
+    expect(readLine(message)).toEqual([]);
+  });
+
+  it("is cut where a label is long, far below what a NOTIFY carries", () => {
+    const long = { id: "x".repeat(50), instance: "я".repeat(5_000), priority: Number.MAX_VALUE };
+
+    const message = encodeAsk("я".repeat(200), long);
+
+    expect(message.length).toBeLessThan(7_000);
+    expect(decodeAsk(message)?.request.instance).toHaveLength(200);
+  });
+
+  it.each([
+    "",
+    "[]",
+    "null",
+    "{}",
+    '{"ask":{}}',
+    '{"ask":{"key":"1","id":"x"}}',
+    '{"ask":{"key":1,"id":"x","instance":"a"}}',
+    '{"ask":{"key":"1","id":"x","instance":"a","priority":"9"}}',
+    '{"ask":{"key":"1","id":"x","instance":"a","priority":null}}',
+    '{"ask":{"key":"1","id":"x","instance":"a","answer":"never"}}',
+    `{"ask":{"key":"1","id":"x","instance":"${"a".repeat(17_000)}"}}`,
+  ])("that is none is ignored: %.60s", (message) => expect(decodeAsk(message)).toBeUndefined());
 });
 
 describe("a line of the wake socket", () => {
