@@ -219,7 +219,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/lock-session.ts",
-    find: "entry.pause = { from: this.#options.clock.now(), ms: pauseMs };",
+    find: "this.#pause([entry], pauseMs);",
     replace: "",
     breaks: "resign() takes the key back at once",
     tests: [lockSession],
@@ -419,8 +419,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/session/bot-session.ts",
-    find: "trusted: () => !term.lost.signal.aborted && this.#candidate.trusted()",
-    replace: "trusted: () => !hasEnded(term) && this.#candidate.trusted()",
+    find: "term !== undefined && !term.lost.signal.aborted && this.#candidate.trusted()",
+    replace: "term !== undefined && !hasEnded(term) && this.#candidate.trusted()",
     breaks: "a lease that is resigned confirms nothing",
     tests: [botSession],
   },
@@ -433,8 +433,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/session/bot-session.ts",
-    find: "prepared.catch((error) => this.#fail(error));",
-    replace: "prepared.catch(() => {});",
+    find: "prepared.then(() => this.#requests.ready()).catch((error) => this.#fail(error));",
+    replace: "prepared.then(() => this.#requests.ready()).catch(() => {});",
     breaks: "a bad token is found only when the lease is granted",
     tests: [botSession],
   },

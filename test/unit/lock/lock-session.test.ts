@@ -606,7 +606,7 @@ describe("trouble", () => {
     const ignored = () => {};
     const candidate = session.enter("bot", {
       ...{ granted: ignored, lost: ignored, moved: ignored, standby: ignored },
-      ...{ forgotten: ignored, failed: ignored, trouble: (error) => errors.push(error) },
+      ...{ asked: ignored, forgotten: ignored, failed: ignored, trouble: (error) => errors.push(error) },
     });
     candidate.want();
 
