@@ -63,13 +63,15 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
   let late: Error | undefined;
   let calmSince = clock.now();
 
-  const givesWay = () =>
-    overlap.isUnlocked && overlap.ms > 0 && elapsedMs(calmSince, clock.now()) >= settledMs;
-  /** A rival that is not given way to ends the calm. */
+  let hasMetPredecessor = false;
+  const leftMs = () => overlap.ms - elapsedMs(overlap.since, clock.now());
+  /** A newcomer's rival is its predecessor, as long as that may live: it is not given way to later. */
   const meetsRival = () => {
-    const isElder = givesWay();
-    if (!isElder) calmSince = clock.now();
-    return isElder;
+    const isSettled = elapsedMs(calmSince, clock.now()) >= settledMs;
+    const givesWay =
+      isSettled && overlap.isUnlocked && overlap.ms > 0 && !(hasMetPredecessor && leftMs() > 0);
+    hasMetPredecessor ||= !isSettled;
+    return givesWay;
   };
   const countAsRival = (attemptNumber: number) => {
     const now = clock.now();
@@ -97,11 +99,11 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
         shouldRetry: ({ error }) => isConflict(error) && !isExhausted,
         async onFailedAttempt({ attemptNumber, error }) {
           if (!isConflict(error)) return;
-          const leftMs = overlap.ms - elapsedMs(overlap.since, clock.now());
-          const overlapLeftMs = leftMs > 0 && delaysMs.length > 0 ? Math.ceil(leftMs) : undefined;
+          const isExpected = leftMs() > 0 && delaysMs.length > 0;
+          const overlapLeftMs = isExpected ? Math.ceil(leftMs()) : undefined;
           if (!overlapLeftMs) countAsRival(attemptNumber);
           if (isExhausted) return;
-          const isElder = givesWay();
+          const isElder = meetsRival();
           const delay = delaysMs[Math.min(attemptNumber, delaysMs.length) - 1] ?? 0;
           const delayMs = isElder ? overlap.ms : withJitter(delay, backoff.jitter, random);
           record.retry({

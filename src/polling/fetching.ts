@@ -2,7 +2,8 @@ import type { Update } from "grammy/types";
 import { elapsedMs, type Moment } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
-import type { QuietWindow } from "./conflict-series.js";
+import { Arrival } from "./arrival.js";
+import type { Overlap, QuietWindow } from "./conflict-series.js";
 import type { Gate } from "./gate.js";
 import type { PollRange } from "./poll-plan.js";
 import type { PollingRecord } from "./polling-record.js";
@@ -30,6 +31,8 @@ const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
 /** A probe of the doctor has ended by then, and has not seen us come back. */
 const probeWaitMs = 5_000;
+/** A newcomer's next look: handlers end within it, as a rule, and the server limits the answers of 0.5 s. */
+const lookAgainMs = 520;
 /** A rival that only gaps show is told this often. */
 const rivalToldEveryMs = 60_000;
 /** A holder that Telegram has not answered for this long offers its lease to a standby. */
@@ -53,6 +56,7 @@ export interface FetchingOptions {
   readonly signal: AbortSignal;
   /** Another instance held the lease just before. */
   readonly followsAnother: boolean;
+  readonly overlap: Overlap;
   /** Whether a conflict at this moment is the doctor's doing. Never rejects. */
   isProbed(): Promise<boolean>;
   /** The first poll is under way. */
@@ -74,6 +78,9 @@ export class Fetching {
   #wasAnswered = false;
   #wasRefused = false;
   #mayForgiveConflict: boolean;
+  /** Until it is known that no predecessor handles what comes; where a lock tells that, from the beginning. */
+  #arrival: Arrival | undefined;
+  #hasMetPredecessor = false;
   readonly #trouble: TelegramTrouble;
   readonly #rival: RivalGap;
   #rivalToldAt: Moment | undefined;
@@ -85,7 +92,9 @@ export class Fetching {
     this.#rival = new RivalGap(!allowedUpdates?.length || allowedUpdates.includes("inline_query"));
     this.#startedAt = this.#now();
     this.#lastAnswerAt = this.#startedAt;
-    this.#mayForgiveConflict = options.followsAnother;
+    const { ms, isUnlocked } = options.overlap;
+    if (isUnlocked && ms > 0) this.#arrival = new Arrival();
+    this.#mayForgiveConflict = options.followsAnother || this.#arrival !== undefined;
   }
 
   /**
@@ -94,13 +103,15 @@ export class Fetching {
    */
   async poll(range: PollRange, window: QuietWindow): Promise<Update[] | undefined> {
     const sentAt = this.#now();
+    const asked = this.#arrival ? { ...range, limit: 1 } : range;
     try {
-      const updates = await this.#send(range, window);
+      const updates = await this.#send(asked, window);
       await this.#mustGoOn();
       if (!Array.isArray(updates)) throw new Error("the answer to getUpdates is no list of updates");
       this.#noteAnswer();
       this.#options.record.answered(updates);
-      this.#lookForRival(range, sentAt, updates, window);
+      if (this.#isPredecessors(updates, sentAt, window)) return await this.#pause(lookAgainMs);
+      this.#lookForRival(asked, sentAt, updates, window);
       return updates;
     } catch (error) {
       this.#rival.forget();
@@ -154,6 +165,25 @@ export class Fetching {
     return poll;
   }
 
+  /** Whether the predecessor may handle these, so that they are to be left alone and asked for again. */
+  #isPredecessors(updates: readonly Update[], sentAt: Moment, window: QuietWindow): boolean {
+    const { context, overlap } = this.#options;
+    const now = this.#now();
+    const look = this.#arrival?.look(updates, elapsedMs(sentAt, now)) ?? "free";
+    if (look === "free" || elapsedMs(overlap.since, now) >= overlap.ms) {
+      this.#arrival = undefined;
+      return false;
+    }
+    if (look === "taken" && !this.#hasMetPredecessor) {
+      this.#hasMetPredecessor = true;
+      window.meetsRival();
+      const what =
+        "somebody else handles this bot's updates, the old version of this deploy perhaps: coming in when there is nothing to handle, or when it ends";
+      context.logger.info({}, what);
+    }
+    return true;
+  }
+
   /**
    * Under a lock a rival that no 409 shows is told; where none decides, a settled instance gives way to it, and a
    * newcomer goes on: the elder sees a gap too.
@@ -196,13 +226,12 @@ export class Fetching {
   }
 
   async #resolveConflict(kind: ConflictKind | undefined, error: unknown, window: QuietWindow): Promise<void> {
-    const { bot, context, isProbed, record, signal, told, webhook } = this.#options;
+    const { bot, isProbed, record, signal, told, webhook } = this.#options;
     // It was parked until then.
     if (kind === "other-poller") told.wasRead();
     if (kind === "other-poller" && (await isProbed())) return this.#waitOutProbe(window);
-    if (kind === "other-poller" && this.#isPredecessors()) {
-      if (!(await wait(context.clock, predecessorRetryMs, signal))) throw new AbortedError();
-      return;
+    if (kind === "other-poller" && this.#isForgiven()) {
+      return this.#pause(predecessorRetryMs);
     }
     const known = kind ?? ((await webhook.look(signal)) ? "webhook-active" : "other-poller");
     record.conflict(known, "409");
@@ -212,19 +241,18 @@ export class Fetching {
 
   /** It is no rival, and not counted: however often somebody probes, polling goes on. */
   async #waitOutProbe(window: QuietWindow): Promise<void> {
-    const { context, signal } = this.#options;
     window.pollFailed();
-    context.logger.info(
+    this.#options.context.logger.info(
       { delayMs: probeWaitMs },
       "`doctor --probe` looks for other pollers of this bot; waiting for its end",
     );
-    if (!(await wait(context.clock, probeWaitMs, signal))) throw new AbortedError();
+    await this.#pause(probeWaitMs);
   }
 
   /** The first conflict of a lease that has just changed hands is the predecessor's doing. */
-  #isPredecessors(): boolean {
-    const isForgiven =
-      this.#mayForgiveConflict && elapsedMs(this.#startedAt, this.#now()) < predecessorWindowMs;
+  #isForgiven(): boolean {
+    const isSoon = elapsedMs(this.#startedAt, this.#now()) < predecessorWindowMs;
+    const isForgiven = this.#mayForgiveConflict && (isSoon || this.#arrival !== undefined);
     this.#mayForgiveConflict = false;
     return isForgiven;
   }
@@ -232,8 +260,7 @@ export class Fetching {
   async #tryOnceMore(kind: "refused" | "unauthorized", error: unknown): Promise<void> {
     if (this.#wasRefused) throw fatalTelegramError(kind, "getUpdates", error);
     this.#wasRefused = true;
-    const { context, signal } = this.#options;
-    if (!(await wait(context.clock, refusalRetryMs, signal))) throw new AbortedError();
+    await this.#pause(refusalRetryMs);
   }
 
   async #noteSilence(): Promise<void> {
@@ -242,6 +269,11 @@ export class Fetching {
     this.#lastAnswerAt = now;
     this.#options.onSilence();
     await this.#mustGoOn();
+  }
+
+  async #pause(ms: number): Promise<undefined> {
+    const { context, signal } = this.#options;
+    if (!(await wait(context.clock, ms, signal))) throw new AbortedError();
   }
 
   async #mustGoOn(): Promise<void> {

@@ -1,7 +1,7 @@
 import { createRunner, createSource, type UpdateSink } from "@grammyjs/runner";
 import type { Update } from "grammy/types";
 import { AbortedError, unlessAborted, withDeadline } from "../waiting.js";
-import { type ConflictBackoff, type Overlap, pollInSeries, type QuietWindow } from "./conflict-series.js";
+import { type ConflictBackoff, pollInSeries, type QuietWindow } from "./conflict-series.js";
 import { Fetching, type FetchingOptions } from "./fetching.js";
 import { Gate } from "./gate.js";
 import { type ConfirmPolicy, PollPlan } from "./poll-plan.js";
@@ -13,7 +13,6 @@ export interface PollerOptions extends Omit<FetchingOptions, "gate" | "told" | "
   readonly concurrency: number;
   readonly confirm: ConfirmPolicy;
   readonly backoff: ConflictBackoff;
-  readonly overlap: Overlap;
   /** How long running handlers may take before an instance gives way. */
   readonly drainTimeoutMs: number;
   /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */

@@ -21,6 +21,7 @@ const claimSchedule: TestRun = ["test/unit/lock/claim-schedule.test.ts"];
 const gate: TestRun = ["test/unit/polling/gate.test.ts"];
 const poller: TestRun = ["test/unit/polling/poller.test.ts"];
 const conflicts: TestRun = ["test/unit/polling/conflicts.test.ts"];
+const arrival: TestRun = ["test/unit/polling/arrival.test.ts"];
 const predecessor: TestRun = ["test/unit/polling/predecessor.test.ts"];
 const trouble: TestRun = ["test/unit/polling/telegram-trouble.test.ts"];
 const fileConformance: TestRun = ["test/conformance/file.test.ts"];
@@ -389,15 +390,22 @@ export const mutants: readonly Mutant[] = [
     tests: [conflicts],
   },
   {
+    file: "src/polling/fetching.ts",
+    find: "if (this.#isPredecessors(updates, sentAt, window)) return await this.#pause(lookAgainMs);",
+    replace: "",
+    breaks: "without a lock a newcomer handles what its predecessor handles now",
+    tests: [arrival],
+  },
+  {
     file: "src/polling/conflict-series.ts",
-    find: "leftMs > 0 && delaysMs.length > 0",
+    find: "leftMs() > 0 && delaysMs.length > 0",
     replace: "false",
     breaks: "a predecessor that the platform keeps alive outlives the newcomer",
     tests: [predecessor],
   },
   {
     file: "src/polling/conflict-series.ts",
-    find: "if (!isElder) calmSince = clock.now();",
+    find: "hasMetPredecessor ||= !isSettled;",
     replace: "",
     breaks: "a newcomer leaves the bot to the predecessor that it has seen for a minute",
     tests: [predecessor],

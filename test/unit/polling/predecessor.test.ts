@@ -51,7 +51,7 @@ describe.each(locks)("a newcomer $name", ({ lock }) => {
     old.stop();
     await world.advance(60_000);
 
-    expect(eventsOf(next, "retry").length).toBeGreaterThan(10);
+    expect(eventsOf(next, "retry").length).toBeGreaterThanOrEqual(10);
     expect(next.session.state).toBe("polling");
   });
 
@@ -88,7 +88,8 @@ describe.each(locks)("a newcomer $name", ({ lock }) => {
 
     await world.until(() => next.outcome.done !== undefined, 10_000);
 
-    expect(world.polls("new").length).toBe(1);
+    // Without a lock the first conflict is taken for the predecessor's last poll.
+    expect(world.polls("new").length).toBe(lock() ? 1 : 2);
   });
 });
 
