@@ -48,6 +48,8 @@ interface Subject {
 interface Slot {
   readonly proxy: TcpProxy | undefined;
   readonly lock: LockChoice | undefined;
+  /** Handlers at once. */
+  readonly concurrency: number;
   subject: Subject;
 }
 
@@ -82,7 +84,10 @@ class Round implements AsyncDisposable {
       const proxy = await options.server?.proxy();
       const { mode, server } = options;
       const ownLock = server?.choice({ leaseMs, ...(proxy && { through: proxy }), ...(mode && { mode }) });
-      round.#slots.push({ proxy, lock: ownLock, subject: round.#startInstance(ownLock) });
+      // One of the three, so that leases go from one kind to the other.
+      const concurrency = index === 0 ? 50 : 1;
+      const place = { proxy, lock: ownLock, concurrency };
+      round.#slots.push({ ...place, subject: round.#startInstance(place) });
     }
     return round;
   }
@@ -134,11 +139,12 @@ class Round implements AsyncDisposable {
     for (const { proxy } of this.#slots) await proxy?.close();
   }
 
-  #startInstance(lock: LockChoice | undefined): Subject {
+  #startInstance({ concurrency, lock }: Omit<Slot, "subject">): Subject {
     const name = `i${this.#subjects.length + 1}`;
     const instance = this.#fleet.instance(name, {
       handlerMs,
       isJudged: true,
+      options: { concurrency },
       ...(lock && { lock }),
     });
     const subject: Subject = { instance, freezes: [] };
@@ -162,7 +168,7 @@ class Round implements AsyncDisposable {
         subject.terminatedAt ??= this.#signal(subject, "SIGTERM");
         return this.#later(forMs, () => this.#restart(slot));
       case "deploy":
-        slot.subject = this.#startInstance(slot.lock);
+        slot.subject = this.#startInstance(slot);
         return this.#later(forMs, () => {
           subject.terminatedAt ??= this.#signal(subject, "SIGTERM");
         });
@@ -238,7 +244,7 @@ class Round implements AsyncDisposable {
   #restart(slot: Slot): void {
     const { terminatedAt, killedAt } = slot.subject;
     if (terminatedAt === undefined && killedAt === undefined) return;
-    slot.subject = this.#startInstance(slot.lock);
+    slot.subject = this.#startInstance(slot);
     this.#note(`start ${slot.subject.instance.name}`);
   }
 

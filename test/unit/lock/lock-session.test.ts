@@ -531,6 +531,25 @@ describe("release", () => {
     expect(server.holderOf("bot")).toBe("a:1");
   });
 
+  it("under way keeps another handle of the process from claiming the key until it is answered", async () => {
+    const a = startProcess("a");
+    const [first, second] = [a.enter(), a.enter()];
+    first.want();
+    await time.advance(1);
+    second.want();
+    await time.advance(10);
+
+    server.answers = "held";
+    const isGone = first.giveUp();
+    await time.advance(1_900);
+    expect(server.calls.filter((call) => call.includes("claim"))).toEqual(["a:1 claim bot"]);
+    server.deliverAnswers();
+    await isGone;
+    await time.advance(1_500);
+
+    expect(second.events.at(-1)).toMatch(/^granted 2/);
+  });
+
   it("of many handles in one tick is one message", async () => {
     const process = startProcess("a");
     const handles = Array.from({ length: 50 }, (_, index) => process.enter(`k${index}`));
