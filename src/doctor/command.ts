@@ -6,14 +6,7 @@ import { count, exitCodes, type Finding, type Verdict } from "./finding.js";
 import { chooseLock } from "./lock-choice.js";
 import type { ProbeConsent } from "./probe.js";
 import { type Repair, type RepairResult, repairsFor } from "./repairs.js";
-import {
-  type Environment,
-  runCommand,
-  secretsOf,
-  type Terminal,
-  tokenAdvice,
-  withEnvFile,
-} from "./run-command.js";
+import { type Environment, runCommand, type Terminal, tokenAdvice, withEnvFile } from "./run-command.js";
 
 /** Runs `grammy-safe-polling doctor`; resolves with the exit code and never rejects. */
 export function doctor(
@@ -21,16 +14,14 @@ export function doctor(
   environment: Environment,
   anyTerminal: Terminal,
 ): Promise<number> {
-  return runCommand(given, environment, anyTerminal, async (terminal, addSecrets) => {
+  return runCommand(given, environment, anyTerminal, async (terminal) => {
     const options = parseArguments(given);
     if (options.help) {
       terminal.print(doctorHelp);
       return 0;
     }
     const env = withEnvFile(environment, options.envFile);
-    addSecrets(secretsOf(env));
     const target = targetOf(options, env, terminal);
-    addSecrets(target.lock?.secrets ?? []);
     const { examination, repairs } = await examineAndRepair(options, target, terminal);
     if (options.json) terminal.printJson(jsonReport(examination, target, repairs));
     return exitCodes[examination.verdict];

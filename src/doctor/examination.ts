@@ -1,6 +1,6 @@
 import type { Holder } from "../lock/backend.js";
 import { type BotApiClient, botApi } from "./bot-api.js";
-import { type Check, duration, type Finding, type Status, type Verdict, verdictOf } from "./finding.js";
+import { about, duration, type Finding, type Verdict, verdictOf } from "./finding.js";
 import {
   frozenFinding,
   holderFinding,
@@ -87,7 +87,7 @@ export async function examine(target: Target): Promise<Examination> {
 const withoutLock: LockLook = {
   choice: undefined,
   open: undefined,
-  findings: [skipped("lock", "no-lock", "The bot has no lock (--no-lock).")],
+  findings: [about("lock").skipped("no-lock", "The bot has no lock (--no-lock).")],
   state: undefined,
   aheadMs: undefined,
 };
@@ -112,7 +112,7 @@ async function lookAtOneLock(choice: LockChoice, key: string): Promise<LockLook>
   if (!lock) {
     // Nobody holds a lock in a directory that is not there.
     const isFree = findings.some(({ code }) => code === "no-directory");
-    const pointless = skipped("holder", "not-asked", "Who holds the lock could not be asked.");
+    const pointless = about("holder").skipped("not-asked", "Who holds the lock could not be asked.");
     return {
       choice,
       open: undefined,
@@ -134,20 +134,15 @@ async function lookAtUpdates(
   look: () => Promise<LockState | undefined>,
 ): Promise<Finding> {
   if (webhook === undefined || pendingUpdates === undefined) {
-    return skipped("updates", "not-asked", "How many updates wait could not be asked.");
+    return about("updates").skipped("not-asked", "How many updates wait could not be asked.");
   }
-  if (webhook.isSet) return skipped("updates", "webhook", "Updates go to the webhook.");
+  if (webhook.isSet) return about("updates").skipped("webhook", "Updates go to the webhook.");
   const watch = await watchPendingUpdates(api, pendingUpdates, watchMs);
   return updatesFinding(watch, await look());
 }
 
 function holderOf(state: LockState | undefined): { readonly holder?: Holder } {
   return state?.kind === "held" || state?.kind === "silent" ? { holder: state.holder } : {};
-}
-
-function skipped(check: Check, code: string, message: string): Finding {
-  const status: Status = "skipped";
-  return { check, status, code, message };
 }
 
 /** More than the network and a Date header in whole seconds explain, in milliseconds. */
@@ -164,19 +159,17 @@ interface ClockDifferences {
  * still breaks TLS, and misleads whoever reads logs and `since`.
  */
 export function clockFinding({ telegramMs, lockMs }: ClockDifferences): Finding {
-  const check = "clock";
+  const ofClock = about("clock");
   if (telegramMs === undefined && lockMs === undefined) {
-    return { check, status: "skipped", code: "no-answer", message: "There was no clock to compare with." };
+    return ofClock.skipped("no-answer", "There was no clock to compare with.");
   }
   const off = [describe(telegramMs, "Telegram's"), describe(lockMs, "the lock server's")].filter(Boolean);
-  if (off.length === 0) return { check, status: "ok", code: "in-step", message: "The clocks agree." };
-  return {
-    check,
-    status: "warning",
-    code: "off",
-    message: `This machine's clock is ${off.join(" and ")}. The lock does not mind; certificates and logs do.`,
-    fix: "Switch on NTP where the clock is wrong.",
-  };
+  if (off.length === 0) return ofClock.ok("in-step", "The clocks agree.");
+  return ofClock.warning(
+    "off",
+    `This machine's clock is ${off.join(" and ")}. The lock does not mind; certificates and logs do.`,
+    "Switch on NTP where the clock is wrong.",
+  );
 }
 
 function describe(aheadMs: number | undefined, whose: string): string | undefined {

@@ -1,5 +1,6 @@
 import type { Holder } from "../lock/backend.js";
 import { platformOfLabel } from "../platform/instance.js";
+import { visibleText } from "../redact.js";
 
 /** The questions that the doctor asks, in the order of its report. */
 export type Check = "telegram" | "token" | "webhook" | "lock" | "holder" | "updates" | "clock" | "rival";
@@ -21,6 +22,26 @@ export interface Finding {
   readonly message: string;
   /** What to type, or to do. */
   readonly fix?: string;
+}
+
+/** Makes findings about one question: `about("clock").ok("in-step", "The clocks agree.")`. */
+export function about(check: Check) {
+  const as =
+    (status: Status) =>
+    (code: string, message: string, fix?: string): Finding => ({
+      check,
+      status,
+      code,
+      message,
+      ...(fix !== undefined && { fix }),
+    });
+  return {
+    ok: as("ok"),
+    warning: as("warning"),
+    problem: as("problem"),
+    unknown: as("unknown"),
+    skipped: as("skipped"),
+  };
 }
 
 export type Verdict = "healthy" | "problem" | "unknown";
@@ -55,10 +76,10 @@ export function duration(ms: number): string {
   return count(Math.floor(ms / unitMs), noun);
 }
 
-/** "render:srv-1:7 (render, revision 4e1f02c)". */
+/** "render:srv-1:7 (on render, revision 4e1f02c)". What an instance says of itself may be anything. */
 export function holderName({ instance, revision }: Holder): string {
   if (instance === undefined) return "an instance that tells nothing about itself";
   const platform = platformOfLabel(instance);
   const details = [platform && `on ${platform}`, revision && `revision ${revision}`].filter(Boolean);
-  return details.length === 0 ? instance : `${instance} (${details.join(", ")})`;
+  return visibleText(details.length === 0 ? instance : `${instance} (${details.join(", ")})`);
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Holder } from "../lock/backend.js";
 import { fileNameOf } from "../lock/file/lock-file.js";
 import { describeError } from "../redact.js";
-import { command, duration, type Finding, holderName } from "./finding.js";
+import { about, command, duration, type Finding, holderName } from "./finding.js";
 import type { LockChoice } from "./lock-choice.js";
 import { type OpenLock, whereToLook } from "./lock-connection.js";
 
@@ -39,6 +39,8 @@ export async function lookTwiceAtHolder(lock: OpenLock): Promise<LockState> {
   return lookAtHolder(lock);
 }
 
+const ofHolder = about("holder");
+
 export function leaseOf(holder: Holder): number {
   return holder.leaseMs ?? maxLeaseMs;
 }
@@ -48,24 +50,23 @@ export function isSilent(holder: Holder): boolean {
 }
 
 export function holderFinding(state: LockState, key: string, now = Date.now()): Finding {
-  const check = "holder";
   switch (state.kind) {
-    case "free": {
-      const message = `No instance holds the lock of ${key}: by this lock, nobody polls.`;
-      return { check, status: "problem", code: "free", message, fix: whereToLook };
-    }
-    case "unknown": {
-      const message = `Who holds the lock could not be asked: ${state.reason}.`;
-      return { check, status: "unknown", code: "no-answer", message };
-    }
+    case "free":
+      return ofHolder.problem(
+        "free",
+        `No instance holds the lock of ${key}: by this lock, nobody polls.`,
+        whereToLook,
+      );
+    case "unknown":
+      return ofHolder.unknown("no-answer", `Who holds the lock could not be asked: ${state.reason}.`);
     case "held":
-      return { check, status: "ok", code: "held", message: `Held by ${heldBy(state.holder, now)}.` };
-    case "silent": {
-      const { silentMs = 0 } = state.holder;
-      const message = `Held by ${heldBy(state.holder, now)}, which was last heard ${duration(silentMs)} ago: it is dead, frozen or cut off.`;
-      const fix = `Free the lock for the next instance: ${command} --fix. If that instance is frozen, end it.`;
-      return { check, status: "problem", code: "silent", message, fix };
-    }
+      return ofHolder.ok("held", `Held by ${heldBy(state.holder, now)}.`);
+    case "silent":
+      return ofHolder.problem(
+        "silent",
+        `Held by ${heldBy(state.holder, now)}, which was last heard ${duration(state.holder.silentMs ?? 0)} ago: it is dead, frozen or cut off.`,
+        `Free the lock for the next instance: ${command} --fix. If that instance is frozen, end it.`,
+      );
   }
 }
 
@@ -81,13 +82,11 @@ export function frozenFinding(choice: LockChoice, key: string, holder: Holder): 
   if (backend.name !== "file" || location === undefined) return undefined;
   const pid = stoppedProcessWith(join(location, `${fileNameOf(key)}.lock`));
   if (pid === undefined) return undefined;
-  return {
-    check: "holder",
-    status: "problem",
-    code: "frozen",
-    message: `Held by ${holderName(holder)}, and that process (${pid}) is stopped: it neither polls nor gives the lock up.`,
-    fix: `Let it go on: kill -CONT ${pid}. Or end it: kill -9 ${pid}, and the next instance takes over.`,
-  };
+  return ofHolder.problem(
+    "frozen",
+    `Held by ${holderName(holder)}, and that process (${pid}) is stopped: it neither polls nor gives the lock up.`,
+    `Let it go on: kill -CONT ${pid}. Or end it: kill -9 ${pid}, and the next instance takes over.`,
+  );
 }
 
 /** Only the holder keeps the lock file open. */

@@ -9,7 +9,6 @@ import {
   type DiscreetTerminal,
   type Environment,
   runCommand,
-  secretsOf,
   tokenAdvice,
   withEnvFile,
 } from "./run-command.js";
@@ -24,20 +23,18 @@ export function holder(
   anyTerminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  return runCommand(given, environment, anyTerminal, async (terminal, addSecrets) => {
+  return runCommand(given, environment, anyTerminal, async (terminal) => {
     const options = parseHolderArguments(given);
     if (options.help) {
       terminal.print(holderHelp);
       return 0;
     }
     const env = withEnvFile(environment, options.envFile);
-    addSecrets(secretsOf(env));
     const key = options.key ?? env.BOT_TOKEN?.split(":")[0] ?? "";
     if (key === "")
       throw new Error(`Neither --key nor BOT_TOKEN says which bot. ${tokenAdvice(options.envFile)}`);
     const choice = chooseLock(options.lock, env);
     if (!choice) throw new Error("A bot without a lock has no holder: leave --no-lock out.");
-    addSecrets(choice.secrets);
     const { lock, findings } = await openLock(choice, key);
     if (!lock) throw new Error(findings[0]?.message ?? "the lock cannot be used");
     try {

@@ -15,8 +15,6 @@ export interface LockChoice {
   readonly isDefault?: boolean;
   /** Where else the bot may have its lock: a variable with a database's address may be there for its data. */
   readonly otherwise?: LockChoice;
-  /** The connection string, which is shown nowhere. */
-  readonly secrets: readonly string[];
 }
 
 /** What the command line says about the lock. */
@@ -111,7 +109,7 @@ function connectionString(value: string, env: Environment): string {
 
 function inDirectory(options: { readonly directory?: string }, source: string): LockChoice {
   const backend = fileLock(options);
-  return { backend, location: backend.location, source, secrets: [] };
+  return { backend, location: backend.location, source };
 }
 
 function inPostgres(url: string, source: string, { mode, table }: LockArguments): LockChoice {
@@ -121,12 +119,12 @@ function inPostgres(url: string, source: string, { mode, table }: LockArguments)
     ...(mode !== undefined && { mode: mode as "session" | "lease" }),
     ...(table !== undefined && { table }),
   });
-  return { backend, location: hostOf(url), source, secrets: [url] };
+  return { backend, location: hostOf(url), source };
 }
 
 function inRedis(url: string, source: string, { prefix }: LockArguments): LockChoice {
   const backend = redisLock({ url, leaseMs: markMs, ...(prefix !== undefined && { prefix }) });
-  return { backend, location: backend.location, source, secrets: [url] };
+  return { backend, location: backend.location, source };
 }
 
 function hostOf(url: string): string | undefined {

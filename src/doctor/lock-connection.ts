@@ -1,12 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
+import { systemClock } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { Holder, LockConnection } from "../lock/backend.js";
 import { probeKey } from "../lock/probe-key.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
-import { command, type Finding } from "./finding.js";
+import { withDeadline } from "../waiting.js";
+import { about, command, type Finding } from "./finding.js";
 import type { LockChoice } from "./lock-choice.js";
+
+const ofLock = about("lock");
 
 const connectDeadlineMs = 10_000;
 const answerDeadlineMs = 5_000;
@@ -41,7 +45,10 @@ export async function openLock(
     if (separate !== undefined) {
       warnings.push(warningFinding(false, `this file lock excludes nobody elsewhere: ${separate}`));
     }
-    return { lock: askingLock(connection, key), findings: [usableFinding(choice), ...warnings] };
+    return {
+      lock: askingLock(connection, key),
+      findings: [ofLock.ok("usable", `${describeChoice(choice)} can be used.`), ...warnings],
+    };
   } catch (error) {
     return { findings: [refusalFinding(choice, error)] };
   }
@@ -105,21 +112,15 @@ function askingLock(connection: LockConnection, key: string): OpenLock {
 }
 
 function inTime<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = () => reject(new Error(`no answer within ${answerDeadlineMs / 1_000} s`));
-    const timer = setTimeout(late, answerDeadlineMs);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
-function usableFinding(choice: LockChoice): Finding {
-  return { check: "lock", status: "ok", code: "usable", message: `${describeChoice(choice)} can be used.` };
+  return withDeadline(systemClock, work, answerDeadlineMs, "the lock server");
 }
 
 /** The lock of a variable that nobody holds, where the bot holds the default one. */
 export function unusedFinding(choice: LockChoice): Finding {
-  const message = `${describeChoice(choice)} can be used, and nobody holds it: ${choice.source} seems to be for the bot's data. The bot has the default file lock:`;
-  return { check: "lock", status: "ok", code: "unused", message };
+  return ofLock.ok(
+    "unused",
+    `${describeChoice(choice)} can be used, and nobody holds it: ${choice.source} seems to be for the bot's data. The bot has the default file lock:`,
+  );
 }
 
 /** Connecting would make a directory that is missing, and refuse one of another user: for the doctor both are findings. */
@@ -129,14 +130,14 @@ export function directoryObstacle(choice: LockChoice, uid = process.getuid?.()):
   if (!existsSync(location)) {
     const message = `${describeChoice(choice)} is not there: no bot of this machine has ever used it.`;
     // Nobody has said that the bot has a file lock: a bot that polls by bot.start() has none.
-    const status = choice.isDefault ? "unknown" : "problem";
-    return { check: "lock", status, code: "no-directory", message, fix: whereToLook };
+    const severity = choice.isDefault ? ofLock.unknown : ofLock.problem;
+    return severity("no-directory", message, whereToLook);
   }
   const owner = statSync(location).uid;
   if (uid === undefined || owner === uid || owner === 0) return undefined;
   const message = `The lock directory ${location} belongs to user ${owner}, the doctor runs as user ${uid}.`;
   const fix = `Run it as the user of the bot: sudo -E -u '#${owner}' ${command} …`;
-  return { check: "lock", status: "unknown", code: "other-user", message, fix };
+  return ofLock.unknown("other-user", message, fix);
 }
 
 /** For a lock that nobody holds where somebody should. */
@@ -146,19 +147,17 @@ export const whereToLook =
 /** A warning of the backend. `isUnsafe`: two instances may poll. */
 function warningFinding(isUnsafe: boolean, message: string): Finding {
   const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
-  return isUnsafe
-    ? { check: "lock", status: "problem", code: "unsafe", message: sentence }
-    : { check: "lock", status: "warning", code: "warning", message: sentence };
+  return isUnsafe ? ofLock.problem("unsafe", sentence) : ofLock.warning("warning", sentence);
 }
 
 /** The backend's own words where only a human can help; else the lock server cannot be reached. */
 function refusalFinding(choice: LockChoice, error: unknown): Finding {
-  if (isSafePollingError(error)) {
-    return { check: "lock", status: "problem", code: "refused", message: error.message };
-  }
-  const message = `${describeChoice(choice)} cannot be reached: ${describeError(error)}.`;
-  const fix = "Check the address, that the server runs, and that this machine may connect to it.";
-  return { check: "lock", status: "problem", code: "unreachable", message, fix };
+  if (isSafePollingError(error)) return ofLock.problem("refused", error.message);
+  return ofLock.problem(
+    "unreachable",
+    `${describeChoice(choice)} cannot be reached: ${describeError(error)}.`,
+    "Check the address, that the server runs, and that this machine may connect to it.",
+  );
 }
 
 const names: Readonly<Record<string, string>> = {

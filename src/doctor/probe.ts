@@ -5,11 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Update } from "grammy/types";
 import { describeError } from "../redact.js";
 import type { BotApiClient } from "./bot-api.js";
-import { duration, type Finding, holderName } from "./finding.js";
+import { about, duration, type Finding, holderName } from "./finding.js";
 import type { LockState } from "./holder-check.js";
 import type { LockChoice } from "./lock-choice.js";
 import { markProbe } from "./lock-connection.js";
 import { describeAnswer, type TelegramLook } from "./telegram-checks.js";
+
+const ofRival = about("rival");
 
 /** Whether a probe may be made. `isForgiven`: by a holder that reads its mark in the lock. */
 export type ProbeConsent = (question: string, isForgiven: boolean) => Promise<boolean>;
@@ -36,22 +38,26 @@ export async function lookForRivals(
   { key, lock, probe }: ProbeTarget,
   look: Look,
 ): Promise<Finding> {
-  if (!probe) return notProbed;
+  if (!probe) {
+    return ofRival.skipped(
+      "not-probed",
+      "Pollers outside the lock were not looked for: --probe does, and disturbs whoever polls.",
+    );
+  }
   if (webhook === undefined || webhook.isSet) {
     const message = "Pollers cannot be looked for before what is above is repaired.";
-    return { check: "rival", status: "skipped", code: "not-possible", message };
+    return ofRival.skipped("not-possible", message);
   }
   const state = await look();
   const isForgiven = state?.kind === "held";
   if (!(await probe(questionAbout(state), isForgiven))) {
     const message = "No probe was made: nobody agreed to it. Without a terminal to ask on, --yes agrees.";
-    return { check: "rival", status: "skipped", code: "not-agreed", message };
+    return ofRival.skipped("not-agreed", message);
   }
   const waitMs = isForgiven ? 0 : untilNextProbe(key);
   if (waitMs > 0) {
     const message = `The last probe of this bot was less than ${duration(pauseMs)} ago, and a bot that cannot be told of it would count it.`;
-    const fix = `Try again in ${duration(waitMs + 1_000)}.`;
-    return { check: "rival", status: "unknown", code: "too-soon", message, fix };
+    return ofRival.unknown("too-soon", message, `Try again in ${duration(waitMs + 1_000)}.`);
   }
   return lock ? probeWithMark(api, key, lock, isForgiven, look) : rivalFinding(api, look);
 }
@@ -69,19 +75,16 @@ async function probeWithMark(
   } catch (error) {
     if (isForgiven) {
       const message = `No probe was made: the holder could not be told of it through the lock (${describeError(error)}), and would count it as a conflict.`;
-      return { check: "rival", status: "unknown", code: "not-announced", message };
+      return ofRival.unknown("not-announced", message);
     }
     return rivalFinding(api, look);
   }
   if (!removeMark) {
-    const message = "Another probe of this bot is under way.";
-    return {
-      check: "rival",
-      status: "unknown",
-      code: "another-probe",
-      message,
-      fix: "Try again in a minute.",
-    };
+    return ofRival.unknown(
+      "another-probe",
+      "Another probe of this bot is under way.",
+      "Try again in a minute.",
+    );
   }
   try {
     const finding = await rivalFinding(api, look);
@@ -175,18 +178,11 @@ function besideHolder(first: Outcome, second: Outcome): Finding {
   if (second.kind === "failed" || second.kind === "busy") return undecided(second);
   if (second.kind === "came-back") return seen("beside the holder of the lock");
   if (first.kind === "nobody") {
-    const message = `Nobody but the holder came back within ${besideHolderSeconds} s.`;
-    return { check: "rival", status: "ok", code: "none", message };
+    return ofRival.ok("none", `Nobody but the holder came back within ${besideHolderSeconds} s.`);
   }
   const message =
     "Somebody came back once and then not again: the holder itself, which was at work on an update, or a poller that has ended with its first 409.";
-  return {
-    check: "rival",
-    status: "unknown",
-    code: "once",
-    message,
-    fix: "Probe again when the bot has nothing to do.",
-  };
+  return ofRival.unknown("once", message, "Probe again when the bot has nothing to do.");
 }
 
 function withoutHolder(
@@ -200,39 +196,32 @@ function withoutHolder(
       return undecided(outcome);
     case "came-back": {
       if (before?.kind === "free" && after?.kind === "free") return seen("though nobody holds the lock");
-      const message = "Somebody polls; whether with the lock or without could not be told.";
-      return { check: "rival", status: "unknown", code: "somebody", message };
+      return ofRival.unknown(
+        "somebody",
+        "Somebody polls; whether with the lock or without could not be told.",
+      );
     }
     case "nobody": {
       const message = `Nobody came back within ${withoutHolderSeconds} s: nobody polls, or who polled has ended with the 409 of this probe, as bot.start() does. Telegram does not tell which.`;
       const fix = "Look whether the processes of the bot still run, and start what has ended.";
-      return { check: "rival", status: "unknown", code: "nobody-came-back", message, fix };
+      return ofRival.unknown("nobody-came-back", message, fix);
     }
   }
 }
 
 function undecided(outcome: Outcome): Finding {
-  const check = "rival";
-  if (outcome.kind === "failed") {
-    return { check, status: "unknown", code: "failed", message: `The probe failed: ${outcome.reason}.` };
-  }
-  const message = "Updates are waiting, so the probe was answered at once and cannot tell.";
-  return { check, status: "unknown", code: "busy", message, fix: "Try again when no update is waiting." };
+  if (outcome.kind === "failed") return ofRival.unknown("failed", `The probe failed: ${outcome.reason}.`);
+  return ofRival.unknown(
+    "busy",
+    "Updates are waiting, so the probe was answered at once and cannot tell.",
+    "Try again when no update is waiting.",
+  );
 }
 
 function seen(whom: string): Finding {
-  return {
-    check: "rival",
-    status: "problem",
-    code: "seen",
-    message: `Somebody polls ${whom}: a copy of the bot without this lock.`,
-    fix: "Find the other copy and stop it (an old deploy, a laptop, another service), or revoke the token with @BotFather.",
-  };
+  return ofRival.problem(
+    "seen",
+    `Somebody polls ${whom}: a copy of the bot without this lock.`,
+    "Find the other copy and stop it (an old deploy, a laptop, another service), or revoke the token with @BotFather.",
+  );
 }
-
-const notProbed: Finding = {
-  check: "rival",
-  status: "skipped",
-  code: "not-probed",
-  message: "Pollers outside the lock were not looked for: --probe does, and disturbs whoever polls.",
-};

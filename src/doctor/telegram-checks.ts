@@ -1,7 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { visibleText } from "../redact.js";
 import type { Answer, BotApiClient } from "./bot-api.js";
-import { command, count, duration, type Finding, holderName } from "./finding.js";
+import { about, command, count, duration, type Finding, holderName } from "./finding.js";
 import type { LockState } from "./holder-check.js";
+
+const ofToken = about("token");
+const ofWebhook = about("webhook");
 
 /** What Telegram knows of the bot. */
 export interface TelegramLook {
@@ -24,16 +28,15 @@ interface WebhookInfo {
 /** Whether the server answers, knows the token, and has a webhook. All of it only reads. */
 export async function lookAtTelegram(api: BotApiClient): Promise<TelegramLook> {
   const me = await api.call<{ readonly username: string }>("getMe");
-  if (me.kind !== "result") return { findings: [...serverFindings(api, me), ...tokenFindings(me)] };
+  if (me.kind !== "result") return { findings: [...serverFindings(api, me), tokenFinding(me)] };
   const { username } = me.result;
   const findings: Finding[] = [
     ...serverFindings(api, me),
-    { check: "token", status: "ok", code: "accepted", message: `Telegram knows the token: @${username}.` },
+    ofToken.ok("accepted", `Telegram knows the token: @${username}.`),
   ];
   const info = await api.call<WebhookInfo>("getWebhookInfo");
   if (info.kind !== "result") {
-    const message = `getWebhookInfo failed: ${describeAnswer(info)}.`;
-    findings.push({ check: "webhook", status: "unknown", code: "no-answer", message });
+    findings.push(ofWebhook.unknown("no-answer", `getWebhookInfo failed: ${describeAnswer(info)}.`));
     return { findings, username };
   }
   findings.push(webhookFinding(info.result, Date.now()));
@@ -44,69 +47,62 @@ export async function lookAtTelegram(api: BotApiClient): Promise<TelegramLook> {
 /** The token's finding where it cannot be the token of any bot; undefined where it may be. */
 export function malformedToken(token: string): Finding | undefined {
   if (/^\d+:[\w-]+$/.test(token)) return undefined;
-  return {
-    check: "token",
-    status: "problem",
-    code: "malformed",
-    message: "BOT_TOKEN is not a bot token: digits, a colon, and letters, digits, - or _, without spaces.",
-    fix: "Copy the token from @BotFather again.",
-  };
+  return ofToken.problem(
+    "malformed",
+    "BOT_TOKEN is not a bot token: digits, a colon, and letters, digits, - or _, without spaces.",
+    "Copy the token from @BotFather again.",
+  );
 }
 
 function serverFindings(api: BotApiClient, answer: Answer<unknown>): Finding[] {
-  const check = "telegram";
+  const ofTelegram = about("telegram");
   const isHosted = api.address === "https://api.telegram.org";
   if (answer.kind === "unreachable") {
     const fix = isHosted
       ? "Check network, DNS and proxy of this machine."
       : "Check --api-root, and that the Bot API server runs.";
-    const message = `${api.address} cannot be reached: ${answer.reason}.`;
-    return [{ check, status: "problem", code: "unreachable", message, fix }];
+    return [ofTelegram.problem("unreachable", `${api.address} cannot be reached: ${answer.reason}.`, fix)];
   }
   if (answer.kind === "foreign" && answer.status < 500) {
     const fix = isHosted
       ? "A proxy or a sign-in page is in between: let this machine reach api.telegram.org directly."
       : "Check --api-root: it is the address of the server without /bot, such as http://localhost:8081.";
     const message = `${api.address} answers, but not as a Bot API server (HTTP ${answer.status}, ${answer.contentType}).`;
-    return [{ check, status: "problem", code: "not-bot-api", message, fix }];
+    return [ofTelegram.problem("not-bot-api", message, fix)];
   }
   if (answer.kind !== "result" && isTrouble(answer)) {
     const message = `${api.address} cannot answer now: ${describeAnswer(answer)}.`;
-    return [{ check, status: "unknown", code: "trouble", message, fix: "Try again in a minute." }];
+    return [ofTelegram.unknown("trouble", message, "Try again in a minute.")];
   }
-  return [{ check, status: "ok", code: "reachable", message: `${api.address} answers.` }];
+  return [ofTelegram.ok("reachable", `${api.address} answers.`)];
 }
 
-function tokenFindings(answer: Exclude<Answer<unknown>, { kind: "result" }>): Finding[] {
-  const check = "token";
+function tokenFinding(answer: Exclude<Answer<unknown>, { kind: "result" }>): Finding {
   if (answer.kind !== "refused" || isTrouble(answer)) {
-    return [{ check, status: "skipped", code: "not-asked", message: "The token could not be tried." }];
+    return ofToken.skipped("not-asked", "The token could not be tried.");
   }
   const { status, description } = answer;
   if (status === 401 || status === 404) {
     const message = `Telegram does not accept the token (${status} ${description}).`;
     const fix =
       "Check BOT_TOKEN against @BotFather: the token may be mistyped or revoked. A bot of the test environment needs --test-environment, one of the usual environment must not have it.";
-    return [{ check, status: "problem", code: "rejected", message, fix }];
+    return ofToken.problem("rejected", message, fix);
   }
   const message = `Telegram refuses getMe (${status} ${description}).`;
   const fix = "If the bot has moved to a Bot API server of its own, name that with --api-root.";
-  return [{ check, status: "problem", code: "refused", message, fix }];
+  return ofToken.problem("refused", message, fix);
 }
 
 function webhookFinding(info: WebhookInfo, now: number): Finding {
-  const check = "webhook";
-  if (info.url === "") return { check, status: "ok", code: "none", message: "No webhook is set." };
+  if (info.url === "") return ofWebhook.ok("none", "No webhook is set.");
   // Only the host: many put a secret into the path.
   const host = URL.canParse(info.url) ? new URL(info.url).host : "an address that is none";
   const isSet = `A webhook is set (${host}), so Telegram refuses every getUpdates (409).`;
   const fix = `Remove it, updates are kept: ${command} --fix. A bot with the option \`webhook: "delete"\` (the default) does it at its start.`;
-  if (info.last_error_date === undefined)
-    return { check, status: "problem", code: "set", message: isSet, fix };
+  if (info.last_error_date === undefined) return ofWebhook.problem("set", isSet, fix);
   const age = duration(Math.max(0, now - info.last_error_date * 1_000));
-  const error = String(info.last_error_message).replaceAll(info.url, host);
-  const message = `${isSet} Deliveries to it fail, the last ${age} ago: ${error}.`;
-  return { check, status: "problem", code: "failing", message, fix };
+  const error = visibleText(String(info.last_error_message).replaceAll(info.url, host));
+  return ofWebhook.problem("failing", `${isSet} Deliveries to it fail, the last ${age} ago: ${error}.`, fix);
 }
 
 /** 429 and 5xx pass by themselves. */
@@ -122,8 +118,8 @@ export function describeAnswer(answer: Exclude<Answer<unknown>, { kind: "result"
   if (answer.kind === "unreachable") return answer.reason;
   const { status } = answer;
   return answer.kind === "refused"
-    ? `${status} ${answer.description}`
-    : `HTTP ${status}, ${answer.contentType}`;
+    ? `${status} ${visibleText(answer.description)}`
+    : `HTTP ${status}, ${visibleText(answer.contentType)}`;
 }
 
 const lookEveryMs = 1_000;
@@ -161,37 +157,28 @@ export async function watchPendingUpdates(
 
 /** What the watch means, given who holds the lock; `lock` is undefined where there is none, or none that answers. */
 export function updatesFinding(watch: PendingWatch, lock: LockState | undefined): Finding {
-  const check = "updates";
+  const ofUpdates = about("updates");
   const { last, hasFallen, watchedMs } = watch;
   if (hasFallen && lock?.kind === "free") {
-    return {
-      check,
-      status: "problem",
-      code: "consumed-outside-lock",
-      message: "Somebody consumes updates, and nobody holds the lock: a poller that does not use this lock.",
-      fix: "Find the other copy of the bot and stop it, or revoke the token with @BotFather. If it is the bot, name its lock.",
-    };
+    return ofUpdates.problem(
+      "consumed-outside-lock",
+      "Somebody consumes updates, and nobody holds the lock: a poller that does not use this lock.",
+      "Find the other copy of the bot and stop it, or revoke the token with @BotFather. If it is the bot, name its lock.",
+    );
   }
-  if (hasFallen) {
-    return {
-      check,
-      status: "ok",
-      code: "consumed",
-      message: "Updates were waiting, and are being consumed.",
-    };
-  }
-  if (last === 0) return { check, status: "ok", code: "none", message: "No update is waiting." };
+  if (hasFallen) return ofUpdates.ok("consumed", "Updates were waiting, and are being consumed.");
+  if (last === 0) return ofUpdates.ok("none", "No update is waiting.");
   const waiting = `${count(last, "update")} waiting, and nobody consumed one within ${duration(watchedMs)}`;
   if (lock?.kind === "held") {
     const message = `${waiting}, though ${holderName(lock.holder)} holds the lock. Its handlers take long, or it is stuck.`;
     const fix = "Look at its log and its health, and watch for longer with --watch 60.";
-    return { check, status: "unknown", code: "unconsumed-by-holder", message, fix };
+    return ofUpdates.unknown("unconsumed-by-holder", message, fix);
   }
   if (lock === undefined || lock.kind === "unknown") {
     const message = `${waiting}. Whether somebody is still at work could not be told without the lock.`;
-    return { check, status: "unknown", code: "undecided", message, fix: "Watch for longer with --watch 60." };
+    return ofUpdates.unknown("undecided", message, "Watch for longer with --watch 60.");
   }
   const why = lock.kind === "free" ? "no instance holds the lock" : "its holder is not heard";
   const fix = "Start the bot, or find out why it does not poll.";
-  return { check, status: "problem", code: "unconsumed", message: `${waiting}: ${why}.`, fix };
+  return ofUpdates.problem("unconsumed", `${waiting}: ${why}.`, fix);
 }

@@ -3,18 +3,30 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { clockFinding } from "../../../src/doctor/examination.js";
-import { duration, type Finding, type Status, verdictOf } from "../../../src/doctor/finding.js";
+import { duration, type Finding, holderName, type Status, verdictOf } from "../../../src/doctor/finding.js";
 import { holderFinding, isSilent } from "../../../src/doctor/holder-check.js";
 import { chooseLock } from "../../../src/doctor/lock-choice.js";
 import { directoryObstacle, type OpenLock } from "../../../src/doctor/lock-connection.js";
 import { freeFromSilentHolder } from "../../../src/doctor/repairs.js";
-import { hideSecrets } from "../../../src/doctor/run-command.js";
+import { runCommand } from "../../../src/doctor/run-command.js";
 import { updatesFinding } from "../../../src/doctor/telegram-checks.js";
 import type { Holder } from "../../../src/lock/backend.js";
 
-describe("hideSecrets", () => {
+describe("what a command prints", () => {
   const token = `7000000001:${"Ab".repeat(17)}x`;
   const url = "postgres://bot:S3cret%21@db.example.com/bots";
+
+  /** As it comes out, on a terminal and in JSON. */
+  async function printed(text: string, environment: Record<string, string>): Promise<string[]> {
+    const out: string[] = [];
+    const terminal = { print: (line: string) => out.push(line), complain: () => {}, ask: undefined };
+    await runCommand([], environment, terminal, async ({ print, printJson }) => {
+      print(text);
+      printJson({ text }, 0);
+      return 0;
+    });
+    return out;
+  }
 
   it.each([
     ["a token", `bot ${token} failed`],
@@ -23,20 +35,32 @@ describe("hideSecrets", () => {
     ["a connection string", `cannot parse ${url}`],
     ["a password as it stands in the connection string", "S3cret%21 is wrong"],
     ["a password as it is meant", "S3cret! is wrong"],
+    ["a password in base64", Buffer.from("bot:S3cret!").toString("base64")],
     ["the password of another connection string", "at redis://:other@h:1"],
-  ])("takes out %s", (_, text) => {
-    const shown = hideSecrets(text, [token, url]);
-
-    expect(shown).not.toMatch(/Ab{2}|AbAb|S3cret|other/);
-    expect(shown).toMatch(/<(secret|token|password)>/);
+  ])("has no secret in it: %s", async (_, text) => {
+    for (const shown of await printed(text, { BOT_TOKEN: token, DATABASE_URL: url })) {
+      expect(shown).not.toMatch(/Ab{2}|AbAb|S3cret|UzNjcmV0|other/);
+      expect(shown).toMatch(/<(secret|token|password)>/);
+    }
   });
 
-  it("leaves sentences alone, also where a password is a plain word", () => {
-    const values = ["postgres://postgres:postgres@localhost/postgres", "", "1:"];
+  it.each([{ PGPASSWORD: "o" }, { PGPASSWORD: "st" }, { PGPASSWORD: "the" }, { PGPASSWORD: "postgres" }])(
+    "is whole where %j stands in our own sentences",
+    async (environment) => {
+      const sentence = "The Postgres lock (--postgres) at localhost:5432";
+      expect(await printed(sentence, environment)).toEqual([sentence, JSON.stringify({ text: sentence })]);
+    },
+  );
 
-    expect(hideSecrets("The Postgres lock (--postgres) at localhost", values)).toBe(
-      "The Postgres lock (--postgres) at localhost",
-    );
+  it("has no power over the terminal", async () => {
+    const shown = await printed("a\u001b[2Jb\u009bc\u202ed", {});
+    expect(shown[0]).toBe("a\\u001b[2Jb\\u009bc\\u202ed");
+    expect(JSON.parse(shown[1] as string)).toEqual({ text: shown[0] });
+  });
+
+  it("shows a holder's label on one line, whatever is in it", () => {
+    const holder = { instance: "evil\n  ok       holder", revision: "\u001b[0m" };
+    expect(holderName(holder)).toBe("evil\\u000a  ok       holder (revision \\u001b[0m)");
   });
 });
 
