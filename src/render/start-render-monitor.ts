@@ -4,6 +4,7 @@ import type { Logger } from "../logger.js";
 import { checkLogger, checkOptions, invalidOption, suggestion } from "../option-checks.js";
 import { type RenderEnvironment, renderEnvironment } from "../platform/instance.js";
 import { shared } from "../platform/process-registry.js";
+import { keepSecret } from "../secrets.js";
 import { handleInternals, type SafePolling } from "../session/handle.js";
 import {
   type RenderFinding,
@@ -153,7 +154,10 @@ function resolveMonitorOptions(
 /** The value itself is never shown. */
 function checkKey(apiKey: unknown): string {
   const key = typeof apiKey === "string" ? apiKey.trim() : "";
-  if (/^[\x21-\x7e]+$/.test(key)) return key;
+  if (/^[\x21-\x7e]+$/.test(key)) {
+    keepSecret(key);
+    return key;
+  }
   throw new SafePollingError(
     "ERR_INVALID_OPTION",
     key === ""

@@ -4,6 +4,7 @@ import { memoryLock } from "grammy-safe-polling/memory";
 import { type RenderMonitorOptions, startRenderMonitor } from "grammy-safe-polling/render";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { redactText } from "../../../src/redact.js";
 import { until } from "../../tools/render/bench.js";
 import { RenderStandIn } from "../../tools/render/stand-in.js";
 
@@ -104,6 +105,7 @@ describe("on Render", () => {
     await using monitor = startRenderMonitor(polling, { apiRoot: `${render.url}/` });
     const seen: string[] = [];
     const remove = monitor.on("finding", ({ kind }) => void seen.push(kind));
+    expect(redactText(`refused: ${render.apiKey}`)).toBe("refused: <secret>");
 
     await until(() => seen.length > 0);
 
