@@ -27,7 +27,7 @@ export interface RoundFigures {
 interface HeldLease extends Span {
   readonly holder: InstanceHistory;
   readonly token: number;
-  readonly end: "lost" | "released" | "stopped" | "killed" | "open";
+  readonly end: "lost" | "released" | "left" | "killed" | "open";
   /** It was lost with its connection. */
   readonly isCut: boolean;
 }
@@ -82,10 +82,9 @@ function leasesOf(holder: InstanceHistory): HeldLease[] {
   let open: { from: number; token: number } | undefined;
   for (const line of holder.lines) {
     // A release that the server has not confirmed is not told; its holder has ended all the same.
-    const isStopped = line.event === "state" && line.state === "stopped";
-    if (open && isStopped)
-      leases.push({ ...open, holder, until: timeOf(line), end: "stopped", isCut: false });
-    if (isStopped) open = undefined;
+    const hasLeft = line.event === "state" && (line.state === "stopped" || line.state === "standby");
+    if (open && hasLeft) leases.push({ ...open, holder, until: timeOf(line), end: "left", isCut: false });
+    if (hasLeft) open = undefined;
     if (line.event === "acquired") open = { from: timeOf(line), token: Number(line.token) };
     if (!open || (line.event !== "lost" && line.event !== "released")) continue;
     const isCut = line.event === "lost" && line.reason === "connection";

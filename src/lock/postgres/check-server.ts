@@ -27,6 +27,8 @@ const withoutSessionLocks = {
 const doesNotExclude =
   "A lock that one session holds was granted to another: the advisory locks of this server, or of what is in " +
   "between, exclude nobody. Use a PostgreSQL, or another lock.";
+const severalServers =
+  "Two connections to this address have reached two servers: a failover is under way, or the address leads to several. It must lead to one primary";
 const hidesLocks =
   "The lock that this session has just taken is not in `pg_locks`: this server, or what is in between, has no " +
   "session locks, or hides them. Use a PostgreSQL, or another lock.";
@@ -90,6 +92,8 @@ export async function proveExclusion(
     return;
   }
   const [rival] = await second.ask(tryLiveness(String(ready.pid)));
+  // Trouble that passes with the failover, and lasts where an address leads to several primaries.
+  if (rival?.server !== ready.server) throw new Error(severalServers);
   if (rival?.granted !== "f") throw configError(doesNotExclude);
   checks.isProven = true;
 }

@@ -12,9 +12,12 @@ export const describeServer = `SELECT pg_backend_pid() AS pid, pg_is_in_recovery
 current_setting('server_version_num') AS version, version() AS name,
 (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks`;
 
+/** Tells one server from another, a primary from its promoted copy too. */
+const whichServer = "extract(epoch FROM pg_postmaster_start_time()) AS server";
+
 /** Asks for a session's liveness lock until the end of the statement. */
 export const tryLiveness = (pid: string) =>
-  `SELECT pg_try_advisory_xact_lock_shared(${livenessClass}, ${pid}) AS granted`;
+  `SELECT pg_try_advisory_xact_lock_shared(${livenessClass}, ${pid}) AS granted, ${whichServer}`;
 
 /**
  * Never tries a key that anybody holds, ourselves included: advisory locks are re-entrant. The token is drawn
@@ -61,7 +64,7 @@ export function setUp(applicationName: string, leaseMs: number): string {
 LISTEN ${channel};
 ${prepareClaim};
 SELECT pg_try_advisory_lock(${livenessClass}, pg_backend_pid());
-SELECT pg_backend_pid() AS pid,
+SELECT pg_backend_pid() AS pid, ${whichServer},
 (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
   AND classid = ${livenessClass} AND objid::bigint = pg_backend_pid() AND pid = pg_backend_pid()) AS seen,
 greatest(0, floor(extract(epoch FROM clock_timestamp() - greatest(pg_postmaster_start_time(),

@@ -138,21 +138,24 @@ describe("the judge of chaos", () => {
     expect(during(400, 500).violations.length).toBeGreaterThan(0);
   });
 
-  it("takes a lease for ended when its holder has stopped, told or not", () => {
-    const stopped = (at: number) =>
-      handover({
-        a: [
-          line(100, "acquired", { token: 1 }),
-          line(110, "poll", { offset: 0 }),
-          line(120, "handling", { updateId: 1 }),
-          line(200, "poll", { offset: 2 }),
-          line(at, "state", { state: "stopped" }),
-        ],
-      });
+  it.each(["stopped", "standby"])(
+    "takes a lease for ended when its holder is %s, told as released or not",
+    (state) => {
+      const stopped = (at: number) =>
+        handover({
+          a: [
+            line(100, "acquired", { token: 1 }),
+            line(110, "poll", { offset: 0 }),
+            line(120, "handling", { updateId: 1 }),
+            line(200, "poll", { offset: 2 }),
+            line(at, "state", { state }),
+          ],
+        });
 
-    expect(violationsOf(stopped(205))).toEqual([]);
-    expect(violationsOf(stopped(400))).toEqual([expect.stringContaining("trusted its own until 400")]);
-  });
+      expect(violationsOf(stopped(205))).toEqual([]);
+      expect(violationsOf(stopped(400))).toEqual([expect.stringContaining("trusted its own until 400")]);
+    },
+  );
 
   it("lets a holder hear a moment later that its connection is broken, but do nothing meanwhile", () => {
     const a = (lostAt: number, polledAt: number) => [

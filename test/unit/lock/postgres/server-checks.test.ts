@@ -153,3 +153,19 @@ it("asks a session pooler that is 300 ms away a few times only, and warns", asyn
   expect(looks).toBeLessThanOrEqual(6);
   expect(asked).toBeLessThanOrEqual(11);
 });
+
+it("takes two servers behind one address for a failover, not for locks that exclude nobody", async () => {
+  let servers = 0;
+  mockServer(150_018, undefined, {
+    granted: "t",
+    get server() {
+      servers += 1;
+      return String(servers);
+    },
+  });
+
+  const error = await connectPeer(postgresLock({ host: "db" })).catch((reason: Error) => reason);
+
+  expect(error).toMatchObject({ message: expect.stringContaining("have reached two servers") });
+  expect(error).not.toHaveProperty("code");
+});
