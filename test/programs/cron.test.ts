@@ -5,17 +5,19 @@ import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codeBlocks, page, root } from "../tools/markdown.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 import { Program } from "../tools/program.js";
 import { type RedisServer, startRedis } from "../tools/redis-server.js";
 
 const blocks = codeBlocks(page("docs/cron.md"));
 const state = mkdtempSync(join(tmpdir(), "gsp-cron-"));
 let redis: RedisServer;
+let postgres: PostgresServer;
 beforeAll(async () => {
-  redis = await startRedis();
+  [redis, postgres] = await Promise.all([startRedis(), startPostgres()]);
 });
 afterAll(async () => {
-  await redis?.[Symbol.asyncDispose]();
+  await Promise.all([redis?.[Symbol.asyncDispose](), postgres?.[Symbol.asyncDispose]()]);
   rmSync(state, { recursive: true, force: true });
 });
 
@@ -27,13 +29,18 @@ const bot = new Bot(process.env.BOT_TOKEN, { client: { apiRoot: process.env.API_
 const polling = safeStartPolling(bot);
 const sendReport = async () => { await bot.api.sendMessage(1, process.env.NAME); };`;
 
-/** The block that imports a library, as it is printed, but for its time: every second, and the test's Redis. */
+/** The block that imports a library, as it is printed, but for its time, every second, and the test's Redis. */
 function instance(name: string, library: string, api: BotApiEmulator): Program {
   const block = blocks.find(({ code }) => code.includes(`from "${library}"`))?.code ?? "";
   const everySecond = block.replace(`"0 9 * * *"`, `"* * * * * *"`);
   expect(everySecond).not.toBe(block);
   const { outputText } = ts.transpileModule(
-    around + everySecond.replace("port: 6379", `port: ${new URL(redis.url).port}`),
+    around +
+      everySecond
+        .replace("port: 6379", `port: ${new URL(redis.url).port}`)
+        // pg-boss knows minutes, no seconds: a job of each instance beside the schedule.
+        .replace("await boss.work", `await boss.send("reports"); await boss.work`)
+        .replace(`"* * * * * *", undefined`, `"0 9 * * *", undefined`),
     { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } },
   );
   return new Program(["--input-type=module", "-e", outputText], {
@@ -42,6 +49,7 @@ function instance(name: string, library: string, api: BotApiEmulator): Program {
       NAME: name,
       BOT_TOKEN: api.bot.token,
       API_ROOT: api.url,
+      DATABASE_URL: postgres.url(),
       STATE_DIRECTORY: join(state, new URL(api.url).port),
     },
   });
@@ -94,5 +102,21 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
       program.kill("SIGTERM");
       expect(await program.exited, program.output).toBe(0);
     }
+  }, 90_000);
+
+  it("pg-boss: each job is done once, by one of the two, and both end with code 0", async () => {
+    await using api = await startBotApi();
+    await using first = instance("first", "pg-boss", api);
+    await first.prints("-> polling");
+    await reported(api, (names) => names.length === 1);
+    await using second = instance("second", "pg-boss", api);
+    await second.prints("stands by: another instance polls");
+    await reported(api, (names) => names.length === 2);
+
+    for (const program of [first, second]) {
+      program.kill("SIGTERM");
+      expect(await program.exited, program.output).toBe(0);
+    }
+    expect(reports(api)).toHaveLength(2);
   }, 90_000);
 });
