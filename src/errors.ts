@@ -1,3 +1,4 @@
+import { page } from "./pages.js";
 import { redact } from "./redact.js";
 
 /** Every way this library fails. Codes are stable under semver; messages are not. */
@@ -15,14 +16,17 @@ export type SafePollingErrorCode =
 const brand = Symbol.for("grammy-safe-polling.error");
 
 /**
- * What this library throws and rejects with. The message says what happened, then what to do.
+ * What this library throws and rejects with. The message says what happened, then what to do, then where to read on.
  * `cause` is a redacted copy of the original error: grammY's own carry the bot token.
  */
 export class SafePollingError extends Error {
   readonly code: SafePollingErrorCode;
 
   constructor(code: SafePollingErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options?.cause === undefined ? undefined : { cause: redact(options.cause) });
+    super(
+      `${message} See ${page(`errors.md#${code.toLowerCase()}`)}`,
+      options?.cause === undefined ? undefined : { cause: redact(options.cause) },
+    );
     this.name = "SafePollingError";
     this.code = code;
     Object.defineProperty(this, brand, { value: true });

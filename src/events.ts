@@ -113,7 +113,10 @@ export class EventHub<Events = SafePollingEvents> {
     try {
       await call();
     } catch (error) {
-      this.#logger.error({ event, error: describeError(error) }, "an event listener threw; polling goes on");
+      this.#logger.error(
+        { event, error: describeError(error) },
+        "an event listener threw; polling goes on. Mend the listener",
+      );
     }
   }
 }

@@ -1,4 +1,6 @@
+import { wallNow } from "./clock.js";
 import { visibleText } from "./redact.js";
+import { hideKnown } from "./secrets.js";
 
 /** What a logger needs: pino's shape, so that a pino instance fits as it is. Fields first, then the message. */
 export interface Logger {
@@ -8,41 +10,76 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
-/** Says nothing. */
-export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+type Level = keyof Logger;
 
-/** A user's logger that cannot break what logs: what it throws or rejects with is dropped, for nobody is left to tell. */
-export function harmless(logger: Logger): Logger {
-  const write = (level: keyof Logger) => async (fields: object, message: string) => {
-    try {
-      await logger[level](fields, message);
-    } catch {}
-  };
+/** By how much they matter. */
+export const levels = ["debug", "info", "warn", "error"] as const satisfies readonly Level[];
+
+function everyLevel(write: (level: Level) => (fields: object, message: string) => void): Logger {
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };
 }
 
-/** One plain line per message on the console: level, message, fields as `key=value`. Debug lines are left out. */
-export function consoleLogger(sink: Pick<Console, "log" | "warn" | "error"> = console): Logger {
-  // One line an event, whatever others have put into it.
-  const line = (fields: object, message: string) =>
-    visibleText(`[safe-polling] ${message}${formatFields(fields)}`);
-  return {
-    debug() {},
-    info: (fields, message) => sink.log(line(fields, message)),
-    warn: (fields, message) => sink.warn(line(fields, message)),
-    error: (fields, message) => sink.error(line(fields, message)),
-  };
+/** Says nothing. */
+export const silentLogger: Logger = everyLevel(() => () => {});
+
+/** A user's logger that cannot break what logs: what it throws or rejects with is dropped, for nobody is left to tell. */
+export function harmless(logger: Logger): Logger {
+  return everyLevel((level) => async (fields, message) => {
+    try {
+      await logger[level](fields, message);
+    } catch {}
+  });
 }
 
-/** The fencing number is left out: `token=` in the log of a Telegram bot looks like a leak. */
-function formatFields(fields: object): string {
-  const parts = Object.entries(fields)
-    .filter(([name, value]) => value !== undefined && name !== "token")
-    .map(([name, value]) => `${name}=${formatValue(value)}`);
-  return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
+/** Puts fields into each line, as they are when it is written; those of the line itself go first. */
+export function withFields(logger: Logger, read: (level: Level) => object): Logger {
+  return everyLevel((level) => (fields, message) => logger[level]({ ...read(level), ...fields }, message));
 }
 
-function formatValue(value: unknown): string {
+/** What the default logger writes. */
+export interface LogSetting {
+  /** The least that matters. */
+  readonly level: Level;
+  /** A JSON object a line, for machines. */
+  readonly isJson: boolean;
+}
+
+/** One line an event on the console, whatever others have put into it: in words, or as JSON on standard output. */
+export function consoleLogger(
+  sink: Pick<Console, "log" | "warn" | "error"> = console,
+  { level: least, isJson }: LogSetting = { level: "info", isJson: false },
+): Logger {
+  return everyLevel((level) => (fields, message) => {
+    if (levels.indexOf(level) < levels.indexOf(least)) return;
+    if (isJson) sink.log(visibleText(jsonLine(level, fields, message)));
+    else sink[level === "warn" || level === "error" ? level : "log"](plainLine(fields, message));
+  });
+}
+
+/** `[safe-polling] @my_bot: what happened, and what to do (field=value). See https://…` */
+function plainLine(fields: object, message: string): string {
+  const { bot, key, see, ...others } = shownFields(fields);
+  const who = bot ?? (key === undefined ? undefined : `bot ${key}`);
+  const told = Object.entries(others)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${plainValue(value)}`);
+  const line = `[safe-polling] ${who === undefined ? "" : `${who}: `}${message}`;
+  const details = told.length === 0 ? "" : ` (${told.join(", ")})`;
+  return visibleText(hideKnown(line + details + (see === undefined ? "" : `. See ${see}`)));
+}
+
+function plainValue(value: unknown): string {
   if (typeof value === "number") return String(Math.round(value));
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function jsonLine(level: Level, fields: object, message: string): string {
+  const line = { level, time: new Date(wallNow()).toISOString(), msg: message, ...shownFields(fields) };
+  return JSON.stringify(line, (_, value) => (typeof value === "string" ? hideKnown(value) : value));
+}
+
+/** Without the fencing number: `token` in the log of a Telegram bot looks like a leak. */
+function shownFields(fields: object): Record<string, unknown> {
+  const { token: _, ...shown } = fields as Record<string, unknown>;
+  return shown;
 }

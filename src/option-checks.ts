@@ -1,5 +1,4 @@
 import { SafePollingError } from "./errors.js";
-import { consoleLogger, harmless, type Logger, silentLogger } from "./logger.js";
 import { redactText } from "./redact.js";
 
 /**
@@ -53,15 +52,6 @@ export function checkNumber(
 export function checkText(name: string, value: unknown): string {
   if (typeof value === "string" && value.trim() !== "") return value;
   throw invalidOption(name, "a non-empty string", value);
-}
-
-/** The logger that was given, silence for `false`, the console for undefined. Throws ERR_INVALID_OPTION. */
-export function checkLogger(logger: Logger | false | undefined): Logger {
-  if (logger === undefined) return consoleLogger();
-  if (logger === false) return silentLogger;
-  const levels = ["debug", "info", "warn", "error"] as const;
-  if (levels.every((level) => typeof logger?.[level] === "function")) return harmless(logger);
-  throw invalidOption("logger", "a pino-shaped logger with debug, info, warn and error, or false", logger);
 }
 
 function show(value: unknown): string {

@@ -1,8 +1,9 @@
+import { chooseLogger } from "./choose-logger.js";
 import { SafePollingError } from "./errors.js";
 import type { LockBackend } from "./lock/backend.js";
 import { fileLock } from "./lock/file/file-lock.js";
 import type { Logger } from "./logger.js";
-import { checkLogger, checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import { checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
 import { optionHints, pollingOptionHints } from "./option-hints.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
 import { platformFacts } from "./platform/instance.js";
@@ -101,7 +102,7 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     signal: checkSignal(options.signal),
     instance:
       options.instance === undefined ? platformFacts().instance : checkText("instance", options.instance),
-    logger: checkLogger(options.logger),
+    logger: chooseLogger(options.logger),
   };
 }
 

@@ -4,6 +4,7 @@ import { systemClock } from "./clock.js";
 import { publish } from "./diagnostics.js";
 import type { LockBackend } from "./lock/backend.js";
 import type { SafePollingOptions } from "./options.js";
+import { page } from "./pages.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
 import { onParentGone } from "./platform/parent.js";
@@ -13,6 +14,7 @@ import { asTelegramBot, type PollableBot } from "./polling/telegram-bot.js";
 import { resolveOptions } from "./resolve-options.js";
 import { keepSecret } from "./secrets.js";
 import { alreadyRunning } from "./session/already-running.js";
+import { botLogger } from "./session/bot-logger.js";
 import { createSession, type SharedLockSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
 
@@ -34,7 +36,8 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");
   polledBots.add(bot);
 
-  const { exitAfterMs, key, lock, logger, signal, signals, stopWithParent } = resolved;
+  const { exitAfterMs, key, lock, signal, signals, stopWithParent } = resolved;
+  const logger = botLogger(resolved.logger, telegramBot, key);
   const session = createSession(telegramBot, resolved, {
     clock: systemClock,
     random: Math.random,
@@ -49,7 +52,10 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
       signal?.removeEventListener("abort", stop);
       polledBots.delete(bot);
       if (exhausted && resolved.onExhausted === "exit") {
-        logger.warn({ key }, "the conflict was not resolved: ending the process with exit code 0");
+        logger.warn(
+          { see: page("409.md#find-the-other-poller") },
+          "the conflict was not resolved: ending the process with exit code 0. Find the other poller",
+        );
         void exitGracefully({ exitAfterMs, logger });
       }
     },
@@ -59,7 +65,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
   const forgetParent =
     stopWithParent &&
     onParentGone(stopWithParent, () => {
-      logger.info({ key }, "whoever started this process has gone: stopping");
+      logger.info({}, "whoever started this process has gone: stopping");
       void stop();
     });
   if (signal?.aborted) void stop();

@@ -125,24 +125,3 @@ export function abortable<T>(
     }
   });
 }
-
-const minuteMs = 60_000;
-/** When something that lasts is told of again, in milliseconds since it began; then every hour. */
-const laterTellingsMs = [5 * minuteMs, 15 * minuteMs, 60 * minuteMs];
-
-/** Tells that something lasts: after `firstMs`, and again at growing intervals until the returned function is called. */
-export function tellWhileItLasts(
-  clock: Clock,
-  firstMs: number,
-  tell: (elapsedMs: number) => void,
-): () => void {
-  let timer: Timer;
-  const schedule = (atMs: number, afterMs: number) => {
-    timer = clock.setTimer(() => {
-      schedule(laterTellingsMs.find((laterMs) => laterMs > atMs) ?? atMs + 60 * minuteMs, atMs);
-      tell(atMs);
-    }, atMs - afterMs);
-  };
-  schedule(firstMs, 0);
-  return () => timer.clear();
-}

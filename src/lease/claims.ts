@@ -307,7 +307,7 @@ export class Claims {
     const { backend, onLost, onMistake, outliving, trouble } = this.#options;
     if (!this.#everAnswered && isLockMistake(error)) return onMistake(error);
     if (keeper.held.size === 0) return keeper.end("connection", error);
-    trouble.failed("claim", error, `the ${backend.name} lock did not answer a claim`);
+    trouble.failed("claim", error, `the ${backend.name} lock did not answer a claim; trying again`);
     const left = keys.filter((key) => outliving.delete(key));
     if (left.length > 0) onLost(left, "connection");
     if (keys.length > 0) void keeper.release(keys);

@@ -1,6 +1,7 @@
 import { type Clock, elapsedMs, type Moment, type Timer } from "../clock.js";
 import type { LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { withDeadline } from "../waiting.js";
 import { isTrusted, type LeaseTiming } from "./trust-window.js";
@@ -171,8 +172,8 @@ export class LeaseKeeper {
     if (this.#ended) return;
     this.#failedReleases += 1;
     this.#options.logger[this.#failedReleases === 1 ? "warn" : "debug"](
-      { error: describeError(error), keys },
-      "the lock server did not confirm a release; it is repeated until it does",
+      { error: describeError(error), keys, see: page("troubleshooting.md#the-lock-server") },
+      "the lock server did not confirm a release; it is repeated until it does. If it lasts, look at the lock server",
     );
     if (this.#failedReleases >= maxFailedReleases) return this.end("connection", error);
     this.#beatTimer?.clear();

@@ -258,7 +258,7 @@ export class LockSession {
 
   #connectFailed(error: unknown): void {
     if (!this.#everConnected && isLockMistake(error)) return this.#fail(error);
-    const message = `the ${this.#options.backend.name} lock cannot be reached; trying again`;
+    const message = `the ${this.#options.backend.name} lock cannot be reached; trying again. Check its address, its server and the network`;
     this.#trouble.failed("connection", error, message);
     this.#connector.connect();
   }
@@ -329,7 +329,7 @@ export class LockSession {
       return { instance, lock: backend.name, durationMs, isGood: error === undefined };
     });
     if (error !== undefined) {
-      this.#trouble.failed("beat", error, `the ${backend.name} lock did not answer a beat`);
+      this.#trouble.failed("beat", error, `the ${backend.name} lock did not answer a beat; trying again`);
       return;
     }
     this.#trouble.well("connection", "beat");

@@ -1,4 +1,5 @@
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 
 interface BotOptions {
   readonly api: { readonly options?: { readonly baseFetchConfig?: object; readonly fetch?: unknown } };
@@ -19,7 +20,7 @@ export async function warnOfDenoHttp(
   const grammy = await import("grammy").catch(() => undefined);
   if (!grammy || !(bot instanceof grammy.Bot)) return;
   logger.warn(
-    {},
+    { see: page("runtimes.md") },
     'Deno may send a poll again that was cut, so that a stop takes up to a poll\'s time and the successor meets a 409. Import Bot from "grammy/web", which uses fetch',
   );
 }

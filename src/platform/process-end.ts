@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { shared } from "./process-registry.js";
 
 /** Platforms and shells send a signal twice: what comes this soon after the first, in milliseconds, is its double. */
@@ -75,7 +76,10 @@ function onSignal(signal: NodeJS.Signals): void {
     shutdown.heardAt = now;
     shutdown.wasRaisedAgain = true;
     const [handle] = handles;
-    handle?.logger.warn({ signal }, "already stopping; the next signal ends the process at once");
+    handle?.logger.warn(
+      { signal, see: page("options.md#signals") },
+      "already stopping; the next signal ends the process at once",
+    );
     return;
   }
   process.exit(128 + constants.signals[signal]);
@@ -128,7 +132,7 @@ export async function exitGracefully({ exitAfterMs, logger }: Required<AfterStop
 function whenStillAlive({ exitAfterMs, logger }: AfterStop, how: string, end: () => void): void {
   const tellAndEnd = () => {
     logger?.warn(
-      { exitAfterMs, open: process.getActiveResourcesInfo?.() },
+      { exitAfterMs, open: process.getActiveResourcesInfo?.(), see: page("options.md#exitafterms") },
       `everything has stopped, but something keeps the process alive: ${how}. Close it after \`await polling.done\`, or set exitAfterMs`,
     );
     end();
@@ -161,7 +165,7 @@ function onMessage(message: unknown): void {
 
 function warnOfWorkerThread(logger: Logger): void {
   logger.warn(
-    {},
+    { see: page("options.md#signals") },
     "no signal reaches a worker thread: SIGTERM will end the process without a drain. Call stop() there when the main thread gets the signal, and set signals: false",
   );
 }

@@ -35,7 +35,7 @@ export interface ConflictSeriesOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly signal: AbortSignal;
-  readonly record: Pick<PollingRecord, "retry">;
+  readonly record: Pick<PollingRecord, "retry" | "undisturbed">;
   readonly overlap: Overlap;
   /** What an instance that gives way does first: handlers end, and what is done is confirmed. */
   beforeGivingWay(): Promise<void>;
@@ -87,6 +87,7 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
         const window = new QuietWindow(clock, meetsRival);
         try {
           await attempt(window);
+          if (window.isOver) record.undisturbed();
         } catch (error) {
           if (!window.isOver || !isConflict(error)) throw error;
           late = error;

@@ -1,4 +1,5 @@
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { describeError, redact } from "../redact.js";
 import type { TelegramBot } from "./telegram-bot.js";
 
@@ -34,8 +35,13 @@ export async function reportHandlerError(
   }
   const report = redact(innermost(uncaught)) as Error;
   logger.error(
-    { updateId, error: describeError(report), stack: report instanceof Error ? report.stack : undefined },
-    "a handler threw and no bot.catch took the error; the update counts as done",
+    {
+      updateId,
+      error: describeError(report),
+      stack: report instanceof Error ? report.stack : undefined,
+      see: page("errors.md#handlererror"),
+    },
+    "a handler threw and no bot.catch took the error; the update counts as done. Add bot.catch",
   );
   return report instanceof Error ? report : new Error(describeError(report));
 }

@@ -1,6 +1,7 @@
 import type { Update } from "grammy/types";
 import { elapsedMs, type Moment } from "../clock.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { AbortedError, abortable, unlessAborted } from "../waiting.js";
 import type { PollingRecord } from "./polling-record.js";
 import type { TelegramBot } from "./telegram-bot.js";
@@ -128,7 +129,7 @@ export class PollPlan {
 
 function warnOfLetGo(logger: Logger, updateId: number, runningMs: number): void {
   logger.warn(
-    { updateId, runningMs },
+    { updateId, runningMs, see: page("options.md#confirm") },
     "a slow handler holds up all updates behind it: Telegram is told that its update is done, so a crash now would lose it. Let slow work end sooner or run it outside of the handler",
   );
 }

@@ -23,6 +23,8 @@ export interface PollingRecord {
     readonly givesWay: boolean;
     readonly overlapLeftMs: number | undefined;
   }): void;
+  /** For a while nobody else has been met. */
+  undisturbed(): void;
   /** A handler is about to run. */
   handling(update: Update): void;
   handled(update: Update): void;

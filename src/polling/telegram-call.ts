@@ -1,6 +1,8 @@
 import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
-import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { type Clock, elapsedMs } from "../clock.js";
+import { Lasting } from "../lasting.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
@@ -64,20 +66,17 @@ export async function askTelegram<T>(
   return result;
 }
 
-/** Told at once, then when it has lasted this long, then each time it has lasted four times as long. */
-const toldAgainMs = 60_000;
-
 /** One series of failures of a call: waits after each, and tells the log when it begins, that it lasts, and its end. */
 export class TelegramTrouble {
   readonly #context: CallContext;
   readonly #method: string;
-  #since: Moment | undefined;
+  readonly #trouble: Lasting;
   #failures = 0;
-  #tellAfterMs = 0;
 
   constructor(context: CallContext, method: string) {
     this.#context = context;
     this.#method = method;
+    this.#trouble = new Lasting(context.clock);
   }
 
   /** Waits as long as the failure asks for; rejects with AbortedError when `signal` aborts meanwhile. */
@@ -94,28 +93,23 @@ export class TelegramTrouble {
 
   /** The call has succeeded. */
   isOver(): void {
-    if (!this.#since) return;
-    const seconds = Math.round(elapsedMs(this.#since, this.#context.clock.now()) / 1_000);
-    this.#context.logger.info({ method: this.#method }, `Telegram answers again after ${seconds} s`);
-    this.#since = undefined;
     this.#failures = 0;
-    this.#tellAfterMs = 0;
+    const seconds = this.#trouble.over();
+    if (seconds === undefined) return;
+    this.#context.logger.info({ method: this.#method }, `Telegram answers again after ${seconds} s`);
   }
 
   #tell(error: unknown, delayMs: number): void {
-    const { clock, logger } = this.#context;
-    this.#since ??= clock.now();
-    const lastedMs = elapsedMs(this.#since, clock.now());
-    const isDue = lastedMs >= this.#tellAfterMs;
-    if (isDue) this.#tellAfterMs = Math.max(toldAgainMs, lastedMs * 4);
-    logger[isDue ? "warn" : "debug"](
+    const { isDue, forSeconds } = this.#trouble.met();
+    this.#context.logger[isDue ? "warn" : "debug"](
       {
         method: this.#method,
         error: describeError(error),
         retryInMs: Math.round(delayMs),
-        ...(lastedMs > 0 ? { forSeconds: Math.round(lastedMs / 1_000) } : {}),
+        forSeconds,
+        see: page("troubleshooting.md#telegram"),
       },
-      "Telegram did not answer as it should; trying again",
+      "Telegram did not answer as it should; trying again. If it lasts, look at the network",
     );
   }
 }

@@ -1,5 +1,6 @@
 import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { AbortedError } from "../waiting.js";
 import type { TelegramBot } from "./telegram-bot.js";
@@ -73,7 +74,10 @@ export class WebhookGuard {
     );
     this.#isSet = false;
     this.#deletedInLease = true;
-    this.#logger.warn({}, `${what}: deleted it, pending updates kept`);
+    this.#logger.warn(
+      { see: page("errors.md#err_webhook_active") },
+      `${what}: deleted it, pending updates kept. If it comes back, find who sets it`,
+    );
   }
 
   #refusal(what: string): SafePollingError {

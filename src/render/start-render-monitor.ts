@@ -1,7 +1,8 @@
+import { chooseLogger } from "../choose-logger.js";
 import { systemClock } from "../clock.js";
 import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
-import { checkLogger, checkOptions, invalidOption, suggestion } from "../option-checks.js";
+import { checkOptions, invalidOption, suggestion } from "../option-checks.js";
 import { type RenderEnvironment, renderEnvironment } from "../platform/instance.js";
 import { shared } from "../platform/process-registry.js";
 import { keepSecret } from "../secrets.js";
@@ -147,7 +148,7 @@ function resolveMonitorOptions(
     serviceId: "serviceId" in options ? checkServiceId(options.serviceId) : environment.serviceId,
     repair: checkRepair(options.repair ?? []),
     apiRoot: checkApiRoot(options.apiRoot ?? "https://api.render.com/v1"),
-    logger: options.logger === undefined ? handleLogger : checkLogger(options.logger),
+    logger: options.logger === undefined ? handleLogger : chooseLogger(options.logger),
   };
 }
 

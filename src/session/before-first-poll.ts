@@ -4,10 +4,11 @@ import type { CallContext } from "../polling/telegram-call.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
 import { AbortedError, unlessAborted, wait } from "../waiting.js";
 import type { BeforePolling } from "./before-polling.js";
+import type { HandleLog } from "./handle-log.js";
 
 export interface FirstPollOptions {
   readonly context: CallContext;
-  readonly key: string;
+  readonly log: HandleLog;
   startDelayMs(): number;
   readonly webhook: WebhookGuard;
   readonly beforePolling: BeforePolling;
@@ -23,7 +24,7 @@ export interface FirstPollOptions {
 
 /** What comes between the grant of a lease and its first poll. Rejects with AbortedError when the lease ends meanwhile. */
 export async function beforeFirstPoll(given: FirstPollOptions): Promise<void> {
-  const { beforePolling, context, key, lease, offerLease, onPrepared, prepared, signal } = given;
+  const { beforePolling, context, lease, log, offerLease, onPrepared, prepared, signal } = given;
   const { webhook } = given;
   const orOffer = async (work: Promise<void>, why: string) => {
     const offer = context.clock.setTimer(() => offerLease(why), silenceMs);
@@ -33,10 +34,7 @@ export async function beforeFirstPoll(given: FirstPollOptions): Promise<void> {
   onPrepared();
   const startDelayMs = given.startDelayMs();
   if (startDelayMs > 0) {
-    context.logger.info(
-      { key, startDelayMs },
-      "waiting before the first poll, so that a predecessor can finish",
-    );
+    log.delayed(startDelayMs);
     if (!(await wait(context.clock, startDelayMs, signal))) throw new AbortedError();
   }
   await orOffer(webhook.clear(signal), "Telegram has not answered");

@@ -15,15 +15,23 @@ export class BeforePolling {
   readonly #hook: SafePollingOptions["beforePolling"];
   readonly #context: CallContext;
   readonly #userCode: UserCode;
+  readonly #ended: AbortSignal;
   #running: Promise<void> | undefined;
   /** Counts the times that others held the lease. */
   #era = 0;
   #doneInEra = -1;
 
-  constructor(hook: SafePollingOptions["beforePolling"], context: CallContext, userCode: UserCode) {
+  /** `ended`: the handle has ended, and nobody waits any more for a hook that has outlived it. */
+  constructor(
+    hook: SafePollingOptions["beforePolling"],
+    context: CallContext,
+    userCode: UserCode,
+    ended: AbortSignal,
+  ) {
     this.#hook = hook;
     this.#context = context;
     this.#userCode = userCode;
+    this.#ended = ended;
   }
 
   get isRunning(): boolean {
@@ -60,7 +68,7 @@ export class BeforePolling {
     const era = this.#era;
     const call = () => this.#userCode.run(() => hook(lease, { signal }));
     try {
-      await retryPassingTrouble(this.#context, "beforePolling", call, signal);
+      await retryPassingTrouble(this.#context, "beforePolling", call, signal, this.#ended);
     } catch (error) {
       throw redactIfSecret(error);
     }

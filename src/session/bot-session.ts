@@ -9,13 +9,13 @@ import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
-import { describeError } from "../redact.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { AbortedError, type Deferred, deferred, unlessAborted } from "../waiting.js";
 import { beforeFirstPoll } from "./before-first-poll.js";
 import type { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
 import { drain } from "./drain.js";
+import type { HandleLog } from "./handle-log.js";
 import type { HandleRecord } from "./handle-record.js";
 import { HandoverRequests } from "./handover-requests.js";
 import type { LeadingTasks } from "./leading-tasks.js";
@@ -41,6 +41,7 @@ export interface BotSessionOptions {
   startDelayMs(grant: Grant): number;
   readonly beforePolling: BeforePolling;
   newId(): string;
+  readonly log: HandleLog;
   newPoller(term: PollerTerm): Poller;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
@@ -112,10 +113,8 @@ export class BotSession {
   /** Runs to the end. Never rejects: what ends it goes to `done`. */
   async run(): Promise<void> {
     const { signal } = this.#ending;
-    const { bot, context, options } = this.#deps;
-    const { instance, lock } = options;
-    const where = lock === false ? { lock: "none" } : { lock: lock.name, location: lock.location };
-    this.#log("info", { instance, ...where }, "starting");
+    const { bot, context, log, options } = this.#deps;
+    log.starting(options.instance, options.lock);
     const prepared = prepareBot(bot, context, this.#deps.webhook, signal);
     prepared.then(() => this.#requests.ready()).catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
@@ -191,7 +190,6 @@ export class BotSession {
   #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
     return beforeFirstPoll({
       ...this.#deps,
-      key: this.#deps.options.key,
       startDelayMs: () => this.#deps.startDelayMs(term.grant),
       lease: term.lease,
       signal: term.cut.signal,
@@ -205,7 +203,7 @@ export class BotSession {
   }
 
   #offerLease(why: string): void {
-    this.#log("warn", {}, `${why} for a minute; offering the lease to a standby`);
+    this.#deps.log.offers(why);
     void this.resign(offerMs);
   }
 
@@ -234,10 +232,10 @@ export class BotSession {
   /** After a loss nothing is sent. */
   async #drain(term: Term, poller: Poller | undefined): Promise<void> {
     const { beforePolling, context, leading, ledger } = this.#deps;
-    const { drainTimeoutMs, key } = this.#deps.options;
+    const { drainTimeoutMs } = this.#deps.options;
     if (!poller && !beforePolling.isRunning && leading.running.length === 0) return;
     this.#record.enter("draining");
-    await drain(poller, { context, key, ledger, leading, beforePolling, drainTimeoutMs });
+    await drain(poller, { context, ledger, leading, beforePolling, drainTimeoutMs });
     if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);
   }
 
@@ -253,7 +251,8 @@ export class BotSession {
   }
 
   #tellRelease({ isTold, lease, lost }: Term, isReleased: boolean): void {
-    if (!lost.signal.aborted) this.#record.gaveBack(lease, isReleased, isTold);
+    const isOffer = !this.#ending.signal.aborted && this.#resignPauseMs !== undefined;
+    if (!lost.signal.aborted) this.#record.gaveBack(lease, { isReleased, isTold, isOffer });
   }
 
   #finish(): void {
@@ -261,12 +260,13 @@ export class BotSession {
     this.#resigned?.resolve();
     const exhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
     if (!failure || (exhausted && this.#deps.options.onExhausted === "exit")) {
+      this.#deps.log.stopped();
       this.#record.enter("stopped");
       this.#deps.onEnded({ exhausted });
       this.#promises.stopped();
       return;
     }
-    this.#log("error", { error: describeError(failure.error) }, "polling failed");
+    this.#deps.log.failed(failure.error);
     this.#record.enter("failed");
     // One macrotask later: listeners of the state can act before an unobserved rejection ends the process.
     this.#deps.context.clock.setTimer(() => {
@@ -283,6 +283,7 @@ export class BotSession {
 
   /** Ends the handle, and with it the term that is under way. */
   #abort(): void {
+    if (!this.#ending.signal.aborted && !this.#failure) this.#deps.log.stopping(this.#deps.ledger.running);
     this.#ending.abort();
     this.#requests.gaveUp();
     this.#term?.cut.abort();
@@ -319,7 +320,7 @@ export class BotSession {
 
   #onMoved(token: number): void {
     if (this.#term) this.#term.lease = { ...this.#term.lease, token };
-    this.#log("info", { token }, "the lease goes on over a new connection to the lock");
+    this.#deps.log.moved(token);
   }
 
   #onLost(reason: LossReason): void {
@@ -335,9 +336,5 @@ export class BotSession {
     this.#deps.beforePolling.othersHeldTheLease();
     this.#record.standby(holder);
     this.#requests.standby(holder);
-  }
-
-  #log(level: "info" | "warn" | "error", fields: object, message: string): void {
-    this.#deps.context.logger[level]({ key: this.#deps.options.key, ...fields }, message);
   }
 }

@@ -4,6 +4,7 @@ import type { Grant } from "../lease/candidate.js";
 import { LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { Poller } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { RoundTrip } from "../polling/telegram-call.js";
@@ -11,7 +12,9 @@ import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { BeforePolling } from "./before-polling.js";
+import { botLogger } from "./bot-logger.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
+import { HandleLog } from "./handle-log.js";
 import { HandleRecord } from "./handle-record.js";
 import { handleUpdate } from "./handlers.js";
 import { LeadingTasks } from "./leading-tasks.js";
@@ -45,14 +48,16 @@ export interface SharedLockSession extends Pick<LockSession, "enter"> {
 
 /** Wires the session of one bot. Nothing happens before its `run()`. */
 export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
-  const { instance, key, lock, logger } = options;
+  const { instance, key, lock } = options;
+  const logger = botLogger(options.logger, bot, key);
   const { clock, onEnded, publish, random, revision, turn } = runtime;
-  const { startDelayMs, isUnlocked } = withoutSharedLock(options);
-  warnOfSeconds(options);
+  const { startDelayMs, isUnlocked } = withoutSharedLock(options, logger);
+  warnOfSeconds(options, logger);
   const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
   const overlap = { ms: options.overlapMs, since: clock.now(), isUnlocked };
   const ledger = new UpdateLedger(clock);
-  const record = new HandleRecord({ clock, logger, publish, ledger, instance, key });
+  const log = new HandleLog(logger, clock);
+  const record = new HandleRecord({ clock, log, logger, publish, ledger, instance, key });
   const webhook = new WebhookGuard(bot, context, options.webhook);
   const userCode = new UserCode();
   const ended = new AbortController();
@@ -67,8 +72,9 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     record,
     webhook,
     userCode,
-    leading: new LeadingTasks({ key, logger, userCode }),
-    beforePolling: new BeforePolling(options.beforePolling, context, userCode),
+    log,
+    leading: new LeadingTasks({ clock, logger, userCode, ended: ended.signal }),
+    beforePolling: new BeforePolling(options.beforePolling, context, userCode, ended.signal),
     newId: runtime.newId,
     newPoller: (term) =>
       new Poller({
@@ -128,11 +134,11 @@ function warnOfOtherLabel(
   );
 }
 
-function warnOfSeconds({ backoff, logger }: ResolvedOptions): void {
+function warnOfSeconds({ backoff }: ResolvedOptions, logger: Logger): void {
   const { delaysMs } = backoff;
   if (delaysMs.length === 0 || delaysMs.some((delayMs) => delayMs >= 1_000)) return;
   logger.warn(
-    { delaysMs },
+    { delaysMs, see: page("options.md#backoff") },
     "every wait of `backoff` is below a second: they are milliseconds. [5_000, 10_000] waits 5 s, then 10 s",
   );
 }
@@ -141,7 +147,7 @@ function warnOfSeconds({ backoff, logger }: ResolvedOptions): void {
  * What replaces a lock that does not reach the other instances, or that is not there: a newcomer begins late, and an
  * elder gives way.
  */
-function withoutSharedLock({ lock, logger, overlapMs, startDelayMs }: ResolvedOptions) {
+function withoutSharedLock({ lock, overlapMs, startDelayMs }: ResolvedOptions, logger: Logger) {
   const reason = lock === false ? "there is no lock" : lock.unsharedReason?.();
   if (reason === undefined) return { startDelayMs: () => startDelayMs ?? 0, isUnlocked: false };
   if (startDelayMs !== undefined) return { startDelayMs: () => startDelayMs, isUnlocked: true };
@@ -150,7 +156,7 @@ function withoutSharedLock({ lock, logger, overlapMs, startDelayMs }: ResolvedOp
       ? "On a deploy the new instance stays, and the old one gives way."
       : "Polling starts late so that a predecessor can finish; set `overlapMs` where it lives on for longer.";
   logger.warn(
-    { startDelayMs: unsharedStartDelayMs, overlapMs },
+    { startDelayMs: unsharedStartDelayMs, overlapMs, see: page("locks.md") },
     `instances may poll at the same time: ${reason}. Use a lock that all instances share (Postgres or Redis). ${advice}`,
   );
   return {

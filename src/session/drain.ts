@@ -1,3 +1,4 @@
+import { page } from "../pages.js";
 import type { Poller } from "../polling/poller.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
@@ -7,7 +8,6 @@ import type { LeadingTasks } from "./leading-tasks.js";
 
 export interface DrainOptions {
   readonly context: CallContext;
-  readonly key: string;
   readonly ledger: UpdateLedger;
   readonly leading: LeadingTasks;
   readonly beforePolling: BeforePolling;
@@ -16,7 +16,7 @@ export interface DrainOptions {
 
 /** Cuts the poll, then lets the user's code end. Beats go on meanwhile: nobody else gets the lease. */
 export async function drain(poller: Poller | undefined, options: DrainOptions): Promise<void> {
-  const { beforePolling, context, drainTimeoutMs, key, leading, ledger } = options;
+  const { beforePolling, context, drainTimeoutMs, leading, ledger } = options;
   await poller?.stop();
   const hasEnded = new AbortController();
   const ends = [ledger.idle(), leading.ended(), beforePolling.ended()];
@@ -26,22 +26,26 @@ export async function drain(poller: Poller | undefined, options: DrainOptions): 
     wait(context.clock, drainTimeoutMs, hasEnded.signal),
   ]);
   const { repeated, lost } = ledger.runningIds();
+  const warn = (fields: object, message: string) =>
+    context.logger.warn({ ...fields, drainTimeoutMs, see: page("options.md#draintimeoutms") }, message);
   const tell = (updates: readonly number[], what: string) => {
     if (updates.length === 0) return;
-    const message = `handlers still run after the drain time; their updates will ${what}`;
-    context.logger.warn({ key, updates, drainTimeoutMs }, message);
+    warn(
+      { updates },
+      `handlers still run after the drain time; their updates will ${what}. Let them end sooner, or set a longer drainTimeoutMs`,
+    );
   };
   tell(repeated, "be delivered again");
   tell(lost, "not be delivered again: Telegram was told that they are done");
   if (leading.running.length > 0) {
-    context.logger.warn(
-      { key, tasks: leading.running, drainTimeoutMs },
+    warn(
+      { tasks: leading.running },
       "leading tasks still run after the drain time, and may soon run elsewhere too. Let them end when their signal aborts",
     );
   }
   if (beforePolling.isRunning) {
-    context.logger.warn(
-      { key, drainTimeoutMs },
+    warn(
+      {},
       "beforePolling still runs after the drain time, and may soon run elsewhere too. Let it end when its signal aborts",
     );
   }

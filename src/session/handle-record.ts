@@ -11,10 +11,12 @@ import type { PollingRecord } from "../polling/polling-record.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
+import type { HandleLog } from "./handle-log.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 import { updateDateMs } from "./update-date.js";
 
 export interface HandleRecordOptions extends HandleLabels {
+  readonly log: HandleLog;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly publish: Publish;
@@ -78,7 +80,7 @@ export class HandleRecord implements PollingRecord {
   enter(state: PollingState): void {
     const previous = this.#state;
     if (state === previous) return;
-    this.#log("info", {}, `${previous} -> ${state}`);
+    this.#log.state(state, previous);
     this.#state = state;
     this.#since = this.#now();
     if (state !== "polling") this.#isPollOpen = false;
@@ -86,7 +88,7 @@ export class HandleRecord implements PollingRecord {
   }
 
   granted({ token, succession }: Grant): void {
-    this.#log("info", { token, by: succession }, "holds the lease");
+    this.#log.granted(token, succession);
     this.#predecessor = this.#holder;
     this.#holder = undefined;
     this.#forgottenUntil = undefined;
@@ -107,31 +109,22 @@ export class HandleRecord implements PollingRecord {
   /** `isTold`: listeners were told that it was acquired. */
   lost(lease: Lease, reason: LossReason, isTold: boolean): void {
     this.#losses[reason] += 1;
-    this.#log("warn", { reason, token: lease.token }, "lost the lease; polling is cut");
+    this.#log.lost(lease.token, reason);
     if (isTold) this.emit("lost", { lease, reason });
   }
 
-  /** `isReleased`: the lock server has confirmed it. */
-  gaveBack(lease: Lease, isReleased: boolean, isTold: boolean): void {
-    const fields = { token: lease.token };
-    if (!isReleased) {
-      const what =
-        "the lock server did not confirm the release; a standby may have to wait until the lease ends";
-      return this.#log("warn", fields, what);
-    }
-    this.#log("info", fields, "released the lease");
+  /** `isReleased`: the lock server has confirmed it. `isOffer`: it may come back at once. */
+  gaveBack(
+    lease: Lease,
+    { isReleased, isTold, isOffer }: Readonly<Record<"isReleased" | "isTold" | "isOffer", boolean>>,
+  ): void {
+    if (!isReleased) return this.#log.notReleased(lease.token);
+    this.#log.released(lease.token, isOffer);
     if (isTold) this.emit("released", { lease });
   }
 
   standby(holder: Holder): void {
-    const isThisLabel = holder.instance === this.#options.instance;
-    this.#log(
-      "info",
-      { holder: holder.instance ?? holder.owner },
-      isThisLabel
-        ? "stands by: another handle of this process polls, or another instance of the same name. After a hot reload, stop the old handle before the new one starts"
-        : "stands by: another instance polls",
-    );
+    this.#log.standsBy(holder, holder.instance === this.#options.instance);
     this.#holder = holder;
     this.#forgottenUntil = undefined;
     this.#hasLockAnswered = true;
@@ -141,11 +134,7 @@ export class HandleRecord implements PollingRecord {
 
   /** The lock server does not know the last holder. */
   forgotten(waitMs: number): void {
-    this.#log(
-      "info",
-      { waitMs: Math.round(waitMs) },
-      "the lock server does not know who polled last: waiting until nobody can poll any more",
-    );
+    this.#log.forgotten(waitMs);
     this.#forgottenUntil = new Date(this.#now().wallMs + waitMs);
     this.#hasLockAnswered = true;
     this.enter("standby");
@@ -159,6 +148,7 @@ export class HandleRecord implements PollingRecord {
   polled(): void {
     this.#pollSent = this.#now();
     this.#isPollOpen = true;
+    this.#log.polls();
     this.enter("polling");
   }
 
@@ -167,6 +157,7 @@ export class HandleRecord implements PollingRecord {
     if (this.#options.ledger.running === 0) this.#handlersSince = this.#lastAnswer;
     this.#isPollOpen = false;
     this.#telegramTrouble = undefined;
+    this.#log.answered();
     this.#publishPoll("answered", updates.length);
   }
 
@@ -180,32 +171,19 @@ export class HandleRecord implements PollingRecord {
 
   conflict(kind: ConflictKind, seenBy: "409" | "gap"): void {
     this.#conflicts[kind] += 1;
-    if (seenBy === "gap")
-      this.#log("warn", {}, "updates are missing: somebody else polls this bot and has confirmed them");
+    if (seenBy === "gap") this.#log.updatesAreMissing();
     this.emit("conflict", { kind, seenBy });
   }
 
   retry(retry: SafePollingEvents["retry"]): void {
     this.enter("conflict");
-    const { attempt, attempts, delayMs, givesWay, overlapLeftMs } = retry;
-    this.#retryAt = new Date(this.#now().wallMs + delayMs);
-    if (givesWay)
-      this.#log(
-        "warn",
-        { delayMs },
-        "a newer instance polls this bot; leaving it the bot, and waiting for SIGTERM",
-      );
-    else {
-      const of = Number.isFinite(attempts) ? { attempt, attempts } : { attempt };
-      this.#log(
-        "warn",
-        { ...of, delayMs: Math.round(delayMs), overlapLeftMs },
-        overlapLeftMs
-          ? "someone else polls this bot without holding the lock, the old version of this deploy perhaps; waiting until the platform has ended it"
-          : "someone else polls this bot without holding the lock; waiting",
-      );
-    }
+    this.#retryAt = new Date(this.#now().wallMs + retry.delayMs);
+    this.#log.retry(retry);
     this.emit("retry", retry);
+  }
+
+  undisturbed(): void {
+    this.#log.undisturbed();
   }
 
   handling(update: Update): void {
@@ -221,18 +199,13 @@ export class HandleRecord implements PollingRecord {
   }
 
   slowHandler(handler: SafePollingEvents["slowHandler"]): void {
-    this.#log(
-      "warn",
-      handler,
-      "a handler has not ended. Find what it waits for; handlerTimeoutMs lets polling go on beside one",
-    );
+    this.#log.slowHandler(handler);
     this.#slowHandlers.add(handler.updateId);
     this.emit("slowHandler", handler);
   }
 
   handlerEnded(updateId: number): void {
-    if (!this.#slowHandlers.delete(updateId)) return;
-    this.#log("info", { updateId }, "the slow handler is done with");
+    if (this.#slowHandlers.delete(updateId)) this.#log.slowHandlerEnded(updateId);
   }
 
   letGo(): void {
@@ -307,8 +280,8 @@ export class HandleRecord implements PollingRecord {
     });
   }
 
-  #log(level: "info" | "warn", fields: object, message: string): void {
-    this.#options.logger[level]({ key: this.#options.key, ...fields }, message);
+  get #log(): HandleLog {
+    return this.#options.log;
   }
 
   #labels(): HandleLabels {

@@ -1,8 +1,10 @@
 import type { Update } from "grammy/types";
+import { tellWhileItLasts } from "../lasting.js";
+import { page } from "../pages.js";
 import { reportHandlerError } from "../polling/handler-errors.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
-import { deferred, tellWhileItLasts } from "../waiting.js";
+import { deferred } from "../waiting.js";
 import type { HandleRecord } from "./handle-record.js";
 import { updateDateMs } from "./update-date.js";
 import type { UserCode } from "./user-code.js";
@@ -24,29 +26,26 @@ export async function handleUpdate(update: Update, options: HandlersOptions): Pr
   if (isSkipped(update, options)) return;
   const { context, ended, handlerTimeoutMs, handlerWarnMs, record, userCode } = options;
   const { update_id: updateId } = update;
-  const stopTelling = tellWhileItLasts(context.clock, handlerWarnMs, (runningMs) =>
-    record.slowHandler({ updateId, runningMs }),
-  );
+  const tell = (runningMs: number) => record.slowHandler({ updateId, runningMs });
+  const stopTelling = tellWhileItLasts(context.clock, tell, ended, handlerWarnMs);
   const overdue = deferred<"overdue">();
   const timeout =
     handlerTimeoutMs === undefined
       ? undefined
       : context.clock.setTimer(() => overdue.resolve("overdue"), handlerTimeoutMs);
-  const stopWatching = () => {
-    stopTelling();
-    timeout?.clear();
-  };
-  ended.addEventListener("abort", stopWatching);
+  const stopTimeout = () => timeout?.clear();
+  ended.addEventListener("abort", stopTimeout);
   const running = userCode.run(() => run(update, options));
   if ((await (timeout ? Promise.race([running, overdue.promise]) : running)) === "overdue") {
     const error = new Error(
       `The handler of update ${updateId} has not ended within handlerTimeoutMs (${handlerTimeoutMs}). The update counts as done, and polling goes on beside the handler. Find what it waits for.`,
     );
-    context.logger.error({ updateId, handlerTimeoutMs }, error.message);
+    context.logger.error({ updateId, see: page("options.md#handlertimeoutms") }, error.message);
     record.handlerError(error, updateId);
   }
-  stopWatching();
-  ended.removeEventListener("abort", stopWatching);
+  stopTelling();
+  stopTimeout();
+  ended.removeEventListener("abort", stopTimeout);
   record.handlerEnded(updateId);
 }
 

@@ -1,5 +1,8 @@
+import type { Clock } from "../clock.js";
 import type { Lease } from "../events.js";
+import { tellWhileItLasts } from "../lasting.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import type { UserCode } from "./user-code.js";
 
@@ -28,9 +31,11 @@ interface Entry {
 }
 
 interface LeadingTasksOptions {
-  readonly key: string;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly userCode: UserCode;
+  /** The handle has ended. */
+  readonly ended: AbortSignal;
 }
 
 /** The user's leading tasks over all leases of one handle: each begins once with every lease. */
@@ -83,9 +88,11 @@ export class LeadingTasks {
   #begin(entry: Entry): void {
     const term = this.#term;
     if (!term || !this.leads()) return;
-    if (this.#running.has(entry))
-      this.#log("warn", entry, "a leading task has outlived its lease; it begins again when it has ended");
-    entry.ended = entry.ended.then(() => this.#run(entry, term));
+    const stopTelling = this.#running.has(entry) ? this.#tellOutlived(entry) : undefined;
+    entry.ended = entry.ended.then(() => {
+      stopTelling?.();
+      return this.#run(entry, term);
+    });
   }
 
   /** Never rejects. */
@@ -102,15 +109,23 @@ export class LeadingTasks {
     } catch (error) {
       // Most of what is told to end by a signal ends so.
       if (signal.aborted && isAbort(error)) return;
-      const fields = { error: describeError(error) };
-      this.#log("error", entry, "a leading task failed; it begins again with the next lease only", fields);
+      this.#options.logger.error(
+        { task: entry.name, error: describeError(error), see: page("cron.md#pollingwhileleadingtask") },
+        "a leading task failed; it begins again with the next lease only. Catch in it what should be tried again",
+      );
     } finally {
       this.#running.delete(entry);
     }
   }
 
-  #log(level: "warn" | "error", { name }: Entry, message: string, fields: object = {}): void {
-    this.#options.logger[level]({ key: this.#options.key, task: name, ...fields }, message);
+  #tellOutlived({ name }: Entry): () => void {
+    const { clock, ended, logger } = this.#options;
+    const tell = (lastedMs: number) =>
+      logger.warn(
+        { task: name, forSeconds: lastedMs / 1_000, see: page("cron.md#pollingwhileleadingtask") },
+        "a leading task has outlived its lease; it begins again when it has ended. Let it end when its signal aborts",
+      );
+    return tellWhileItLasts(clock, tell, ended, 0);
   }
 }
 

@@ -51,3 +51,28 @@ it("docs/troubleshooting.md has every sentence of the log: add the new one there
   expect(pieces.length).toBeGreaterThan(40);
   expect(pieces.filter(({ piece }) => !known.includes(piece))).toEqual([]);
 });
+
+it("every page that an error or a line of the log names is there, with its heading", () => {
+  const anchorOf = (heading: string) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, "")
+      .replaceAll(" ", "-");
+  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" });
+  const named = files
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) => [...readFileSync(join(root, "src", file), "utf8").matchAll(/\bpage\("([^"]+)"\)/g)])
+    .map(([, path]) => path as string);
+  const codes = [...readFileSync(join(root, "src/errors.ts"), "utf8").matchAll(/"(ERR_\w+)"/g)];
+  const paths = new Set([
+    ...named,
+    ...codes.map(([, code]) => `errors.md#${(code as string).toLowerCase()}`),
+  ]);
+
+  expect(paths.size).toBeGreaterThan(15);
+  for (const path of paths) {
+    const [file = "", anchor] = path.split("#");
+    const headings = [...page(`docs/${file}`).text.matchAll(/^#+ (.*)$/gm)].map(([, text]) => text as string);
+    if (anchor !== undefined) expect(headings.map(anchorOf), path).toContain(anchor);
+  }
+});

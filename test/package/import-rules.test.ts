@@ -48,7 +48,7 @@ const floors = [
   ["platform"],
   ["lock"],
   ["lease", "polling"],
-  ["events.ts", "options.ts", "resolve-options.ts", "diagnostics.ts"],
+  ["events.ts", "options.ts", "choose-logger.ts", "resolve-options.ts", "diagnostics.ts"],
   ["session"],
   ["health", "safe-start-polling.ts"],
   ["doctor", "render", "testing"],

@@ -105,7 +105,7 @@ describe("the examples", () => {
     expect(await first.exited, first.output).toBe(0);
     expect(first.output).not.toContain("failed");
     expect(second.output.indexOf("statistics begin")).toBeGreaterThan(
-      second.output.indexOf("standby -> polling"),
+      second.output.indexOf("this instance polls now"),
     );
   }, 120_000);
 
@@ -137,12 +137,12 @@ describe("the examples", () => {
       // The socket lock has no directory of its own: an id that no other run on this machine has.
       await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:example` } });
       await using first = bot(name, api);
-      await first.prints("starting -> polling");
+      await first.prints(": this instance polls now");
       await using second = bot(name, api);
       await second.prints("stands by: another instance polls");
 
       first.process.kill("SIGKILL");
-      await second.prints("standby -> polling");
+      await second.prints(": this instance polls now");
       api.pushMessage(api.bot.id, "still there?");
 
       const { text } = await api.waitForEvent("sent", undefined, { timeoutMs: 20_000 });

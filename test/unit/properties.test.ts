@@ -112,7 +112,7 @@ describe("a series of conflicts", () => {
         clock,
         random: () => 0.5,
         signal,
-        record: { retry: ({ delayMs }) => void delays.push(delayMs) },
+        record: { retry: ({ delayMs }) => void delays.push(delayMs), undisturbed() {} },
         overlap: { ms: 0, since: clock.now(), isUnlocked: false },
         beforeGivingWay: async () => {},
       },

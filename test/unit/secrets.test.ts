@@ -68,6 +68,16 @@ describe("a secret that is known", () => {
           logger.warn({ error: describeError(new Error(sink(secret))) }, "trouble");
           return lines.join("\n");
         },
+        (secret: string) => {
+          const lines: string[] = [];
+          const keep = (line: string) => void lines.push(line);
+          const sinks = { log: keep, warn: keep, error: keep };
+          const logger = consoleLogger(sinks, { level: "debug", isJson: true });
+          const error = describeError(new Error(sink(secret)));
+          logger.error({ error, nested: [{ error }], stack: redactText(sink(secret)) }, error);
+          expect(JSON.parse(lines[0] as string)).toMatchObject({ level: "error", nested: [{}] });
+          return lines.join("\n");
+        },
       ];
       fc.assert(
         fc.property(fc.oneof(password, token), (secret) => {
@@ -79,6 +89,26 @@ describe("a secret that is known", () => {
       );
     });
   }
+
+  it("shows no four characters in what a logger is given unredacted, as text and as JSON", () => {
+    for (const isJson of [false, true]) {
+      const told = (secret: string) => {
+        const lines: string[] = [];
+        const keep = (line: string) => void lines.push(line);
+        const logger = consoleLogger({ log: keep, warn: keep, error: keep }, { level: "info", isJson });
+        logger.warn({ holder: `x ${secret} y`, list: [secret] }, `of ${secret}`);
+        return lines.join("\n").replace(/20\d\d-[^"]*Z/, "");
+      };
+      fc.assert(
+        fc.property(fc.oneof(password, token), (secret) => {
+          knownSecrets.clear();
+          keepSecret(secret);
+          expect(shownPieces(told, secret)).toEqual([]);
+        }),
+        { numRuns: 40 },
+      );
+    }
+  });
 
   it("is known from a connection string, up to the last @, and from its parameters", () => {
     keepUrlSecrets("postgres://bot:p@ssw0rd-T%40il9@db:5432/x?sslmode=require&password=0ther-Pa55");

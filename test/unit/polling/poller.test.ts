@@ -68,6 +68,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
       failed: nothing,
       conflict: nothing,
       retry: nothing,
+      undisturbed: nothing,
       handling: nothing,
       handled: nothing,
       letGo: nothing,
