@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { mainHelp } from "./doctor/arguments.js";
 import { doctor } from "./doctor/command.js";
+import { handover } from "./doctor/handover-command.js";
 import { holder } from "./doctor/holder-command.js";
 
 const { argv, env, stdin, stdout, stderr } = process;
@@ -38,6 +39,8 @@ async function run([command, ...rest]: readonly string[]): Promise<number> {
       return doctor(rest, env, terminal);
     case "holder":
       return holder(rest, env, terminal, readersEnd.signal);
+    case "handover":
+      return handover(rest, env, terminal);
     case undefined:
     case "--help":
     case "-h":

@@ -19,10 +19,11 @@ export interface DoctorArguments {
   readonly help: boolean;
 }
 
+/** The command line of `handover`. */
+export type LockCommandArguments = Pick<DoctorArguments, "envFile" | "key" | "lock" | "json" | "help">;
+
 /** The command line of `holder`. */
-export type HolderArguments = Pick<DoctorArguments, "envFile" | "key" | "lock" | "json" | "help"> & {
-  readonly watch: boolean;
-};
+export type HolderArguments = LockCommandArguments & { readonly watch: boolean };
 
 const text = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
@@ -76,6 +77,11 @@ export function parseHolderArguments(given: readonly string[]): HolderArguments 
   return { ...common(values), watch: values.watch ?? false };
 }
 
+/** @throws ERR_INVALID_OPTION */
+export function parseHandoverArguments(given: readonly string[]): LockCommandArguments {
+  return common(parse(given, commonOptions));
+}
+
 type CommonValues = LockArguments & {
   readonly "env-file"?: string | undefined;
   readonly key?: string | undefined;
@@ -127,6 +133,7 @@ export const mainHelp = `Usage: grammy-safe-polling <command>
 Commands:
   doctor      says what is wrong with a bot, and what to type
   holder      says which instance holds the lock of a bot
+  handover    asks that instance to hand over to another one
 
 Options:
   --help      shows this, or the help of a command
@@ -158,6 +165,20 @@ ${lockHelp}
   --help, -h
 
 Exit code: 0 somebody holds it, 1 nobody does, 2 could not tell (a wrong command line, too).
+`;
+
+export const handoverHelp = `Usage: BOT_TOKEN=… npx --no-install grammy-safe-polling handover [options]
+
+Asks the instance that holds the lock of a bot to hand over, waits, and says who polls then. The holder does as on a
+stop: what runs may end, and no update is lost or handled twice. If nobody else stands by, it takes the lock again after
+a second or two. Nothing is taken by force, and Telegram is not asked; --key does instead of BOT_TOKEN.
+
+${lockHelp}
+
+  --json               one JSON object on a line
+  --help, -h
+
+Exit code: 0 another instance took it, 1 nobody did, 2 could not tell (a wrong command line, too).
 `;
 
 export const doctorHelp = `Usage: BOT_TOKEN=… npx --no-install grammy-safe-polling doctor [options]

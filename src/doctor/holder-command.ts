@@ -2,16 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { holderHelp, parseHolderArguments } from "./arguments.js";
 import { describeHolder } from "./command.js";
 import { frozenFinding, holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
-import { chooseLock, type LockChoice } from "./lock-choice.js";
-import { type OpenLock, openLock } from "./lock-connection.js";
-import type { Terminal } from "./run-command.js";
-import {
-  type DiscreetTerminal,
-  type Environment,
-  runCommand,
-  tokenAdvice,
-  withEnvFile,
-} from "./run-command.js";
+import type { LockChoice } from "./lock-choice.js";
+import type { OpenLock } from "./lock-connection.js";
+import { openHeldLock } from "./open-held-lock.js";
+import { type DiscreetTerminal, type Environment, runCommand, type Terminal } from "./run-command.js";
 
 const lookEveryMs = 1_000;
 const exitCodeOf: Readonly<Record<LockState["kind"], number>> = { held: 0, silent: 0, free: 1, unknown: 2 };
@@ -29,14 +23,7 @@ export function holder(
       terminal.print(holderHelp);
       return 0;
     }
-    const env = withEnvFile(environment, options.envFile);
-    const key = options.key ?? env.BOT_TOKEN?.split(":")[0] ?? "";
-    if (key === "")
-      throw new Error(`Neither --key nor BOT_TOKEN says which bot. ${tokenAdvice(options.envFile)}`);
-    const choice = chooseLock(options.lock, env);
-    if (!choice) throw new Error("A bot without a lock has no holder: leave --no-lock out.");
-    const { lock, findings } = await openLock(choice, key);
-    if (!lock) throw new Error(findings[0]?.message ?? "the lock cannot be used");
+    const { lock, choice, key } = await openHeldLock(options, environment);
     try {
       return await tell(lock, choice, key, { ...options, terminal, signal });
     } finally {

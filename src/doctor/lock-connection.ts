@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { systemClock } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
-import type { Holder, LockConnection } from "../lock/backend.js";
+import type { ConnectContext, HandoverRequest, Holder, LockConnection } from "../lock/backend.js";
 import { probeKey } from "../lock/probe-key.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
@@ -23,6 +23,8 @@ export interface OpenLock {
   aheadMs(): Promise<number | undefined>;
   /** See `LockConnection.evict`. */
   evict(silentMs: number): Promise<boolean>;
+  /** Asks the holder to hand over, where the lock carries that. Its answer comes to `onAsked`. */
+  ask(request: HandoverRequest): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -33,6 +35,7 @@ export interface OpenLock {
 export async function openLock(
   choice: LockChoice,
   key: string,
+  onAsked?: ConnectContext["onAsked"],
 ): Promise<{ readonly lock?: OpenLock; readonly findings: readonly Finding[] }> {
   const obstacle = choice.backend.name === "file" ? directoryObstacle(choice) : undefined;
   if (obstacle) return { findings: [obstacle] };
@@ -40,7 +43,7 @@ export async function openLock(
   try {
     const warn: Logger["warn"] = (fields, message) =>
       warnings.push(warningFinding("unsafe" in fields, message));
-    const connection = await connect(choice, true, warn);
+    const connection = await connect(choice, true, { warn, onAsked });
     const separate = choice.backend.unsharedReason?.();
     if (separate !== undefined) {
       warnings.push(warningFinding(false, `this file lock excludes nobody elsewhere: ${separate}`));
@@ -54,10 +57,15 @@ export async function openLock(
   }
 }
 
+interface Hearing {
+  readonly warn?: Logger["warn"];
+  readonly onAsked?: ConnectContext["onAsked"];
+}
+
 async function connect(
   { backend }: LockChoice,
   looksOnly: boolean,
-  warn: Logger["warn"] = () => {},
+  { warn = () => {}, onAsked = () => {} }: Hearing = {},
 ): Promise<LockConnection> {
   const signal = AbortSignal.timeout(connectDeadlineMs);
   try {
@@ -70,6 +78,7 @@ async function connect(
       signal,
       wantedKeys: () => [],
       onWake() {},
+      onAsked,
       onClosed() {},
     });
   } catch (error) {
@@ -107,6 +116,7 @@ function askingLock(connection: LockConnection, key: string): OpenLock {
       return clockMs === undefined ? undefined : clockMs - (sent + Date.now()) / 2;
     },
     evict: (silentMs) => inTime(Promise.resolve(connection.evict?.(key, silentMs) ?? false)),
+    ask: (request) => inTime(Promise.resolve(connection.ask?.(key, request))),
     close: () => connection.close(),
   };
 }

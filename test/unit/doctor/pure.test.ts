@@ -172,6 +172,7 @@ describe("a lock whose server cannot end a silent session", () => {
     const lock: OpenLock = {
       holder: async () => holder,
       aheadMs: async () => undefined,
+      async ask() {},
       async evict(silentMs) {
         evictions.push(silentMs);
         return evict(silentMs);
