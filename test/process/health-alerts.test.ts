@@ -150,6 +150,17 @@ const stories: Record<string, { readonly pods: readonly Pod[]; readonly fires: r
     pods: [{ ...polls, 'conflicts_total{kind="other-poller"}': "0x80 0+1x150" }, standsBy],
     fires: ["BotConflict"],
   },
+  "somebody without the lock polls so much that nobody else can": {
+    pods: [
+      then(polls, {
+        ...standsBy,
+        'state{state="conflict"}': `1${hour}`,
+        'conflicts_total{kind="other-poller"}': "0x80 0+1x150",
+      }),
+      standsBy,
+    ],
+    fires: ["BotConflict"],
+  },
   "somebody sets a webhook": {
     pods: [{ ...polls, 'conflicts_total{kind="webhook-set"}': "0x100 1x140" }, standsBy],
     fires: ["BotWebhook"],
@@ -218,12 +229,24 @@ describe("examples/monitoring/alerts.yml", () => {
     await expect(promtool("test", "rules", file)).resolves.toContain("SUCCESS");
   });
 
+  const page = readFileSync(join(root, "docs/runbook.md"), "utf8");
+
   it("has a story for every alert, and a heading in docs/runbook.md", () => {
     expect(new Set(Object.values(stories).flatMap(({ fires }) => fires))).toEqual(new Set(alerts));
-    const page = readFileSync(join(root, "docs/runbook.md"), "utf8");
     for (const { alert, annotations } of rules) {
       expect(page).toContain(`\n### ${alert}\n`);
       expect(annotations.runbook).toBe(`docs/runbook.md#${alert.toLowerCase()}`);
     }
+  });
+
+  it("docs/runbook.md has a heading for every event of a handle", () => {
+    const headings = /^### `?(\w+)`?$/gm;
+    const [, events = ""] =
+      /\n## Events\n(.*?)\n## /s.exec(readFileSync(join(root, "docs/errors.md"), "utf8")) ?? [];
+    const [, runbook = ""] = page.split("\n## Events\n");
+    const names = [...events.matchAll(headings)].map(([, name]) => name);
+
+    expect(names).toContain("slowHandler");
+    expect(new Set([...runbook.matchAll(headings)].map(([, name]) => name))).toEqual(new Set(names));
   });
 });

@@ -55,6 +55,25 @@ const outages: Record<string, Omit<Fault, "times">> = {
   "every call is told to wait for five minutes": { kind: "too-many-requests", retryAfter: 300 },
 };
 
+it("the same probes end and take out a pod whose polling has failed", async () => {
+  const world = new VirtualWorld();
+  const pods = new Map([["pod-1", world.start("pod-1")]]);
+  await world.advance(5_000);
+  world.api.revoke(world.account.id);
+  const [liveness, readiness] = [
+    new Kubelet(container?.livenessProbe),
+    new Kubelet(container?.readinessProbe),
+  ];
+  for (let second = 0; second < 120; second += 1) {
+    await world.advance(1_000);
+    await liveness.look(second, pods);
+    await readiness.look(second, pods);
+  }
+
+  expect(liveness.verdicts[0]?.body).toContain("polling has failed");
+  expect(readiness.verdicts).not.toEqual([]);
+});
+
 describe("half an hour without Telegram, with the probes of examples/platforms/kubernetes.yaml", () => {
   for (const [name, fault] of Object.entries(outages)) {
     it(`no pod is killed or taken out when ${name}, nor one that starts meanwhile, and then they poll again`, async () => {
@@ -77,6 +96,10 @@ describe("half an hour without Telegram, with the probes of examples/platforms/k
       await letPass(60, 600);
       pods.set("pod-new", world.start("pod-new"));
       await letPass(600, 1_860);
+      const reports = [...pods.values()].map(({ session }) => session.health());
+      const [poller, ...others] = reports.filter(({ state }) => state === "polling");
+      expect(others).toEqual([]);
+      expect(poller?.telegramTrouble).toBeDefined();
       outage.remove();
       world.push("after the outage");
       await letPass(1_860, 2_220);
