@@ -129,6 +129,7 @@ export default defineConfig({
           page("Webhook, one instance, lock", "/ways"),
           page("Free plans, in numbers", "/free-plans"),
           page("One token, two places", "/two-places"),
+          page("Agents and MCP servers", "/agents"),
         ],
       },
       {
