@@ -6,6 +6,8 @@ export type {
   Claim,
   ClaimRequest,
   ConnectContext,
+  HandoverAnswer,
+  HandoverRequest,
   Holder,
   LockBackend,
   LockConnection,

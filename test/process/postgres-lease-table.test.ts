@@ -92,7 +92,7 @@ describe("the table", () => {
     await server.query("CREATE SCHEMA guarded; GRANT USAGE ON SCHEMA guarded TO bot");
     const guarded = { table: "guarded.leases" };
     const sqlOf = (error: unknown) =>
-      /Run as [^:]*: (.*)$/s.exec((error as Error).message)?.[1]?.replaceAll("<role>", "bot") ?? "";
+      /Run as [^:]*: (.*); See /s.exec((error as Error).message)?.[1]?.replaceAll("<role>", "bot") ?? "";
 
     const first = await open(guarded).catch((reason: Error) => reason);
     expect(first).toMatchObject({ code: "ERR_LOCK_CONFIG" });

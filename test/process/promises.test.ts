@@ -50,7 +50,9 @@ describe("the token is not printed, at the most verbose level,", () => {
       await using fleet = await BotFleet.start();
       fleet.api.injectFault({ kind, times: null });
       const a = fleet.instance("a", { watch: "nothing" });
-      await a.line("log", { message: kind === "unauthorized" ? "polling failed" : /did not answer/ });
+      await a.line("log", {
+        message: kind === "unauthorized" ? "polling has ended, and does not go on" : /did not answer/,
+      });
 
       a.kill("SIGTERM");
       await a.exited;

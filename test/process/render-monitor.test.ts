@@ -60,7 +60,7 @@ describe("a process with a monitor", () => {
     const [code] = await once(bot, "exit");
 
     expect(code).toBe(0);
-    expect(output).toContain("[safe-polling] The service twin");
+    expect(output).toMatch(/^\[safe-polling\] @\w+: The service twin/m);
     expect(output).toContain('finding {"kind":"several-instances"');
     expectNoSecrets();
   });

@@ -67,7 +67,7 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
     async (library) => {
       await using api = await startBotApi();
       await using first = instance("first", library, api);
-      await first.prints("-> polling");
+      await first.prints("this instance polls now");
       await using second = instance("second", library, api);
       await second.prints("stands by: another instance polls");
       await reported(api, (names) => names.length >= 3);
@@ -88,7 +88,7 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
   it("bullmq: each job goes to one of the two, whoever polls, and both end with code 0", async () => {
     await using api = await startBotApi();
     await using first = instance("first", "bullmq", api);
-    await first.prints("-> polling");
+    await first.prints("this instance polls now");
     await using second = instance("second", "bullmq", api);
     await second.prints("stands by: another instance polls");
     await reported(api, (names) => names.length >= 3);
@@ -107,7 +107,7 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
   it("pg-boss: each job is done once, by one of the two, and both end with code 0", async () => {
     await using api = await startBotApi();
     await using first = instance("first", "pg-boss", api);
-    await first.prints("-> polling");
+    await first.prints("this instance polls now");
     await reported(api, (names) => names.length === 1);
     await using second = instance("second", "pg-boss", api);
     await second.prints("stands by: another instance polls");

@@ -86,11 +86,11 @@ describe.concurrent("an empty folder, and what README.md prints", () => {
       for (const command of starts) {
         await using api = await startBotApi();
         await using bot = typed(folder, command, api);
-        await bot.prints("-> polling");
+        await bot.prints("this instance polls now");
         bot.kill("SIGINT");
 
         const code = await bot.exited;
-        expect(bot.output, command).toContain("draining -> stopped");
+        expect(bot.output, command).toMatch(/: stopped$/m);
         // npx itself ends with 130 after Ctrl+C.
         expect(code, `${command}:\n${bot.output}`).toBe(command.includes("npx") ? 130 : 0);
         expect(

@@ -35,7 +35,7 @@ export type LockChoice =
   | { readonly kind: "redis sentinel"; readonly client: SentinelSettings; readonly leaseMs?: number };
 
 /** Options of ioredis. */
-export interface SentinelSettings {
+interface SentinelSettings {
   readonly sentinels: Address[];
   readonly name: string;
   /** Where the servers that Sentinel names are reached. */

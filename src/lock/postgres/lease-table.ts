@@ -92,7 +92,7 @@ async function tryTable(wire: Wire, sql: LeaseSql): Promise<void> {
   } catch (error) {
     if (sqlState(error) === "42501") {
       throw configError(
-        `The role may not use the table ${sql.table}. Where that is another application's, name one of your own with the option \`table\`. Run as its owner: ${sql.grant}`,
+        `The role may not use the table ${sql.table}. Where that is another application's, name one of your own with the option \`table\`. Run as its owner: ${sql.grant};`,
         error,
       );
     }
@@ -112,7 +112,7 @@ async function createTable(wire: Wire, sql: LeaseSql): Promise<void> {
     if (["23505", "42P07", "42710"].includes(sqlState(error))) return;
     if (sqlState(error) !== "42501") throw error;
     throw configError(
-      `The role may not create the table for the leases. Run as the owner of the schema: ${sql.create}; ${sql.grant}`,
+      `The role may not create the table for the leases. Run as the owner of the schema: ${sql.create}; ${sql.grant};`,
       error,
     );
   }
