@@ -52,7 +52,7 @@ export function livenessProblem(reports: readonly HealthReport[]): Verdict {
  */
 export function readinessProblem(reports: readonly HealthReport[]): Verdict {
   const going = reports.filter(({ isStopping }) => !isStopping);
-  if (going.length === 0) return "it is stopping";
+  if (going.length === 0) return livenessProblem(reports) ?? "it is stopping";
   return firstOf(going, ({ lock }) => (lock.hasAnswered ? undefined : "the lock has not answered yet"));
 }
 
