@@ -11,6 +11,7 @@ import { RoundTrip } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { WebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
+import { wideSignal } from "../wide-signal.js";
 import { BeforePolling } from "./before-polling.js";
 import { botLogger } from "./bot-logger.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
@@ -60,7 +61,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const record = new HandleRecord({ clock, log, logger, publish, ledger, instance, key });
   const webhook = new WebhookGuard(bot, context, options.webhook);
   const userCode = new UserCode();
-  const ended = new AbortController();
+  const ended = wideSignal();
   const handlers = { ...options, bot, context, record, userCode, ended: ended.signal };
   return new BotSession({
     bot,

@@ -1,5 +1,6 @@
 import type { Lease } from "../events.js";
 import type { Grant } from "../lease/candidate.js";
+import { wideSignal } from "../wide-signal.js";
 
 /** One lease from its grant to its end. */
 export interface Term {
@@ -15,7 +16,7 @@ export interface Term {
 }
 
 export function newTerm(lease: Lease, grant: Grant): Term {
-  const [cut, lost] = [new AbortController(), new AbortController()];
+  const [cut, lost] = [wideSignal(), new AbortController()];
   return { lease, grant, cut, lost, isTold: false, isResigned: false };
 }
 

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ConnectContext } from "../../../src/lock/backend.js";
 import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
@@ -835,5 +835,33 @@ describe("a lock that seems to reach no other instance", () => {
 
     expect(world.polls("b")).toHaveLength(0);
     await world.until(() => world.polls("b").length > 0, 1_000);
+  });
+});
+
+describe("many listeners of one signal", () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => void warnings.push(warning);
+  beforeEach(() => {
+    warnings.length = 0;
+    process.on("warning", onWarning);
+  });
+  afterEach(() => {
+    process.off("warning", onWarning);
+  });
+
+  it("are no leak that Node warns of: fifty handlers and fifty leading tasks run at once", async () => {
+    const a = world.start("a", { options: { concurrency: 50 }, onMessage: () => new Promise(() => {}) });
+    let leading = 0;
+    for (let index = 0; index < 50; index += 1) {
+      a.session.leading.add(({ signal }) => {
+        leading += 1;
+        return new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      });
+    }
+    for (let index = 0; index < 50; index += 1) world.push();
+    await world.until(() => a.handled.length === 50 && leading === 50);
+    await new Promise(process.nextTick);
+
+    expect(warnings.map(String)).toEqual([]);
   });
 });
