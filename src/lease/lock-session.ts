@@ -39,6 +39,7 @@ import { publish } from "../diagnostics.js";
 import type { SafePollingError } from "../errors.js";
 import type { HandoverRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
+import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { type Deferred, deferred, withDeadline } from "../waiting.js";
 import {
@@ -228,7 +229,13 @@ export class LockSession {
   }
 
   #connected(connection: LockConnection, owner: string): void {
-    const { backend, clock, logger } = this.#options;
+    const { backend, clock, logger, priority } = this.#options;
+    if (!this.#everConnected && priority !== 0 && !connection.ask) {
+      logger.warn(
+        { priority, lock: backend.name, see: page("priority.md") },
+        "`priority` does nothing here: this lock carries no requests to hand over. Leave it out, or use another lock",
+      );
+    }
     this.#everConnected = true;
     const open: OpenConnection = {
       owner,

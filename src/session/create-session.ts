@@ -54,6 +54,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const { clock, onEnded, publish, random, revision, turn } = runtime;
   const { startDelayMs, isUnlocked } = withoutSharedLock(options, logger);
   warnOfSeconds(options, logger);
+  warnOfPriority(options, logger);
   const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
   const overlap = { ms: options.overlapMs, since: clock.now(), isUnlocked };
   const ledger = new UpdateLedger(clock);
@@ -141,6 +142,14 @@ function warnOfSeconds({ backoff }: ResolvedOptions, logger: Logger): void {
   logger.warn(
     { delaysMs, see: page("options.md#backoff") },
     "every wait of `backoff` is below a second: they are milliseconds. [5_000, 10_000] waits 5 s, then 10 s",
+  );
+}
+
+function warnOfPriority({ lock, priority }: ResolvedOptions, logger: Logger): void {
+  if (lock !== false || priority === 0) return;
+  logger.warn(
+    { priority, see: page("priority.md") },
+    "`priority` does nothing here: without a lock there is nobody to ask. Leave it out, or use a lock",
   );
 }
 

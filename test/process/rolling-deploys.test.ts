@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { BotFleet } from "../tools/bot-fleet.js";
 import { startLockServer } from "../tools/lock-servers.js";
+import { arePrioritiesKept, mostMsAfterReady, priorityDeploys } from "../tools/priority-deploys.js";
 import { type RollingDeploysOptions, rollingDeploys } from "../tools/rolling-deploys.js";
 
 const manyHandlers: Partial<RollingDeploysOptions> = {
@@ -26,6 +27,17 @@ for (const name of ["file", "postgres", "redis"] as const) {
     });
     expect(result.answered).toBe(result.pushed);
     expect(result.pushed).toBeGreaterThan(20);
+  }, 90_000);
+}
+
+for (const name of ["file", "postgres", "redis"] as const) {
+  it(`a newer release by priority polls as soon as it is ready with the ${name} lock, and the older one again when it is killed`, async () => {
+    await using server = name === "file" ? undefined : await startLockServer(name);
+    await using fleet = await BotFleet.start(server?.choice());
+
+    const result = await priorityDeploys(fleet, 1);
+
+    expect(result).toSatisfy((kept: typeof result) => arePrioritiesKept(kept, mostMsAfterReady(fleet.lock)));
   }, 90_000);
 }
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { HandoverRequest } from "../../../src/lock/backend.js";
+import type { HandoverRequest, LockBackend } from "../../../src/lock/backend.js";
 import { eventsOf, type VirtualInstance, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
@@ -331,5 +331,49 @@ describe("three instances", () => {
     flood();
 
     await Promise.all([a.session.stop(), world.until(() => isPolling(b), 100)]);
+  });
+});
+
+describe("a priority that does nothing is told once", () => {
+  const told = (bot: VirtualInstance) =>
+    bot.logs.filter(
+      ({ level, message }) => level === "warn" && message.startsWith("`priority` does nothing"),
+    );
+
+  /** As a lock backend of somebody who has not written `ask`. */
+  function deaf(): LockBackend {
+    const backend = world.locks.backend();
+    return {
+      ...backend,
+      connect: async (context) => Object.assign(await backend.connect(context), { ask: undefined }),
+    };
+  }
+
+  it("where the lock carries no requests, also after it was away", async () => {
+    const a = start("a", 1, { lock: deaf() });
+    await world.until(() => isPolling(a));
+    world.locks.cutOff.add("a");
+    await world.until(() => !isPolling(a), 15_000);
+    world.locks.cutOff.delete("a");
+    await world.until(() => isPolling(a), 60_000);
+
+    expect(told(a)).toHaveLength(1);
+    expect(told(a)[0]).toMatchObject({ fields: { priority: 1 } });
+  });
+
+  it("where there is no lock", async () => {
+    const a = start("a", 1, { lock: false });
+    await world.until(() => isPolling(a));
+
+    expect(told(a)).toHaveLength(1);
+  });
+
+  it("and no other one", async () => {
+    const carried = start("a", 1);
+    const unset = start("b", undefined, { lock: deaf() });
+    const unlocked = start("c", undefined, { lock: false });
+    await world.advance(10_000);
+
+    expect([carried, unset, unlocked].flatMap(told)).toEqual([]);
   });
 });

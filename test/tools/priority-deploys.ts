@@ -1,0 +1,112 @@
+import { type BotFleet, type Instance, type LockChoice, until } from "./bot-fleet.js";
+import { chatsOutOfOrder } from "./chat-order.js";
+
+export interface PriorityDeploysResult {
+  readonly deploys: number;
+  readonly pushed: number;
+  readonly lost: number;
+  /** Without what was answered again after a kill. */
+  readonly answeredTwice: number;
+  readonly live409s: number;
+  readonly chatsOutOfOrder: number;
+  readonly pollerChanges: number;
+  /** From when the newer one was ready to its first poll, in milliseconds. */
+  readonly afterReadyMs: readonly number[];
+  /** From its SIGKILL to the next poll of the older one, in milliseconds. */
+  readonly afterKillMs: readonly number[];
+}
+
+/** Ready: Telegram has answered getMe for so long, in milliseconds (docs/priority.md). */
+const readyMs = 5_000;
+const messageEveryMs = 20;
+/** Between a change of poller and the next event, so that traffic runs under each. */
+const answersBetween = 20;
+
+/** What the newer one may take after it is ready, in milliseconds. */
+export function mostMsAfterReady({ kind }: LockChoice): number {
+  return kind === "postgres" || kind === "redis" ? 300 : 1_000;
+}
+
+/**
+ * The build's number as the priority: each newer instance takes over while the first one lives on, and is killed, after
+ * which the first one polls again.
+ */
+export async function priorityDeploys(
+  fleet: BotFleet,
+  deploys: number,
+  onDeploy: (deploy: number) => void = () => {},
+): Promise<PriorityDeploysResult> {
+  const { api } = fleet;
+  const start = (build: number) =>
+    fleet.instance(`v${build}`, { handlerMs: 5, options: { priority: build } });
+  const first = start(1);
+  await first.state("polling");
+  const traffic = fleet.startTraffic(messageEveryMs, { chats: 10 });
+  const afterReadyMs: number[] = [];
+  const afterKillMs: number[] = [];
+  let answeredTwice = 0;
+  try {
+    for (let deploy = 1; deploy <= deploys; deploy += 1) {
+      const before = api.counters().repeatedAnswers;
+      const newer = start(deploy + 1);
+      await fleet.polling(newer);
+      afterReadyMs.push(firstPollAt(fleet, newer) - readyAt(fleet, newer));
+      await moreAnswers(fleet);
+      answeredTwice += api.counters().repeatedAnswers - before;
+
+      const polled = fleet.polls(first).length;
+      const killedAt = performance.now();
+      newer.kill("SIGKILL");
+      await until(api, "the older one polls", () => fleet.polls(first).length > polled);
+      afterKillMs.push(performance.now() - killedAt);
+      // What was answered again is behind us then.
+      const { messages } = traffic;
+      await until(api, "all so far answered", () => api.counters().answered >= messages);
+      await moreAnswers(fleet);
+      onDeploy(deploy);
+    }
+    traffic.stop();
+    const { messages } = traffic;
+    const isAnswered = () => api.counters().answered === messages;
+    await until(api, "every message answered", isAnswered).catch(() => {});
+    const { answered, pollerChanges } = api.counters();
+    return {
+      deploys,
+      pushed: messages,
+      lost: messages - answered,
+      answeredTwice,
+      live409s: fleet.live409s,
+      chatsOutOfOrder: chatsOutOfOrder(fleet.instances),
+      pollerChanges,
+      afterReadyMs,
+      afterKillMs,
+    };
+  } finally {
+    traffic.stop();
+  }
+}
+
+export function arePrioritiesKept(result: PriorityDeploysResult, mostMs: number): boolean {
+  const { afterReadyMs, answeredTwice, chatsOutOfOrder, deploys, live409s, lost, pollerChanges } = result;
+  return (
+    lost + answeredTwice + live409s + chatsOutOfOrder === 0 &&
+    pollerChanges === 2 * deploys &&
+    afterReadyMs.every((ms) => ms >= 0 && ms <= mostMs)
+  );
+}
+
+function readyAt(fleet: BotFleet, { name }: Instance): number {
+  const answer = fleet.api.events.find(
+    (event) => event.type === "answered" && event.instance === name && event.method === "getme",
+  );
+  return (answer?.at ?? Number.NaN) + readyMs;
+}
+
+function firstPollAt(fleet: BotFleet, instance: Instance): number {
+  return fleet.polls(instance)[0]?.at ?? Number.NaN;
+}
+
+function moreAnswers({ api }: BotFleet): Promise<void> {
+  const { answered } = api.counters();
+  return until(api, "messages answered", () => api.counters().answered >= answered + answersBetween);
+}
