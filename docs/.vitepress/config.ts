@@ -158,6 +158,7 @@ export default defineConfig({
         text: "Operate it",
         items: [
           page("Platforms", "/platforms/"),
+          page("NestJS, Express, Drizzle", "/frameworks"),
           page("Cron, queues, broadcasts", "/cron"),
           page("Who wins: priorities", "/priority"),
           page("Troubleshooting", "/troubleshooting"),

@@ -19,7 +19,7 @@ export interface RunningHandle {
   stop(): Promise<void>;
 }
 
-/** From the first signal until its double can no longer come, and every handle has stopped. */
+/** From the first signal until every handle has stopped, and what is raised at that moment has come too. */
 interface Shutdown {
   readonly signal: NodeJS.Signals;
   heardAt: number;
@@ -72,7 +72,7 @@ function onSignal(signal: NodeJS.Signals): void {
   if (!shutdown) return void beginShutdown(signal, now);
   if (now - shutdown.heardAt <= doubleMs) return;
   // NestJS and others raise the signal when their own hooks have run: no order to cut handlers off. Once is enough.
-  if (signal === shutdown.signal && handles.size > 0 && !shutdown.wasRaisedAgain) {
+  if (signal === shutdown.signal && !shutdown.wasRaisedAgain) {
     shutdown.heardAt = now;
     shutdown.wasRaisedAgain = true;
     const [handle] = handles;
@@ -88,7 +88,7 @@ function onSignal(signal: NodeJS.Signals): void {
 async function beginShutdown(signal: NodeJS.Signals, now: number): Promise<void> {
   shutdown = { signal, heardAt: now, wasRaisedAgain: false };
   const last = await stopAllHandles();
-  setTimeout(endShutdown, doubleMs - (performance.now() - now)).unref();
+  setTimeout(endShutdown, doubleMs).unref();
   whenStillAlive(last, `raising ${signal} again`, () => {
     endShutdown();
     process.kill(process.pid, signal);

@@ -21,9 +21,27 @@ const prelude = [
   `import { socketLock } from "./examples/custom-lock.js";`,
 ].join(" ");
 /** Shown, but no dependency of this package: whatever is imported from it is right. */
-const notInstalled = ["@opentelemetry/api", "bullmq", "croner", "node-cron", "pg-boss"]
-  .map((name) => `declare module "${name}";`)
-  .join("\n");
+const anything = ["@opentelemetry/api", "bullmq", "croner", "node-cron", "pg-boss", "reflect-metadata"].map(
+  (name) => `declare module "${name}";`,
+);
+/** The same, with as much of their types as is shown. */
+const shapes = [
+  `declare module "@nestjs/common" {
+    export const Injectable: any, Module: any;
+    export interface OnModuleInit { onModuleInit(): unknown }
+    export interface OnApplicationShutdown { onApplicationShutdown(signal?: string): unknown }
+  }`,
+  `declare module "@nestjs/core" {
+    export class HttpAdapterHost { httpAdapter: { use(handler: unknown): void } }
+    export const NestFactory: any;
+  }`,
+  `declare module "drizzle-orm" { export function sql(parts: TemplateStringsArray, ...values: unknown[]): unknown }`,
+  `declare module "drizzle-orm/node-postgres" {
+    export function drizzle(pool: import("pg").Pool): { execute<Row>(query: unknown): Promise<{ rows: Row[] }> };
+  }`,
+  `declare module "signal-exit" { export function onExit(callback: (code?: number, signal?: string) => void): () => void }`,
+];
+const notInstalled = [...anything, ...shapes].join("\n");
 const globals = `declare global {
   var bot: import("grammy").Bot;
   var polling: import("grammy-safe-polling").SafePolling;

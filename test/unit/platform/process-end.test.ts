@@ -73,6 +73,19 @@ describe("a signal", () => {
     expect(exit).toHaveBeenCalledWith(128 + number);
   });
 
+  it.each([10, 900])("that a framework raises again %i ms after a long drain ends nothing", async (ms) => {
+    const handle = start({ drainMs: 3_000 });
+    send();
+    await pass(3_000 + ms);
+    expect(handle.isStopped).toBe(true);
+    send();
+
+    expect(process.listenerCount(signal)).toBe(1);
+    expect(exit).not.toHaveBeenCalled();
+    await pass(1_000);
+    expect(process.listenerCount(signal)).toBe(0);
+  });
+
   it("of another kind, more than a second later, ends the process at once", async () => {
     start({ drainMs: 5_000 });
     const other = stopOnSignals({

@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
+import ts from "typescript";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { probeUntil } from "../tools/health-probe.js";
+import { codeBlocks, page, root } from "../tools/markdown.js";
+import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
+import { Program } from "../tools/program.js";
+import { freePort } from "../tools/server-process.js";
+
+const blocks = codeBlocks(page("docs/frameworks.md"));
+const state = mkdtempSync(join(tmpdir(), "gsp-frameworks-"));
+let postgres: PostgresServer;
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+afterAll(async () => {
+  await postgres?.[Symbol.asyncDispose]();
+  rmSync(state, { recursive: true, force: true });
+});
+
+/** The block that imports a library, as it is printed, with its types taken off as that library wants it. */
+function program(library: string, api: BotApiEmulator, port = 0): Program {
+  const block = blocks.find(({ code }) => code.includes(`from "${library}"`))?.code ?? "";
+  const { outputText } = ts.transpileModule(block, {
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ESNext,
+      experimentalDecorators: true,
+      emitDecoratorMetadata: true,
+    },
+  });
+  return new Program(
+    ["--require", join(root, "test/tools/redirect-telegram.cjs"), "--input-type=module", "-e", outputText],
+    {
+      cwd: join(root, "test/programs"),
+      env: {
+        BOT_TOKEN: api.bot.token,
+        API_ROOT: api.url,
+        PORT: String(port),
+        DATABASE_URL: postgres.url(),
+        STATE_DIRECTORY: join(state, new URL(api.url).port),
+      },
+    },
+  );
+}
+
+/** One message answered; SIGTERM while the answer to the next is held back: it arrives, is confirmed, and nothing is twice. */
+async function answersAndEnds(api: BotApiEmulator, bot: Program): Promise<void> {
+  api.pushMessage(api.bot.id, "one");
+  await api.waitForEvent("sent", undefined, { timeoutMs: 40_000 });
+  // Longer than what counts as the double of a signal.
+  api.injectFault({ kind: "hold", method: "sendMessage", delayMs: 2_000 });
+  api.pushMessage(api.bot.id, "two");
+  await api.waitForEvent("fault");
+  bot.kill("SIGTERM");
+
+  expect(await bot.exited, bot.output).toBe(0);
+  const texts = api.events.flatMap((event) => (event.type === "sent" ? [event.text] : []));
+  expect(texts, bot.output).toEqual([expect.stringMatching(/one/i), expect.stringMatching(/two/i)]);
+  expect(api.counters(), bot.output).toMatchObject({ pending: 0 });
+}
+
+describe.concurrent("the programs of docs/frameworks.md, with SIGTERM in the middle of a handler", () => {
+  it("NestJS: the signal that it raises again changes nothing", async () => {
+    await using api = await startBotApi();
+    const port = await freePort();
+    await using bot = program("@nestjs/core", api, port);
+    await probeUntil(`http://127.0.0.1:${port}/healthz`, (status) => status === 200, 40_000);
+
+    await answersAndEnds(api, bot);
+  });
+
+  it("signal-exit: its callback runs at the end, with code 0", async () => {
+    await using api = await startBotApi();
+    await using bot = program("signal-exit", api);
+
+    await answersAndEnds(api, bot);
+    expect(bot.output.trimEnd()).toMatch(/the end: 0$/);
+  });
+
+  it("Drizzle beside the lock, on one DATABASE_URL", async () => {
+    await using api = await startBotApi();
+    await using bot = program("drizzle-orm", api);
+
+    await answersAndEnds(api, bot);
+    expect(bot.output).toContain("lock=postgres");
+  });
+});
