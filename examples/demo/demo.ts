@@ -1,12 +1,12 @@
-// A rolling deploy and a crash under traffic, with real processes: `npm run demo`, and `npm run demo -- --unsafe`.
+// A rolling deploy and a crash under traffic, with real processes: `npm run demo`, also with `-- --no-lock` or `-- --unsafe`.
 import { constants } from "node:os";
 import { startBotApi } from "grammy-safe-polling/testing";
-import { readArguments, usage } from "./arguments.js";
+import { readArguments, usage, type Way } from "./arguments.js";
 import { paintFor } from "./colours.js";
 import { measure } from "./figures.js";
 import { Fleet } from "./fleet.js";
 import { restartAfterMs } from "./instance.js";
-import { legend, unsafeLegend } from "./lanes.js";
+import { legends } from "./lanes.js";
 import { CutShortError, Patience } from "./patience.js";
 import { brokenPromises, drawTable, verdict } from "./report.js";
 import { Screen } from "./screen.js";
@@ -15,14 +15,26 @@ import { wrap } from "./text.js";
 import { Timeline } from "./timeline.js";
 
 /** Far more than it takes: whoever hangs is to be told so. Crashes and restarts need their time. */
-const deadlineMs = { safe: 28_000, unsafe: 50_000 };
+const deadlineMs: Readonly<Record<Way, number>> = { lock: 28_000, "no-lock": 28_000, plain: 50_000 };
+
+const titles: Readonly<Record<Way, string>> = {
+  lock: "A rolling deploy and a crash under traffic: safeStartPolling() with a file lock",
+  "no-lock": "A rolling deploy under traffic: safeStartPolling() with lock: false",
+  plain: "A rolling deploy and a crash under traffic: plain grammY, bot.start()",
+};
+
+const hints: Readonly<Partial<Record<Way, string>>> = {
+  "no-lock":
+    "Times are a tenth of Render's, and version 1 has its clock put forward: it has polled for a minute.",
+  plain: `A crashed instance is started again ${restartAfterMs / 1_000} s later, as a platform does.`,
+};
 
 const paint = paintFor(process.stdout, process.env);
 let exitCode = 0;
 
-async function runDemo(isUnsafe: boolean): Promise<void> {
+async function runDemo(way: Way): Promise<void> {
   const patience = new Patience();
-  const limitMs = isUnsafe ? deadlineMs.unsafe : deadlineMs.safe;
+  const limitMs = deadlineMs[way];
   const deadline = setTimeout(() => {
     patience.end(
       `The demo hangs: ${limitMs / 1_000} s are over. It waited until this happens: ${patience.awaited}.`,
@@ -34,9 +46,9 @@ async function runDemo(isUnsafe: boolean): Promise<void> {
     api,
     screen: new Screen(process.stdout, process.env),
     paint,
-    legend: isUnsafe ? unsafeLegend : legend,
+    legend: legends[way],
   });
-  await using fleet = new Fleet(api, isUnsafe, {
+  await using fleet = new Fleet(api, way, {
     changed: ({ name }, phase) => timeline.enter(name, phase),
     conflict(instance, by, delayMs) {
       const when = delayMs > 0 ? `; its 409 comes ${delayMs / 1_000} s late, until then it is deaf` : "";
@@ -44,20 +56,20 @@ async function runDemo(isUnsafe: boolean): Promise<void> {
     },
     crashed({ name, output }, { code, reason }) {
       timeline.say(`${name} crashed with code ${code}: ${reason ?? "it gave no reason"}`, "red");
-      if (isUnsafe && reason?.startsWith("409")) return;
+      if (way === "plain" && reason?.startsWith("409")) return;
       patience.end(`${name} crashed, which it must not. It printed:\n${output}`);
     },
   });
   try {
-    const story = await tellStory({ api, fleet, timeline, patience, isUnsafe });
+    const story = await tellStory({ api, fleet, timeline, patience, way });
     const picture = timeline.picture();
     timeline[Symbol.dispose]();
     const figures = measure(api.events, story);
-    print("", ...picture, "", ...drawTable(figures, paint), "");
-    const isBroken = brokenPromises(figures).length > 0;
-    const sentence = wrap(verdict(figures, isUnsafe), process.stdout.columns ?? Number.POSITIVE_INFINITY);
+    print("", ...picture, "", ...drawTable(figures, way, paint), "");
+    const isBroken = brokenPromises(figures, way).length > 0;
+    const sentence = wrap(verdict(figures, way), process.stdout.columns ?? Number.POSITIVE_INFINITY);
     print(...sentence.map((line) => paint(isBroken ? "red" : "green", line)));
-    if (isUnsafe) print("The same with grammy-safe-polling: npm run demo");
+    if (way === "plain") print("The same with grammy-safe-polling: npm run demo");
     else if (isBroken) exitCode = 1;
   } catch (error) {
     timeline[Symbol.dispose]();
@@ -82,20 +94,12 @@ function endOnSignals(patience: Patience): void {
   process.stdout.on("error", () => process.exit(1));
 }
 
-function introduce(isUnsafe: boolean): void {
-  const how = isUnsafe ? "plain grammY, bot.start()" : "safeStartPolling() with a file lock";
+function introduce(way: Way): void {
   print(
-    paint("bold", `A rolling deploy and a crash under traffic: ${how}`),
+    paint("bold", titles[way]),
     paint("dim", "Only one instance of a bot may poll: a second one ends its poll with a 409."),
     paint("dim", "Each version of the bot is a process; Telegram is an emulator on this machine."),
-    ...(isUnsafe
-      ? [
-          paint(
-            "dim",
-            `A crashed instance is started again ${restartAfterMs / 1_000} s later, as a platform does.`,
-          ),
-        ]
-      : []),
+    ...(hints[way] ? [paint("dim", hints[way])] : []),
     "",
   );
 }
@@ -111,7 +115,7 @@ if (asked.run === "error") {
 } else if (asked.run === "help") {
   process.stdout.write(usage);
 } else {
-  introduce(asked.isUnsafe);
-  await runDemo(asked.isUnsafe);
+  introduce(asked.way);
+  await runDemo(asked.way);
 }
 process.exitCode = exitCode;

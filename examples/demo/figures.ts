@@ -4,10 +4,8 @@ import type { BotApiEvent } from "grammy-safe-polling/testing";
 export interface Story {
   /** SIGTERM to version 1, and the next poll of version 2. */
   readonly handover: { readonly from: number; readonly until: number };
-  /** SIGKILL to version 2, and the next poll of version 3. */
-  readonly takeover: { readonly from: number; readonly until: number };
-  /** Who got the SIGKILL. */
-  readonly killed: string;
+  /** Who got the SIGKILL, and when the next version polled; undefined: nobody did. */
+  readonly takeover: { readonly killed: string; readonly from: number; readonly until: number } | undefined;
   /** Crashes of their own, all instances together. */
   readonly crashes: number;
   /** Instances that got a SIGTERM, and how they ended. */
@@ -47,9 +45,10 @@ export function measure(events: readonly BotApiEvent[], story: Story): Figures {
     if (event.type !== "sent" || event.updateId === undefined) continue;
     answers.set(event.updateId, [...(answers.get(event.updateId) ?? []), event]);
   }
-  const unconfirmed = unconfirmedAt(events, story.killed, story.takeover.from);
+  const { killed, from = 0 } = story.takeover ?? {};
+  const unconfirmed = killed ? unconfirmedAt(events, killed, from) : new Set<number>();
   const surplus = [...answers.values()].reduce((sum, { length }) => sum + length - 1, 0);
-  const twiceAfterKill = [...unconfirmed].filter((id) => isRepeated(answers.get(id), story.killed)).length;
+  const twiceAfterKill = [...unconfirmed].filter((id) => isRepeated(answers.get(id), killed)).length;
   const answerMs = [...answers].map(([id, [first]]) => (first?.at ?? 0) - (pushedAt.get(id) ?? 0));
   return {
     ...story,
@@ -66,7 +65,7 @@ export function measure(events: readonly BotApiEvent[], story: Story): Figures {
 }
 
 /** Whether an instance gave an answer, and another one or it again gave one too. */
-function isRepeated(answers: readonly Answer[] = [], instance: string): boolean {
+function isRepeated(answers: readonly Answer[] = [], instance: string | undefined): boolean {
   return answers.length > 1 && answers.some((answer) => answer.instance === instance);
 }
 

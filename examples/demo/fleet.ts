@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BotApiEmulator, BotApiEvent } from "grammy-safe-polling/testing";
+import type { Way } from "./arguments.js";
 import { Instance, type ProcessEnd } from "./instance.js";
 import type { Phase } from "./lanes.js";
 
@@ -19,15 +20,15 @@ export interface FleetEvents {
 export class Fleet implements AsyncDisposable {
   readonly instances: Instance[] = [];
   readonly #api: BotApiEmulator;
-  readonly #isUnsafe: boolean;
+  readonly #way: Way;
   readonly #events: FleetEvents;
   readonly #directory = mkdtempSync(join(tmpdir(), `grammy-safe-polling-demo-${process.pid}-`));
   readonly #forget: () => void;
   #lastPoller = "";
 
-  constructor(api: BotApiEmulator, isUnsafe: boolean, events: FleetEvents) {
+  constructor(api: BotApiEmulator, way: Way, events: FleetEvents) {
     this.#api = api;
-    this.#isUnsafe = isUnsafe;
+    this.#way = way;
     this.#events = events;
     this.#forget = api.onEvent((event) => this.#observe(event));
     process.on("exit", this.#endNow);
@@ -39,7 +40,8 @@ export class Fleet implements AsyncDisposable {
       BOT_TOKEN: this.#api.bot.token,
       API_ROOT: this.#api.urlFor(name),
       LOCK_DIRECTORY: join(this.#directory, "locks"),
-      UNSAFE: this.#isUnsafe ? "1" : "0",
+      WAY: this.#way,
+      IS_ELDER: this.#way === "no-lock" && version === 1 ? "1" : "0",
     };
     const instance: Instance = new Instance(name, env, {
       changed: (phase) => this.#events.changed(instance, phase),

@@ -1,3 +1,4 @@
+import type { Way } from "./arguments.js";
 import type { Colour } from "./colours.js";
 
 /** What an instance is doing, as far as it can be seen from outside. */
@@ -30,8 +31,11 @@ const symbols: Readonly<Record<Phase, Symbol>> = {
   killed: { text: "X", colour: "red", isMoment: true },
 };
 
-export const legend = "█ polls  ░ stands by  ▒ drains  · starts  ▪ ended  X SIGKILL";
-export const unsafeLegend = "█ polls  ! its poll is gone  x crashed  ▒ stops  · starts  ▪ ended  X SIGKILL";
+export const legends: Readonly<Record<Way, string>> = {
+  lock: "█ polls  ░ stands by  ▒ drains  · starts  ▪ ended  X SIGKILL",
+  "no-lock": "█ polls  ! its poll is gone, it leaves the other the bot  ▒ drains  · starts  ▪ ended",
+  plain: "█ polls  ! its poll is gone  x crashed  ▒ stops  · starts  ▪ ended  X SIGKILL",
+};
 
 interface Change {
   readonly at: number;

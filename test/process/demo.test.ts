@@ -52,6 +52,21 @@ describe("npm run demo", () => {
     expect(directories(program)).toEqual([]);
   }, 70_000);
 
+  it("--no-lock tells of a deploy where the old version gives way, and ends with code 0", async () => {
+    using program = demo("--no-lock");
+
+    expect(await program.ended, program.output).toBe(0);
+
+    expect(figure(program, "pushed")).toBeGreaterThan(60);
+    expect(figure(program, "lost")).toBe(0);
+    expect(figure(program, "twice on the planned deploy")).toBeLessThanOrEqual(5);
+    expect(figure(program, "409s (live)")).toBeLessThanOrEqual(2);
+    expect(figure(program, "code 0 on SIGTERM")).toBe(2);
+    expect(program.output).toMatch(/version 2 answers[\s\S]*SIGTERM to version 1[\s\S]*Promises kept/);
+    await program.leavesNothing();
+    expect(directories(program)).toEqual([]);
+  }, 70_000);
+
   it.concurrent("leaves nothing behind when it is ended by a signal", async () => {
     using program = demo();
     await program.prints("version 2 starts");
