@@ -66,7 +66,8 @@ export class UpdateLedger {
   fetched(updates: readonly Update[], offset: number): Update[] {
     const [first, last] = [updates[0], updates.at(-1)];
     if (first && first.update_id < offset) this.#startAnew();
-    else this.told(offset);
+    // It answers with the earliest it has: those before were confirmed, maybe by another instance.
+    else this.told(first?.update_id ?? offset);
     if (!first || !last) return [];
     this.#fetchedAt = this.#clock.now();
     this.#nextOffset = Math.max(this.#nextOffset, last.update_id + 1);

@@ -51,6 +51,31 @@ describe("an instance", () => {
     expect(a.handled).toEqual([5_000_000, 5_000_001]);
   });
 
+  it("whose handler still runs for an update that another has confirmed tells what it has done above", async () => {
+    const a = world.start("a", {
+      options: { concurrency: 2, drainTimeoutMs: 500 },
+      onMessage: (_, id) => (id === 5_000_000 ? new Promise(() => {}) : undefined),
+    });
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    const b = world.start("b");
+    await world.until(() => b.session.state === "standby");
+    void a.session.resign();
+    await world.until(() => b.handled.length === 1);
+    void b.session.stop();
+    await world.until(() => a.session.state === "polling");
+    for (let pushed = 0; pushed < 2; pushed += 1) world.push();
+    await world.until(() => a.handled.length === 3);
+    await world.advance(100);
+
+    void a.session.stop();
+    await world.until(() => a.outcome.done !== undefined);
+
+    const warned = a.logs.filter(({ message }) => message.startsWith("handlers still run"));
+    expect(warned.at(-1)?.message).toContain("not be delivered again");
+    expect(world.api.counters()).toMatchObject({ pending: 0, confirmed: 3 });
+  });
+
   it.each([
     { stepsBack: true, what: "that is set back soon" },
     { stepsBack: false, what: "that stays" },
