@@ -14,6 +14,8 @@ export class InstanceClock implements Clock {
   #sleptMs = 0;
   #sleeps = 0;
   #fellAsleepAtMs = 0;
+  #busyUntilMs = 0;
+  #works: number[] = [];
 
   constructor(loop: EventLoop, host: Host, random: Random) {
     this.#loop = loop;
@@ -27,8 +29,27 @@ export class InstanceClock implements Clock {
     return this.#loop.nowMs - this.#disturbedAtMs <= withinMs;
   }
 
+  /** How far its own time has come beyond the story's, by synchronous work. */
+  get lagMs(): number {
+    return Math.max(0, this.#busyUntilMs - this.#loop.nowMs);
+  }
+
+  /**
+   * The latest pieces of synchronous work, while it lasts: between the look at the lease and the first line of a
+   * handler the poller and grammY await a few promises, and handlers of other updates may block meanwhile.
+   */
+  get recentWorkMs(): number {
+    return this.lagMs > 0 ? this.#works.reduce((sum, workMs) => sum + workMs, 0) : 0;
+  }
+
+  /** Synchronous work: time goes by while nothing else happens here. */
+  work(forMs: number): void {
+    this.#works = [...this.#works.slice(-2), forMs];
+    this.#busyUntilMs = this.#loop.nowMs + this.lagMs + forMs;
+  }
+
   now(): Moment {
-    const { nowMs } = this.#loop;
+    const nowMs = this.#loop.nowMs + this.lagMs;
     return { monotonicMs: nowMs - this.#sleptMs, wallMs: nowMs + this.#wallOffsetMs };
   }
 
@@ -39,13 +60,13 @@ export class InstanceClock implements Clock {
       // The machine slept meanwhile: monotonic time has not come that far.
       const leftMs = dueAt - this.now().monotonicMs;
       if (leftMs > 0.001) {
-        task = this.#loop.after(leftMs, this.#host, fire);
+        task = this.#loop.after(leftMs + this.lagMs, this.#host, fire);
         return;
       }
       this.timers.delete(timer);
       callback();
     };
-    let task = this.#loop.after(dueAt - this.now().monotonicMs, this.#host, fire);
+    let task = this.#loop.after(dueAt - this.now().monotonicMs + this.lagMs, this.#host, fire);
     const timer: Timer = {
       clear: () => {
         this.timers.delete(timer);

@@ -1,4 +1,3 @@
-import type { Bot } from "grammy";
 import type { PollingState } from "../../src/events.js";
 import { LockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
@@ -9,6 +8,7 @@ import { resolveOptions } from "../../src/resolve-options.js";
 import type { BotSession } from "../../src/session/bot-session.js";
 import { createSession } from "../../src/session/create-session.js";
 import { type EventLoop, Host } from "./event-loop.js";
+import { addHandlers, type HandlerHabits } from "./handlers.js";
 import { InstanceClock } from "./instance-clock.js";
 import type { LeaseJudge } from "./lease-judge.js";
 import type { Connection, LockServer } from "./lock-server.js";
@@ -17,15 +17,6 @@ import type { Random } from "./random.js";
 import type { Story } from "./story.js";
 import type { OpenCall, Telegram } from "./telegram.js";
 import type { UpdateJudge } from "./update-judge.js";
-
-/** What an instance's handlers do with an update. */
-export interface HandlerHabits {
-  /** Chosen anew for every update. */
-  readonly durationsMs: readonly number[];
-  readonly throwRate: number;
-  readonly replyRate: number;
-  readonly hasCatch: boolean;
-}
 
 export interface InstanceWorld {
   readonly loop: EventLoop;
@@ -39,6 +30,11 @@ export interface InstanceWorld {
   readonly habits: HandlerHabits;
   readonly lockDelay: Delay;
   readonly telegramDelay: Delay;
+  isHealed(): boolean;
+  /** Resolves when everything is healed, and the host runs. */
+  untilHealed(host: Host): Promise<void>;
+  /** A handler stops its process. Resolves when the stop of its handle does. */
+  stopFromHandler(instance: Instance, handle: Handle): Promise<void>;
   /** A handle's `done` has settled. */
   onDone(instance: Instance, key: string, error: unknown): void;
 }
@@ -83,8 +79,9 @@ export class Instance {
     this.#random = random;
     this.host = new Host(name);
     this.clock = new InstanceClock(world.loop, this.host, random.fork());
-    this.lockPath = new Path(world.loop, random.fork(), world.lockDelay, true);
-    this.telegramPath = new Path(world.loop, random.fork(), world.telegramDelay, false);
+    const lagMs = () => this.clock.lagMs;
+    this.lockPath = new Path(world.loop, random.fork(), world.lockDelay, true, lagMs);
+    this.telegramPath = new Path(world.loop, random.fork(), world.telegramDelay, false, lagMs);
     const backend = world.locks.backendFor(this);
     const locks = new LockSession({
       backend,
@@ -127,6 +124,18 @@ export class Instance {
     };
   }
 
+  /** Synchronous work: its clock goes on, and whatever happens to it meanwhile waits. */
+  block(forMs: number): void {
+    if (forMs <= 0) return;
+    const { loop } = this.#world;
+    this.clock.work(forMs);
+    loop.freeze(this.host);
+    loop.after(this.clock.lagMs, undefined, () => {
+      loop.resume(this.host);
+      this.resumedAtMs = loop.nowMs;
+    });
+  }
+
   /** SIGTERM. */
   stop(): void {
     for (const { session } of this.handles) void session.stop();
@@ -149,7 +158,7 @@ export class Instance {
   #start(key: string, lock: LockBackend, locks: LockSession): Handle {
     const { leases, loop, onDone, options, story, telegram, updates } = this.#world;
     const bot = telegram.bot(this, key);
-    this.#addHandlers(bot, key);
+    addHandlers(bot, () => handle, this, { key, world: this.#world, random: this.#random.fork() });
     const logger = this.#logger();
     const telegramBot = asTelegramBot(bot);
     const enter: LockSession["enter"] = (lockKey, events) => {
@@ -196,7 +205,10 @@ export class Instance {
       if (previous === "draining") updates.drained(this, key);
       handle.state = state;
       handle.stateSince = loop.nowMs;
-      if (state === "draining") handle.drainingSince = loop.nowMs;
+      if (state === "draining") {
+        handle.drainingSince = loop.nowMs;
+        if (telegram.isReachedBy(this)) updates.reached(this, key);
+      }
       story.tell(this.name, `${key} is ${state}`);
     });
     session.events.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
@@ -212,28 +224,6 @@ export class Instance {
     // One step later, as in `safeStartPolling`.
     loop.after(0, this.host, () => void session.run());
     return handle;
-  }
-
-  #addHandlers(bot: Bot, key: string): void {
-    const { habits, leases, loop, story, updates } = this.#world;
-    const random = this.#random.fork();
-    bot.on("message:text", async (ctx) => {
-      const { update_id: id } = ctx.update;
-      leases.handling(this, key);
-      const end = updates.started(this, key, id);
-      story.tell(this.name, `handles ${id}`);
-      try {
-        const durationMs = random.pick(habits.durationsMs) * random.between(0.5, 1);
-        const [throws, replies] = [random.chance(habits.throwRate), random.chance(habits.replyRate)];
-        if (durationMs > 0) await new Promise<void>((resolve) => loop.after(durationMs, this.host, resolve));
-        if (replies) await ctx.reply(`re ${id}`);
-        if (throws) throw new Error("a handler that throws");
-      } finally {
-        story.tell(this.name, `has handled ${id}`);
-        end();
-      }
-    });
-    if (habits.hasCatch) bot.catch(() => {});
   }
 
   #logger(): Logger {

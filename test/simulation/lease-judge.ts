@@ -42,14 +42,14 @@ export class LeaseJudge {
   }
 
   /** Whether the instance can prove that it holds the key. */
-  trusts(instance: Instance, key: string): boolean {
-    return this.#provenBy(instance, key) !== undefined;
+  trusts(instance: Instance, key: string, spareMs = 0): boolean {
+    return this.#provenBy(instance, key, spareMs) !== undefined;
   }
 
-  #provenBy(instance: Instance, key: string): Standing | undefined {
+  #provenBy(instance: Instance, key: string, spareMs = 0): Standing | undefined {
     if (instance.host.state === "dead") return undefined;
     return this.#allOf(instance).find(
-      (standing) => standing.keys.has(key) && !standing.isOver && this.#isFresh(standing, instance),
+      (standing) => standing.keys.has(key) && !standing.isOver && this.#isFresh(standing, instance, spareMs),
     );
   }
 
@@ -136,9 +136,10 @@ export class LeaseJudge {
   }
 
   handling(instance: Instance, key: string): void {
-    if (!this.trusts(instance, key))
+    const spareMs = instance.clock.recentWorkMs;
+    if (!this.trusts(instance, key, spareMs))
       this.#accuse("no handler without trust", instance, "starts a handler", key);
-    this.#checkServer(instance, key, "starts a handler");
+    this.#checkServer(instance, key, "starts a handler", spareMs);
   }
 
   /** The library says that it holds the lease. */
@@ -178,6 +179,8 @@ export class LeaseJudge {
 
   /** When trust has ended, the poll is cut at once: no request of it is left two milliseconds later. */
   #checkCut(instance: Instance, standing: Standing): void {
+    // A process that is at work cuts it right afterwards.
+    if (instance.host.state !== "running") return;
     if (standing.keys.size === 0 || this.#isFresh(standing, instance)) return;
     if (!standing.isOver) this.counts.expired += 1;
     standing.isOver = true;
@@ -193,12 +196,12 @@ export class LeaseJudge {
   }
 
   /** The server's word, apart from what it has just forgotten. */
-  #checkServer(instance: Instance, key: string, what: string): void {
+  #checkServer(instance: Instance, key: string, what: string, spareMs = 0): void {
     const { holderOf, leaseMs, loop } = this.#options;
     const forgottenAt = this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY;
     if (loop.nowMs - forgottenAt <= leaseMs) return;
     const holder = holderOf(key);
-    const proof = this.#provenBy(instance, key);
+    const proof = this.#provenBy(instance, key, spareMs);
     if (holder !== undefined && holder === proof?.owner) return;
     // The server has moved the lease to our next connection, and its answer is on its way.
     if (holder?.startsWith(`${instance.name}:`) && this.#isLeftover(proof, instance)) return;
@@ -219,8 +222,8 @@ export class LeaseJudge {
     return standing;
   }
 
-  #isFresh({ lastGoodSent }: Standing, instance: Instance): boolean {
+  #isFresh({ lastGoodSent }: Standing, instance: Instance, spareMs = 0): boolean {
     if (!lastGoodSent) return true;
-    return elapsedMs(lastGoodSent, instance.clock.now()) < 0.7 * this.#options.leaseMs;
+    return elapsedMs(lastGoodSent, instance.clock.now()) - spareMs < 0.7 * this.#options.leaseMs;
   }
 }

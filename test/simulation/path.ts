@@ -16,15 +16,18 @@ export class Lane {
   readonly #loop: EventLoop;
   readonly #random: Random;
   readonly #isOrdered: boolean;
+  readonly #lagMs: () => number;
   #passage: Passage = "open";
   #held: { readonly to: Host; readonly arrive: () => void }[] = [];
   #lastArrivalMs = 0;
 
-  constructor(loop: EventLoop, random: Random, delay: Delay, isOrdered: boolean) {
+  /** `lagMs`: how long its sender is still busy before what it sends now goes out. */
+  constructor(loop: EventLoop, random: Random, delay: Delay, isOrdered: boolean, lagMs = () => 0) {
     this.#loop = loop;
     this.#random = random;
     this.#delay = delay;
     this.#isOrdered = isOrdered;
+    this.#lagMs = lagMs;
   }
 
   get passage(): Passage {
@@ -45,7 +48,7 @@ export class Lane {
     if (this.#passage === "lost") return;
     if (this.#passage === "held") return void this.#held.push({ to, arrive });
     const { leastMs, mostMs } = this.#delay;
-    let arrivesAt = this.#loop.nowMs + this.#random.between(leastMs, mostMs);
+    let arrivesAt = this.#loop.nowMs + this.#lagMs() + this.#random.between(leastMs, mostMs);
     if (this.#isOrdered) arrivesAt = Math.max(arrivesAt, this.#lastArrivalMs);
     this.#lastArrivalMs = arrivesAt;
     this.#loop.after(arrivesAt - this.#loop.nowMs, to, arrive);
@@ -59,8 +62,8 @@ export class Path {
   readonly #usualDelay: Delay;
   #isSlow = false;
 
-  constructor(loop: EventLoop, random: Random, delay: Delay, isOrdered: boolean) {
-    this.requests = new Lane(loop, random, delay, isOrdered);
+  constructor(loop: EventLoop, random: Random, delay: Delay, isOrdered: boolean, lagMs: () => number) {
+    this.requests = new Lane(loop, random, delay, isOrdered, lagMs);
     this.answers = new Lane(loop, random, delay, isOrdered);
     this.#usualDelay = delay;
   }

@@ -84,6 +84,9 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
     habits: plot.habits,
     lockDelay: plot.lockDelay,
     telegramDelay: plot.telegramDelay,
+    isHealed: () => stage.healedAtMs !== undefined,
+    untilHealed: (host) => stage.untilHealed(host),
+    stopFromHandler: (instance, handle) => stage.stopFromHandler(instance, handle),
     onDone: (instance, key, error) => stage.done(instance, key, error),
   };
   const stage = new Stage({ plot, world, instances, random: random.fork(), accuse });

@@ -1,5 +1,5 @@
 import type { SafePollingOptions } from "../../src/options.js";
-import type { HandlerHabits } from "./instance.js";
+import { drawHabits, type HandlerHabits } from "./handlers.js";
 import type { Delay } from "./path.js";
 import type { Random } from "./random.js";
 
@@ -142,6 +142,7 @@ export function drawPlot(random: Random): Plot {
   const acts = Array.from({ length: random.integer(1, 5) }, draw).sort((a, b) => a.atMs - b.atMs);
   const ends = acts.map(({ atMs, durationMs, kind }) => (isPlanned(kind) ? atMs : atMs + durationMs));
   const drainTimeoutMs = random.pick([500, 1_000, 4_000]);
+  const isBurst = random.chance(0.2);
   return {
     genre,
     backend: random.pick(["lease records", "session locks"]),
@@ -154,23 +155,23 @@ export function drawPlot(random: Random): Plot {
       polling: { timeoutSeconds: random.pick([2, 5, 10, 30]), limit: random.pick([2, 100]) },
       backoff: { delaysMs: [500, 1_000, 2_000] },
     },
-    habits: {
-      durationsMs: isCalm
-        ? [0, 0, drainTimeoutMs * 0.8]
-        : [0, 0, 0, 50, 400, 3_000, random.pick([0, 0, 8_000])],
-      throwRate: random.pick([0, 0.2]),
-      replyRate: random.pick([0, 0, 0.3]),
-      hasCatch: random.chance(0.5),
-    },
+    habits: drawHabits(random.fork(), { isCalm, isBurst, drainTimeoutMs }),
     lockDelay: drawDelay(random, isCalm),
     telegramDelay: drawDelay(random, isCalm),
     wakeLoss: isCalm ? 0 : random.pick([0, 0, 0.5, 1]),
     startsMs: Array.from({ length: random.integer(1, 3) }, () => random.between(0, 100)),
-    updatesMs: Array.from({ length: random.integer(3, 12) }, () => random.between(0, lengthMs)),
+    updatesMs: drawUpdates(random.fork(), lengthMs, isBurst),
     acts,
     healedMs: Math.max(lengthMs, ...ends),
     hasLastingOutage: genre === "telegram" && random.chance(0.2),
   };
+}
+
+/** Fewer than a hundred: none is let go, whatever holds the others up. */
+function drawUpdates(random: Random, lengthMs: number, isBurst: boolean): number[] {
+  const single = Array.from({ length: random.integer(3, 12) }, () => random.between(0, lengthMs));
+  const burstMs = random.between(0, lengthMs);
+  return isBurst ? [...single, ...Array<number>(random.integer(20, 70)).fill(burstMs)] : single;
 }
 
 export function isPlanned(kind: ActKind): boolean {

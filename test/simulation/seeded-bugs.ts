@@ -9,6 +9,7 @@ const fetching = "src/polling/fetching.ts";
 const told = "src/polling/told-offset.ts";
 const ledger = "src/polling/update-ledger.ts";
 const plan = "src/polling/poll-plan.ts";
+const userCode = "src/session/user-code.ts";
 const clock = "src/clock.ts";
 const server = "test/simulation/lease-records.ts";
 
@@ -115,9 +116,19 @@ export const seededBugs: readonly Breakage[] = [
     "Math.max((claim?.token ?? 0) + 1, Math.floor(this.#now()))",
     "7",
   ]),
-  bug("with many handlers a poll confirms what is unfinished (P1, P3)", [
+  bug("a stop confirms what has not begun (P1)", [
+    ledger,
+    'return progress !== "done" && !isLetGo && id >= this.#toldOffset;',
+    'return progress === "running" && !isLetGo && id >= this.#toldOffset;',
+  ]),
+  bug("with many handlers a poll confirms what is unfinished (P3)", [
     plan,
     "if (!lowest) return { offset, limit };",
     "return { offset: ledger.nextOffset, limit };",
+  ]),
+  bug("stop() in a handler waits for that handler (P5)", [
+    userCode,
+    "return run?.owner === this && run.isRunning;",
+    "return false;",
   ]),
 ];

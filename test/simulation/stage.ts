@@ -1,5 +1,6 @@
 import { isSafePollingError } from "../../src/errors.js";
-import { Instance, type InstanceWorld } from "./instance.js";
+import type { Host } from "./event-loop.js";
+import { type Handle, Instance, type InstanceWorld } from "./instance.js";
 import type { Passage, Path } from "./path.js";
 import { type Act, isPlanned, type Plot } from "./plot.js";
 import type { Random } from "./random.js";
@@ -21,6 +22,8 @@ const maxInstances = 4;
 export class Stage {
   readonly #options: StageOptions;
   readonly #undo = new Set<() => void>();
+  /** Handlers that hang. */
+  readonly #hanging = new Set<() => void>();
   #started = 0;
   /** Everything is healed; since when. */
   healedAtMs: number | undefined;
@@ -53,6 +56,24 @@ export class Stage {
       loop.after(atMs, undefined, () => world.locks.model.snapshot());
     }
     loop.after(plot.healedMs, undefined, () => this.#heal());
+  }
+
+  untilHealed(host: Host): Promise<void> {
+    const { loop } = this.#options.world;
+    if (this.healedAtMs !== undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#hanging.add(() => loop.after(0, host, resolve)));
+  }
+
+  /** As a bot with a command for it would do; the platform starts another process. */
+  async stopFromHandler(instance: Instance, handle: Handle): Promise<void> {
+    const { random, world } = this.#options;
+    if (this.healedAtMs !== undefined || instance.isStopping) return;
+    world.story.tell(instance.name, "stops in a handler");
+    this.#expectEnd(instance);
+    world.loop.after(random.between(100, 2_000), undefined, () => this.#start());
+    const others = instance.handles.filter((other) => other !== handle);
+    for (const { session } of others) void session.stop();
+    await handle.session.stop();
   }
 
   /** A handle's `done` has settled: the process ends when it rejected, or when all of its handles have stopped. */
@@ -112,12 +133,21 @@ export class Stage {
   }
 
   #stop(instance: Instance): void {
-    const { loop, story } = this.#options.world;
+    const { random, world } = this.#options;
+    const { loop, story } = world;
     if (instance.isStopping || instance.host.state === "dead") return;
     // A frozen process gets it when it goes on; the platform counts from now.
-    instance.isStopping = true;
+    this.#expectEnd(instance);
     story.tell(instance.name, "SIGTERM");
     loop.after(0, instance.host, () => instance.stop());
+    // Some senders repeat it.
+    const againMs = random.between(0, 900);
+    if (random.chance(0.3)) loop.after(againMs, instance.host, () => instance.stop());
+  }
+
+  #expectEnd(instance: Instance): void {
+    const { loop } = this.#options.world;
+    instance.isStopping = true;
     loop.after(graceMs, undefined, () => instance.host.state !== "dead" && instance.kill());
   }
 
@@ -128,6 +158,7 @@ export class Stage {
     this.#undo.clear();
     story.tell("stage", "everything is healed");
     this.healedAtMs = loop.nowMs;
+    for (const end of this.#hanging) end();
     if (this.#options.plot.hasLastingOutage) this.#outcast();
     if (this.standing.filter((instance) => instance !== this.outcast).length === 0) this.#start();
     for (const key of keys) telegram.push(key);

@@ -82,6 +82,11 @@ export class Telegram {
     return new Bot(this.tokenOf(key), { client: { fetch: fetch as never } });
   }
 
+  /** Whether nothing keeps an instance from telling Telegram what is done. */
+  isReachedBy({ isRefusedByTelegram, telegramPath }: Instance): boolean {
+    return this.host.state === "running" && telegramPath.isHealthy && !isRefusedByTelegram;
+  }
+
   #fetch(instance: Instance, key: string, url: string, { body, signal }: FetchInit): Promise<unknown> {
     const method = url.slice(url.lastIndexOf("/") + 1);
     const isPoll = method === "getUpdates";
@@ -103,7 +108,7 @@ export class Telegram {
   ): Promise<unknown> {
     const { requests, answers } = instance.telegramPath;
     const trouble = () => {
-      if (isPoll) this.#options.updates.excuse(instance, key);
+      if (isPoll) this.#options.updates.troubled(instance, key);
     };
     if (!instance.telegramPath.isHealthy) trouble();
     return new Promise((resolve, reject) => {
@@ -121,6 +126,8 @@ export class Telegram {
       };
       const onAbort = () => {
         leave();
+        // A long poll is aborted by every stop; a short one only when its answer does not come.
+        if (isPoll && JSON.parse(body).timeout === 0) trouble();
         const error = Object.assign(new Error("The user aborted a request."), { name: "AbortError" });
         settle(() => reject(error));
       };

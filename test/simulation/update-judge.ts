@@ -7,6 +7,8 @@ interface Start {
   hasEnded: boolean;
   /** Why the update may come again: its instance had trouble after this. */
   isExcused: boolean;
+  /** Telegram may not have heard that it is done. */
+  isTroubled: boolean;
   /** Telegram has forgotten the update, and cannot send it again. */
   isConfirmed: boolean;
 }
@@ -40,7 +42,8 @@ export class UpdateJudge {
   /** Returns what to call when the handler has ended. */
   started(instance: Instance, key: string, id: number): () => void {
     const earlier = this.#of(key).get(id) ?? [];
-    for (const { instance: other, isExcused } of earlier) {
+    this.#checkOrder(instance, key, id);
+    for (const { instance: other, isExcused, isTroubled } of earlier) {
       const how = other === instance ? "a second time" : `after ${other.name}, which had no trouble`;
       const { leaseMs, trusts } = this.#options;
       // One that is frozen or just was, or that the server has forgotten, has lost its lease and does not know it yet.
@@ -49,7 +52,7 @@ export class UpdateJudge {
         other.clock.wasDisturbed(leaseMs) ||
         trusts(other, key) ||
         other.holds(key);
-      if (other === instance || (!isExcused && !isUnaware)) {
+      if (other === instance || (!isExcused && !isTroubled && !isUnaware)) {
         this.#options.accuse(
           "no update is handled twice without a reason",
           `${instance.name} handles ${id} ${how}`,
@@ -57,7 +60,13 @@ export class UpdateJudge {
       }
     }
     if (earlier.length > 0) this.counts.repeated += 1;
-    const start: Start = { instance, hasEnded: false, isExcused: false, isConfirmed: false };
+    const start: Start = {
+      instance,
+      hasEnded: false,
+      isExcused: false,
+      isTroubled: false,
+      isConfirmed: false,
+    };
     earlier.push(start);
     this.#startedBy(instance).push({ key, id, start });
     return () => {
@@ -73,6 +82,16 @@ export class UpdateJudge {
     for (const entry of this.#startedBy(instance)) {
       if (key === undefined || entry.key === key) entry.start.isExcused = true;
     }
+  }
+
+  /** A call that tells Telegram what is done has failed, or may not have arrived. */
+  troubled(instance: Instance, key: string): void {
+    for (const entry of this.#startedBy(instance)) if (entry.key === key) entry.start.isTroubled = true;
+  }
+
+  /** It drains and can reach Telegram: whatever failed before, it tells now what is done. */
+  reached(instance: Instance, key: string): void {
+    for (const entry of this.#startedBy(instance)) if (entry.key === key) entry.start.isTroubled = false;
   }
 
   /** Telegram has forgotten these updates because an offset had passed them. */
@@ -138,6 +157,16 @@ export class UpdateJudge {
 
   isHandling(instance: Instance, key: string): boolean {
     return this.#startedBy(instance).some(({ key: own, start }) => own === key && !start.hasEnded);
+  }
+
+  /** Whatever runs at once and whatever blocks: an instance begins with what came first. */
+  #checkOrder(instance: Instance, key: string, id: number): void {
+    const latest = Math.max(
+      0,
+      ...this.#startedBy(instance).map((entry) => (entry.key === key ? entry.id : 0)),
+    );
+    if (id < latest)
+      this.#options.accuse("handlers begin in order", `${instance.name} begins ${id} after ${latest}`);
   }
 
   #checkDrained(instance: Instance, key: string, what: string): void {
