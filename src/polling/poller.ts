@@ -131,8 +131,8 @@ export class Poller {
       handle: async (updates) => {
         for (const update of updates) {
           await ledger.room(concurrency);
-          // Unfinished, so it is delivered again.
-          if (!(await this.#mayGoOn())) break;
+          // Unfinished, so it is delivered again. Asked again, as another handler may have blocked the process since.
+          if (!(await this.#mayGoOn()) || !this.#options.trusted()) break;
           void this.#handle(update);
         }
         await ledger.room(concurrency);

@@ -286,7 +286,7 @@ export const mutants: readonly Mutant[] = [
   // Polling
   {
     file: "src/polling/poller.ts",
-    find: "if (!(await this.#mayGoOn())) break;",
+    find: "if (!(await this.#mayGoOn()) || !this.#options.trusted()) break;",
     replace: "",
     breaks: "handlers start without a lease",
     tests: [botSession],

@@ -15,7 +15,6 @@ export class InstanceClock implements Clock {
   #sleeps = 0;
   #fellAsleepAtMs = 0;
   #busyUntilMs = 0;
-  #works: number[] = [];
 
   constructor(loop: EventLoop, host: Host, random: Random) {
     this.#loop = loop;
@@ -34,17 +33,8 @@ export class InstanceClock implements Clock {
     return Math.max(0, this.#busyUntilMs - this.#loop.nowMs);
   }
 
-  /**
-   * The latest pieces of synchronous work, while it lasts: between the look at the lease and the first line of a
-   * handler the poller and grammY await a few promises, and handlers of other updates may block meanwhile.
-   */
-  get recentWorkMs(): number {
-    return this.lagMs > 0 ? this.#works.reduce((sum, workMs) => sum + workMs, 0) : 0;
-  }
-
   /** Synchronous work: time goes by while nothing else happens here. */
   work(forMs: number): void {
-    this.#works = [...this.#works.slice(-2), forMs];
     this.#busyUntilMs = this.#loop.nowMs + this.lagMs + forMs;
   }
 

@@ -42,14 +42,14 @@ export class LeaseJudge {
   }
 
   /** Whether the instance can prove that it holds the key. */
-  trusts(instance: Instance, key: string, spareMs = 0): boolean {
-    return this.#provenBy(instance, key, spareMs) !== undefined;
+  trusts(instance: Instance, key: string): boolean {
+    return this.#provenBy(instance, key) !== undefined;
   }
 
-  #provenBy(instance: Instance, key: string, spareMs = 0): Standing | undefined {
+  #provenBy(instance: Instance, key: string): Standing | undefined {
     if (instance.host.state === "dead") return undefined;
     return this.#allOf(instance).find(
-      (standing) => standing.keys.has(key) && !standing.isOver && this.#isFresh(standing, instance, spareMs),
+      (standing) => standing.keys.has(key) && !standing.isOver && this.#isFresh(standing, instance),
     );
   }
 
@@ -136,10 +136,9 @@ export class LeaseJudge {
   }
 
   handling(instance: Instance, key: string): void {
-    const spareMs = instance.clock.recentWorkMs;
-    if (!this.trusts(instance, key, spareMs))
+    if (!this.trusts(instance, key))
       this.#accuse("no handler without trust", instance, "starts a handler", key);
-    this.#checkServer(instance, key, "starts a handler", spareMs);
+    this.#checkServer(instance, key, "starts a handler");
   }
 
   /** The library says that it holds the lease. */
@@ -196,12 +195,12 @@ export class LeaseJudge {
   }
 
   /** The server's word, apart from what it has just forgotten. */
-  #checkServer(instance: Instance, key: string, what: string, spareMs = 0): void {
+  #checkServer(instance: Instance, key: string, what: string): void {
     const { holderOf, leaseMs, loop } = this.#options;
     const forgottenAt = this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY;
     if (loop.nowMs - forgottenAt <= leaseMs) return;
     const holder = holderOf(key);
-    const proof = this.#provenBy(instance, key, spareMs);
+    const proof = this.#provenBy(instance, key);
     if (holder !== undefined && holder === proof?.owner) return;
     // The server has moved the lease to our next connection, and its answer is on its way.
     if (holder?.startsWith(`${instance.name}:`) && this.#isLeftover(proof, instance)) return;
@@ -222,8 +221,8 @@ export class LeaseJudge {
     return standing;
   }
 
-  #isFresh({ lastGoodSent }: Standing, instance: Instance, spareMs = 0): boolean {
+  #isFresh({ lastGoodSent }: Standing, instance: Instance): boolean {
     if (!lastGoodSent) return true;
-    return elapsedMs(lastGoodSent, instance.clock.now()) - spareMs < 0.7 * this.#options.leaseMs;
+    return elapsedMs(lastGoodSent, instance.clock.now()) < 0.7 * this.#options.leaseMs;
   }
 }

@@ -45,7 +45,7 @@ export const seededBugs: readonly Breakage[] = [
   ),
   bug("trust is not checked before a handler starts", [
     poller,
-    "if (!(await this.#mayGoOn())) break;",
+    "if (!(await this.#mayGoOn()) || !this.#options.trusted()) break;",
     "if (this.#stopping.signal.aborted) break;",
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [

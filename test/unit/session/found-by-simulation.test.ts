@@ -127,4 +127,32 @@ describe("an instance", () => {
     expect(eventsOf(a, "lost")).toHaveLength(1);
     expect(eventsOf(a, "released")).toEqual([]);
   });
+
+  it("whose process a handler blocks for longer than the lease hands no other update to the bot under it", async () => {
+    for (let turns = 0; turns < 60; turns += 1) {
+      world = new VirtualWorld();
+      const handedUnderTrust: boolean[] = [];
+      let hasBlocked = false;
+      const a = world.start("a", {
+        options: { concurrency: 2 },
+        configure(bot) {
+          const handleUpdate = bot.handleUpdate.bind(bot);
+          bot.handleUpdate = (update) => {
+            handedUnderTrust.push(a.session.trusted());
+            return handleUpdate(update);
+          };
+        },
+        onMessage: async () => {
+          if (hasBlocked) return;
+          hasBlocked = true;
+          for (let turn = 0; turn < turns; turn += 1) await undefined;
+          a.clock.wallOffsetMs += 3_600_000; // as if it had computed for an hour
+        },
+      });
+      for (let pushed = 0; pushed < 2; pushed += 1) world.push();
+      await world.until(() => handedUnderTrust.length >= 2);
+
+      expect(handedUnderTrust, `blocked after ${turns} turns`).not.toContain(false);
+    }
+  });
 });
