@@ -37,6 +37,17 @@ async function refusalOf(options: RedisLockOptions): Promise<Error & { code?: st
   throw new Error("the server was not refused");
 }
 
+/** The port of its bus, ten thousand above its own, may be somebody else's: then another one is tried. */
+async function startClusterNode(...args: string[]): Promise<RedisServer> {
+  for (;;) {
+    try {
+      return await startRedis({ args: ["--cluster-enabled", "yes", ...args] });
+    } catch (error) {
+      if (!/Address already in use/.test((error as Error).message)) throw error;
+    }
+  }
+}
+
 describe.each(clientLibraries)("redisLock by $name $version", (library) => {
   let server: RedisServer;
 
@@ -214,9 +225,7 @@ describe("redisLock in a Cluster", () => {
   let nodes: RedisServer[];
 
   beforeAll(async () => {
-    nodes = await Promise.all(
-      Array.from({ length: 3 }, () => startRedis({ args: ["--cluster-enabled", "yes"] })),
-    );
+    nodes = await Promise.all(Array.from({ length: 3 }, () => startClusterNode()));
     const [first] = nodes as [RedisServer];
     const slots = ["0 5460", "5461 10922", "10923 16383"];
     for (const [index, node] of nodes.entries()) {
@@ -262,7 +271,7 @@ describe("redisLock in a Cluster", () => {
   it.each(clientLibraries)(
     "refuses a wrong password of the Cluster client of $name $version",
     async (library) => {
-      await using node = await startRedis({ args: ["--cluster-enabled", "yes", "--requirepass", password] });
+      await using node = await startClusterNode("--requirepass", password);
 
       const error = await refusalOf({ client: library.cluster(node.port) });
 
