@@ -119,8 +119,14 @@ export function repeatingTokens(backend: LockBackend): LockBackend {
   }));
 }
 
-/** Releases by key, whoever asks: a DEL without a look at the owner. */
-export function ownerlessRelease(backend: LockBackend): LockBackend {
+/** Around the right backend, other methods that know which connection of the process holds which key. */
+function knowingHolders(
+  backend: LockBackend,
+  wrong: (
+    right: LockConnection,
+    holders: ReadonlyMap<string, LockConnection>,
+  ) => Partial<Omit<LockConnection, "claim">>,
+): LockBackend {
   const holders = new Map<string, LockConnection>();
   return broken(backend, (right) => ({
     async claim(requests) {
@@ -128,6 +134,13 @@ export function ownerlessRelease(backend: LockBackend): LockBackend {
       for (const [index, { key }] of requests.entries()) if (claims[index]?.granted) holders.set(key, right);
       return claims;
     },
+    ...wrong(right, holders),
+  }));
+}
+
+/** Releases by key, whoever asks: a DEL without a look at the owner. */
+export function ownerlessRelease(backend: LockBackend): LockBackend {
+  return knowingHolders(backend, (_, holders) => ({
     async release(keys) {
       for (const key of keys) await holders.get(key)?.release([key]);
     },
@@ -172,13 +185,7 @@ export function lostAsk(backend: LockBackend): LockBackend {
 
 /** Takes a request to hand over for a right to the key. */
 export function forcedAsk(backend: LockBackend): LockBackend {
-  const holders = new Map<string, LockConnection>();
-  return broken(backend, (right) => ({
-    async claim(requests) {
-      const claims = await right.claim(requests);
-      for (const [index, { key }] of requests.entries()) if (claims[index]?.granted) holders.set(key, right);
-      return claims;
-    },
+  return knowingHolders(backend, (right, holders) => ({
     async ask(key, request) {
       await right.ask?.(key, request);
       await holders.get(key)?.release([key]);
