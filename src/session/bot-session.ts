@@ -81,6 +81,7 @@ export class BotSession {
       ...deps,
       ...deps.options,
       clock: deps.context.clock,
+      logger: deps.context.logger,
       send: (request) => this.#candidate.ask(request),
       lease: () => (this.#isProven() ? this.#term?.lease : undefined),
       isEnding: () => this.#ending.signal.aborted || this.#term?.isResigned === true,

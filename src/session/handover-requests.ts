@@ -24,7 +24,6 @@ const maxRemembered = 100;
 export interface HandoverRequestsOptions {
   readonly priority: number;
   readonly instance: string;
-  readonly key: string;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly record: Pick<HandleRecord, "emit">;
@@ -173,8 +172,7 @@ export class HandoverRequests {
   }
 
   #log(level: "info" | "warn", fields: object, message: string): void {
-    const { key, logger } = this.#options;
-    logger[level]({ key, ...fields }, message);
+    this.#options.logger[level](fields, message);
   }
 
   #now(): number {
