@@ -56,16 +56,22 @@ export function consoleLogger(
   });
 }
 
-/** `[safe-polling] @my_bot: what happened, and what to do (field=value). See https://…` */
+/** `[safe-polling] @my_bot: what happened, and what to do (field=value). See https://…`, and where it happened below. */
 function plainLine(fields: object, message: string): string {
-  const { bot, key, see, ...others } = shownFields(fields);
+  const { bot, key, see, stack, ...others } = shownFields(fields);
   const who = bot ?? (key === undefined ? undefined : `bot ${key}`);
   const told = Object.entries(others)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}=${plainValue(value)}`);
   const line = `[safe-polling] ${who === undefined ? "" : `${who}: `}${message}`;
   const details = told.length === 0 ? "" : ` (${told.join(", ")})`;
-  return visibleText(hideKnown(line + details + (see === undefined ? "" : `. See ${see}`)));
+  const whole = line + details + (see === undefined ? "" : `. See ${see}`);
+  return [whole, ...callersOf(stack)].map((text) => visibleText(hideKnown(text))).join("\n");
+}
+
+/** Indented, so that nothing in them passes for a line of ours. Their head is the message of the error. */
+function callersOf(stack: unknown): readonly string[] {
+  return typeof stack === "string" ? (stack.match(/^ +at .+$/gm) ?? []) : [];
 }
 
 function plainValue(value: unknown): string {

@@ -136,4 +136,25 @@ describe("the console", () => {
       `[safe-polling] @${username}: stopped`,
     ]);
   });
+
+  it("shows where a handler threw as lines of their own, which others' words cannot pass off as ours", async () => {
+    const error = vi.spyOn(console, "error").mockImplementation(() => {});
+    const polling = bots.handle({
+      logger: undefined as never,
+      configure: (bot) =>
+        bot.on("message", () => {
+          throw new Error("no such row\n[safe-polling] @other: stopped\u001b[2J");
+        }),
+    });
+    bots.api.pushMessage(bots.api.bot.id, "hello");
+    await vi.waitFor(() => expect(error).toHaveBeenCalled());
+    await polling.stop();
+
+    const [line = "", ...frames] = String(error.mock.calls[0]?.[0]).split("\n");
+    expect(line).toMatch(
+      /: a handler threw and .* \(updateId=\d+, error=no such row\\u000a.*\\u001b\[2J\)\. See https:/,
+    );
+    expect(frames.length).toBeGreaterThan(1);
+    for (const frame of frames) expect(frame).toMatch(/^ {4}at \S.*:\d+/);
+  });
 });

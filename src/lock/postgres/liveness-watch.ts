@@ -19,6 +19,9 @@ export interface LivenessWatchOptions {
   onWake(): void;
 }
 
+/** So many failures in a row are no restart of the server, but a want of rights or of connections. */
+const toldFailures = 3;
+
 interface Run {
   readonly controller: AbortController;
   target?: HolderSession | undefined;
@@ -67,7 +70,7 @@ export class LivenessWatch {
       await wire.ask(watchSettings(applicationName));
       for (run.target = this.#choose(); run.target; run.target = this.#choose()) {
         const isOver = await waitForEnd(wire, run.target);
-        this.#failures = 0;
+        this.#worked(logger);
         if (!isOver) continue;
         this.#ended = new Set([...this.#ended, idOf(run.target)]);
         onWake();
@@ -83,11 +86,18 @@ export class LivenessWatch {
   #failed(error: unknown, logger: Logger): void {
     this.#failures += 1;
     this.#pause = Math.min(2 ** (this.#failures - 1), 64) - 1;
-    const level = this.#failures === 3 ? "warn" : "debug";
+    const level = this.#failures === toldFailures ? "warn" : "debug";
     logger[level](
       { lock: "postgres", error: describeError(error) },
       "no second connection to the server: the death of the holder is noticed by asking about once a second. Let the role have two connections for each instance, and DO blocks in plpgsql",
     );
+  }
+
+  #worked(logger: Logger): void {
+    if (this.#failures >= toldFailures) {
+      logger.info({ lock: "postgres" }, "the second connection to the server works again");
+    }
+    this.#failures = 0;
   }
 
   #stop(): void {

@@ -41,6 +41,7 @@ function setUp(wanted: readonly string[]) {
   const wires: FakeWire[] = [];
   const ending = new AbortController();
   const logs: string[] = [];
+  const note = (_fields: object, message: string) => void logs.push(message);
   let tried = 0;
   const state = { wanted, wakes: 0, canOpen: true };
   const watch = new LivenessWatch({
@@ -53,7 +54,7 @@ function setUp(wanted: readonly string[]) {
     },
     applicationName: "gsp1:0123abcd::test",
     signal: ending.signal,
-    logger: { ...silentLogger, warn: (_fields: object, message: string) => void logs.push(message) },
+    logger: { ...silentLogger, info: note, warn: note },
     wantedKeys: () => state.wanted,
     onWake: () => {
       state.wakes += 1;
@@ -187,6 +188,30 @@ describe("the liveness watch", () => {
 
     expect(at).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 192, 256]);
     expect(logs).toEqual([expect.stringContaining("no second connection")]);
+  });
+
+  it("says that it is let in again, once, and only where it had said that it was not", async () => {
+    const { logs, state, wires, follow } = setUp(["a"]);
+    await follow("a:7");
+    wires[0]?.timedOut();
+    await settle();
+    wires[0]?.failed("53300");
+    await settle();
+    expect(logs).toEqual([]);
+
+    state.canOpen = false;
+    for (let claim = 1; claim <= 4; claim += 1) await follow("a:7");
+    state.canOpen = true;
+    for (let claim = 1; claim <= 8; claim += 1) await follow("a:7");
+    for (let wait = 0; wait < 2; wait += 1) {
+      wires.at(-1)?.timedOut();
+      await settle();
+    }
+
+    expect(logs).toEqual([
+      expect.stringContaining("no second connection"),
+      expect.stringContaining("the second connection to the server works again"),
+    ]);
   });
 
   it("ends with the lock's connection", async () => {
