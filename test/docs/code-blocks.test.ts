@@ -39,6 +39,15 @@ const shapes = [
   `declare module "drizzle-orm/node-postgres" {
     export function drizzle(pool: import("pg").Pool): { execute<Row>(query: unknown): Promise<{ rows: Row[] }> };
   }`,
+  `declare module "@prisma/adapter-pg" { export class PrismaPg { constructor(settings: { connectionString: string | undefined }) } }`,
+  // What Prisma generates from a schema.
+  `declare module "*/generated/client.js" {
+    export class PrismaClient {
+      constructor(options: object);
+      readonly note: { create(what: { data: { text: string } }): Promise<{ id: number; text: string }> };
+      $disconnect(): Promise<void>;
+    }
+  }`,
   `declare module "signal-exit" { export function onExit(callback: (code?: number, signal?: string) => void): () => void }`,
 ];
 const notInstalled = [...anything, ...shapes].join("\n");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { probeUntil } from "../tools/health-probe.js";
+import { probe, probeUntil } from "../tools/health-probe.js";
 import { codeBlocks, page, root } from "../tools/markdown.js";
 import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 import { Program } from "../tools/program.js";
@@ -48,7 +48,11 @@ function program(library: string, api: BotApiEmulator, port = 0): Program {
 }
 
 /** One message answered; SIGTERM while the answer to the next is held back: it arrives, is confirmed, and nothing is twice. */
-async function answersAndEnds(api: BotApiEmulator, bot: Program): Promise<void> {
+async function answersAndEnds(
+  api: BotApiEmulator,
+  bot: Program,
+  whileDraining?: () => Promise<void>,
+): Promise<void> {
   api.pushMessage(api.bot.id, "one");
   await api.waitForEvent("sent", undefined, { timeoutMs: 40_000 });
   // Longer than what counts as the double of a signal.
@@ -56,6 +60,7 @@ async function answersAndEnds(api: BotApiEmulator, bot: Program): Promise<void> 
   api.pushMessage(api.bot.id, "two");
   await api.waitForEvent("fault");
   bot.kill("SIGTERM");
+  await whileDraining?.();
 
   expect(await bot.exited, bot.output).toBe(0);
   const texts = api.events.flatMap((event) => (event.type === "sent" ? [event.text] : []));
@@ -72,6 +77,25 @@ describe.concurrent("the programs of docs/frameworks.md, with SIGTERM in the mid
 
     await answersAndEnds(api, bot);
   });
+
+  it.each(["express", "fastify", "@hono/node-server"])(
+    "%s: its routes and the health endpoints on one port, until the last handler has ended",
+    async (library) => {
+      await using api = await startBotApi();
+      const port = await freePort();
+      await using bot = program(library, api, port);
+      const url = `http://127.0.0.1:${port}`;
+      await probeUntil(`${url}/readyz`, (status) => status === 200, 40_000);
+
+      await answersAndEnds(api, bot, async () => {
+        expect(await probeUntil(`${url}/readyz`, (status) => status !== 200)).toContain(503);
+        expect(await (await fetch(url)).text()).toBe("hello");
+      });
+      expect(await probe(url)).toBe("refused");
+      // Nothing had to be ended by `exitAfterMs`.
+      expect(bot.output).not.toContain("keeps the process alive");
+    },
+  );
 
   it("signal-exit: its callback runs at the end, with code 0", async () => {
     await using api = await startBotApi();
