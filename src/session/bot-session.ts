@@ -1,48 +1,19 @@
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
-import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
-import type { LossReason } from "../lease/lease-keeper.js";
-import type { Holder } from "../lock/backend.js";
-import { probeKey } from "../lock/probe-key.js";
-import type { Poller, PollerTerm } from "../polling/poller.js";
-import type { TelegramBot } from "../polling/telegram-bot.js";
-import type { CallContext } from "../polling/telegram-call.js";
-import type { UpdateLedger } from "../polling/update-ledger.js";
-import type { WebhookGuard } from "../polling/webhook-guard.js";
-import type { ResolvedOptions } from "../resolve-options.js";
+import type { Candidate, CandidateEvents } from "../lease/candidate.js";
 import { AbortedError, type Deferred, deferred, unlessAborted } from "../waiting.js";
-import { beforeFirstPoll } from "./before-first-poll.js";
-import type { BeforePolling } from "./before-polling.js";
 import { DoneAndStarted } from "./done-and-started.js";
-import { drain } from "./drain.js";
-import type { HandleLog } from "./handle-log.js";
-import type { HandleRecord } from "./handle-record.js";
 import { HandoverRequests } from "./handover-requests.js";
 import type { LeadingTasks } from "./leading-tasks.js";
 import { prepareBot } from "./prepare-bot.js";
-import { type HealthFinding, type HealthReport, healthReport } from "./report.js";
-import { hasEnded, newTerm, type Term } from "./term.js";
-import type { UserCode } from "./user-code.js";
+import type { HealthFinding, HealthReport } from "./report.js";
+import { Term, type TermParts } from "./term.js";
 
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
 
-export interface BotSessionOptions {
-  readonly bot: TelegramBot;
-  readonly options: ResolvedOptions;
-  readonly revision: string | undefined;
-  readonly context: CallContext;
-  readonly ledger: UpdateLedger;
-  readonly record: HandleRecord;
-  readonly webhook: WebhookGuard;
-  readonly userCode: UserCode;
-  readonly leading: LeadingTasks;
-  /** How long the first poll under this lease waits. */
-  startDelayMs(grant: Grant): number;
-  readonly beforePolling: BeforePolling;
+export interface BotSessionOptions extends TermParts {
   newId(): string;
-  readonly log: HandleLog;
-  newPoller(term: PollerTerm): Poller;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
   /** Everything has ended; `done` settles next. */
@@ -60,11 +31,10 @@ export interface SessionEnd {
  */
 export class BotSession {
   readonly leading: LeadingTasks;
-  readonly #deps: BotSessionOptions;
+  readonly #options: BotSessionOptions;
   readonly #promises = new DoneAndStarted<Lease>();
   readonly #ending = new AbortController();
   readonly #candidate: Candidate;
-  readonly #record: HandleRecord;
   readonly #requests: HandoverRequests;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
@@ -72,18 +42,16 @@ export class BotSession {
   #resigned: Deferred<void> | undefined;
   #resignPauseMs: number | undefined;
 
-  constructor(deps: BotSessionOptions) {
-    this.#deps = deps;
-    this.leading = deps.leading;
-    this.#record = deps.record;
-    this.#candidate = deps.enter(this.#candidateEvents());
+  constructor(options: BotSessionOptions) {
+    this.#options = options;
+    this.leading = options.leading;
+    this.#candidate = options.enter(this.#candidateEvents());
     this.#requests = new HandoverRequests({
-      ...deps,
-      ...deps.options,
-      clock: deps.context.clock,
-      logger: deps.context.logger,
+      ...options,
+      ...options.options,
+      ...options.context,
       send: (request) => this.#candidate.ask(request),
-      lease: () => (this.#isProven() ? this.#term?.lease : undefined),
+      lease: () => (this.#term?.isProven() ? this.#term.lease : undefined),
       isEnding: () => this.#ending.signal.aborted || this.#term?.isResigned === true,
       holdBack: () => this.#candidate.holdBack(offerMs),
       handOver: () => void this.resign(offerMs),
@@ -91,16 +59,15 @@ export class BotSession {
   }
 
   get events(): EventHub {
-    return this.#record.events;
+    return this.#options.record.events;
   }
 
   get state(): PollingState {
-    return this.#record.state;
+    return this.#options.record.state;
   }
 
   get lease(): Lease | undefined {
-    const term = this.#term;
-    return term && !hasEnded(term) ? term.lease : undefined;
+    return this.#term?.hasEnded ? undefined : this.#term?.lease;
   }
 
   get done(): Promise<void> {
@@ -114,9 +81,9 @@ export class BotSession {
   /** Runs to the end. Never rejects: what ends it goes to `done`. */
   async run(): Promise<void> {
     const { signal } = this.#ending;
-    const { bot, context, log, options } = this.#deps;
+    const { bot, context, log, options, webhook } = this.#options;
     log.starting(options.instance, options.lock);
-    const prepared = prepareBot(bot, context, this.#deps.webhook, signal);
+    const prepared = prepareBot(bot, context, webhook, signal);
     prepared.then(() => this.#requests.ready()).catch((error) => this.#fail(error));
     if (!signal.aborted) this.#candidate.want();
     while (!signal.aborted) {
@@ -134,7 +101,7 @@ export class BotSession {
   /** Idempotent; never rejects. Called by a handler or `beforePolling`, which it waits for, it resolves at once. */
   async stop(): Promise<void> {
     this.#abort();
-    if (this.#deps.userCode.isCaller) return;
+    if (this.#options.userCode.isCaller) return;
     await this.done.catch(() => {});
   }
 
@@ -145,20 +112,23 @@ export class BotSession {
   async resign(pauseMs?: number): Promise<void> {
     const term = this.#term;
     this.#requests.gaveUp();
-    if (term && !hasEnded(term) && !this.#ending.signal.aborted) {
+    if (term && !term.hasEnded && !this.#ending.signal.aborted) {
       this.#resigned = deferred();
       this.#resignPauseMs = pauseMs;
       term.isResigned = true;
-      term.cut.abort();
+      term.cut();
     }
-    if (!this.#deps.userCode.isCaller) await this.#resigned?.promise;
+    if (!this.#options.userCode.isCaller) await this.#resigned?.promise;
   }
 
   health(): HealthReport {
     const { lease } = this;
-    const isStopping = this.#ending.signal.aborted;
-    const recorded = { ...this.#record.report(), ...this.#requests.report(), lease, isStopping };
-    return healthReport(this.#deps, recorded, lease && this.#candidate.renewal());
+    return this.#options.record.report({
+      lease,
+      renewal: lease && this.#candidate.renewal(),
+      isStopping: this.#ending.signal.aborted,
+      handoverRequests: this.#requests.report(),
+    });
   }
 
   /** Whether the lock still proves that this instance, and no other, may poll. */
@@ -168,110 +138,56 @@ export class BotSession {
 
   /** Shows what a monitor has found in `health()`, until the returned function is called. */
   showFindings(read: () => readonly HealthFinding[]): () => void {
-    return this.#record.showFindings(read);
+    return this.#options.record.showFindings(read);
   }
 
-  /** One lease: prepare, poll until it ends, drain, give it back. */
+  /** One lease, from its grant until it is given back. */
   async #serve(term: Term, prepared: Promise<void>): Promise<void> {
-    let poller: Poller | undefined;
-    try {
-      await this.#beforeFirstPoll(term, prepared);
-      poller = this.#newPoller(term);
-      const ended = poller.run();
-      await unlessAborted(ended, term.cut.signal);
-    } catch (error) {
-      if (!(error instanceof AbortedError)) this.#fail(error);
-    }
+    await term.poll(prepared).catch((error) => this.#fail(error));
     // The poller may have found first that the lease can no longer be proved.
-    term.cut.abort();
-    await this.#drain(term, poller);
+    term.cut();
+    await term.drain();
     await this.#giveBack(term);
-  }
-
-  #beforeFirstPoll(term: Term, prepared: Promise<void>): Promise<void> {
-    return beforeFirstPoll({
-      ...this.#deps,
-      startDelayMs: () => this.#deps.startDelayMs(term.grant),
-      lease: term.lease,
-      signal: term.cut.signal,
-      prepared,
-      onPrepared: () => {
-        this.#record.acquired(term.lease, term.grant.succession);
-        term.isTold = true;
-      },
-      offerLease: (why) => this.#offerLease(why),
-    });
-  }
-
-  #offerLease(why: string): void {
-    this.#deps.log.offers(why);
-    void this.resign(offerMs);
-  }
-
-  #newPoller(term: Term): Poller {
-    const { key } = this.#deps.options;
-    return this.#deps.newPoller({
-      followsAnother: term.grant.followsAnother,
-      isProbed: async () => (await this.#candidate.inspect(probeKey(key))) !== undefined,
-      onFirstPoll: () => this.#lead(term),
-      onSilence: () => this.#offerLease("Telegram has not answered"),
-      // A lease that was resigned is still held until it is given back: what is done is confirmed under it.
-      trusted: () => this.#isProven(term),
-    });
-  }
-
-  #isProven(term = this.#term): boolean {
-    return term !== undefined && !term.lost.signal.aborted && this.#candidate.trusted();
-  }
-
-  #lead(term: Term): void {
-    const { lease } = term;
-    this.#promises.hasStarted(lease);
-    this.leading.begin({ lease, signal: term.cut.signal, trusted: () => this.trusted() });
-  }
-
-  /** After a loss nothing is sent. */
-  async #drain(term: Term, poller: Poller | undefined): Promise<void> {
-    const { beforePolling, context, leading, ledger } = this.#deps;
-    const { drainTimeoutMs } = this.#deps.options;
-    if (!poller && !beforePolling.isRunning && leading.running.length === 0) return;
-    this.#record.enter("draining");
-    await drain(poller, { context, ledger, leading, beforePolling, drainTimeoutMs });
-    if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);
   }
 
   /** After the poller has stopped, and only then. A stopped handle gives the lease back when it leaves. */
   async #giveBack(term: Term): Promise<void> {
     this.#granted = deferred();
     if (this.#ending.signal.aborted) return;
-    this.#record.enter("standby");
+    this.#options.record.enter("standby");
     this.#term = undefined;
     if (!term.isResigned) return this.#candidate.want();
     this.#tellRelease(term, await this.#candidate.resign(this.#resignPauseMs));
     this.#resigned?.resolve();
   }
 
-  #tellRelease({ isTold, lease, lost }: Term, isReleased: boolean): void {
+  #tellRelease({ isLost, isTold, lease }: Term, isReleased: boolean): void {
     const isOffer = !this.#ending.signal.aborted && this.#resignPauseMs !== undefined;
-    if (!lost.signal.aborted) this.#record.gaveBack(lease, { isReleased, isTold, isOffer });
+    if (!isLost) this.#options.record.gaveBack(lease, { isReleased, isTold, isOffer });
+  }
+
+  #offerLease(why: string): void {
+    this.#options.log.offers(why);
+    void this.resign(offerMs);
   }
 
   #finish(): void {
+    const { context, log, onEnded, options, record } = this.#options;
     const failure = this.#failure;
     this.#resigned?.resolve();
     const exhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
-    if (!failure || (exhausted && this.#deps.options.onExhausted === "exit")) {
-      this.#deps.log.stopped();
-      this.#record.enter("stopped");
-      this.#deps.onEnded({ exhausted });
+    if (!failure || (exhausted && options.onExhausted === "exit")) {
+      log.stopped();
+      record.enter("stopped");
+      onEnded({ exhausted });
       this.#promises.stopped();
       return;
     }
-    this.#deps.log.failed(failure.error);
-    this.#record.enter("failed");
+    log.failed(failure.error);
+    record.enter("failed");
     // One macrotask later: listeners of the state can act before an unobserved rejection ends the process.
-    this.#deps.context.clock.setTimer(() => {
-      this.#deps.onEnded({ exhausted });
+    context.clock.setTimer(() => {
+      onEnded({ exhausted });
       this.#promises.failed(failure.error);
     }, 0);
   }
@@ -284,58 +200,58 @@ export class BotSession {
 
   /** Ends the handle, and with it the term that is under way. */
   #abort(): void {
-    if (!this.#ending.signal.aborted && !this.#failure) this.#deps.log.stopping(this.#deps.ledger.running);
+    const { ledger, log } = this.#options;
+    if (!this.#ending.signal.aborted && !this.#failure) log.stopping(ledger.running);
     this.#ending.abort();
     this.#requests.gaveUp();
-    this.#term?.cut.abort();
+    this.#term?.cut();
   }
 
   #candidateEvents(): CandidateEvents {
+    const { beforePolling, context, log, options, record } = this.#options;
     return {
-      granted: (grant) => this.#onGranted(grant),
-      moved: (token) => this.#onMoved(token),
-      lost: (reason) => this.#onLost(reason),
-      standby: (holder) => this.#onStandby(holder),
-      forgotten: (waitMs) => this.#record.forgotten(waitMs),
+      granted: (grant) => {
+        if (this.#ending.signal.aborted) return;
+        const since = new Date(context.clock.now().wallMs);
+        const term = new Term({ key: options.key, token: grant.token, since }, grant, this.#options, {
+          candidate: this.#candidate,
+          onFirstPoll: () => this.#lead(term),
+          offerLease: (why) => this.#offerLease(why),
+        });
+        this.#term = term;
+        this.#requests.granted();
+        record.granted(grant);
+        if (grant.succession) beforePolling.othersHeldTheLease();
+        this.#granted.resolve(term);
+      },
+      moved: (token) => {
+        if (this.#term) this.#term.lease = { ...this.#term.lease, token };
+        log.moved(token);
+      },
+      lost: (reason) => {
+        const term = this.#term;
+        if (!term) return;
+        term.lose();
+        this.#requests.lost();
+        record.lost(term.lease, reason, term.isTold);
+      },
+      standby: (holder) => {
+        beforePolling.othersHeldTheLease();
+        record.standby(holder);
+        this.#requests.standby(holder);
+      },
+      forgotten: (waitMs) => record.forgotten(waitMs),
       trouble: (error) => {
-        this.#record.trouble(error);
-        if (error !== undefined && this.state === "starting") this.#record.enter("standby");
+        record.trouble(error);
+        if (error !== undefined && this.state === "starting") record.enter("standby");
       },
       asked: (request) => this.#requests.asked(request),
       failed: (error) => this.#fail(error),
     };
   }
 
-  #onGranted(grant: Grant): void {
-    const { context, options } = this.#deps;
-    if (this.#ending.signal.aborted) return;
-    const since = new Date(context.clock.now().wallMs);
-    const lease: Lease = { key: options.key, token: grant.token, since };
-    const term = newTerm(lease, grant);
-    this.#term = term;
-    this.#requests.granted();
-    this.#record.granted(grant);
-    if (grant.succession) this.#deps.beforePolling.othersHeldTheLease();
-    this.#granted.resolve(term);
-  }
-
-  #onMoved(token: number): void {
-    if (this.#term) this.#term.lease = { ...this.#term.lease, token };
-    this.#deps.log.moved(token);
-  }
-
-  #onLost(reason: LossReason): void {
-    const term = this.#term;
-    if (!term) return;
-    term.lost.abort();
-    term.cut.abort();
-    this.#requests.lost();
-    this.#record.lost(term.lease, reason, term.isTold);
-  }
-
-  #onStandby(holder: Holder): void {
-    this.#deps.beforePolling.othersHeldTheLease();
-    this.#record.standby(holder);
-    this.#requests.standby(holder);
+  #lead({ lease, signal }: Term): void {
+    this.#promises.hasStarted(lease);
+    this.leading.begin({ lease, signal, trusted: () => this.trusted() });
   }
 }

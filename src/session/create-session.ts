@@ -5,7 +5,6 @@ import { LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
-import { Poller } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { RoundTrip } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
@@ -17,7 +16,6 @@ import { botLogger } from "./bot-logger.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
 import { HandleLog } from "./handle-log.js";
 import { HandleRecord } from "./handle-record.js";
-import { handleUpdate } from "./handlers.js";
 import { LeadingTasks } from "./leading-tasks.js";
 import { UserCode } from "./user-code.js";
 import { candidateWithoutLock } from "./without-lock.js";
@@ -49,91 +47,68 @@ export interface SharedLockSession extends Pick<LockSession, "enter"> {
 
 /** Wires the session of one bot. Nothing happens before its `run()`. */
 export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
-  const { instance, key, lock } = options;
+  const { key, lock } = options;
   const logger = botLogger(options.logger, bot, key);
-  const { clock, onEnded, publish, random, revision, turn } = runtime;
+  const { clock, newId, onEnded, random, turn } = runtime;
   const { startDelayMs, isUnlocked } = withoutSharedLock(options, logger);
   warnOfSeconds(options, logger);
   warnOfPriority(options, logger);
   const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
-  const overlap = { ms: options.overlapMs, since: clock.now(), isUnlocked };
   const ledger = new UpdateLedger(clock);
   const log = new HandleLog(logger, clock);
-  const record = new HandleRecord({ clock, log, logger, publish, ledger, instance, key });
-  const webhook = new WebhookGuard(bot, context, options.webhook);
+  const record = new HandleRecord({ ...runtime, options, log, logger, ledger });
   const userCode = new UserCode();
-  const ended = wideSignal();
-  const handlers = { ...options, bot, context, record, userCode, ended: ended.signal };
+  const ending = wideSignal();
+  const ended = ending.signal;
   return new BotSession({
     bot,
     options,
-    startDelayMs,
-    revision,
     context,
+    overlap: { ms: options.overlapMs, since: clock.now(), isUnlocked },
     ledger,
-    record,
-    webhook,
-    userCode,
     log,
-    leading: new LeadingTasks({ clock, logger, userCode, ended: ended.signal }),
-    beforePolling: new BeforePolling(options.beforePolling, context, userCode, ended.signal),
-    newId: runtime.newId,
-    newPoller: (term) =>
-      new Poller({
-        bot,
-        context,
-        ledger,
-        webhook,
-        record,
-        parameters: options.polling,
-        concurrency: options.concurrency,
-        confirm: options.confirm,
-        backoff: options.backoff,
-        drainTimeoutMs: options.drainTimeoutMs,
-        overlap,
-        handle: (update) => handleUpdate(update, handlers),
-        ...term,
-      }),
+    record,
+    webhook: new WebhookGuard(bot, context, options.webhook),
+    userCode,
+    leading: new LeadingTasks({ clock, logger, userCode, ended }),
+    beforePolling: new BeforePolling(options.beforePolling, context, userCode, ended),
+    ended,
+    startDelayMs,
+    newId,
     enter: (events) =>
       lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
     onEnded: (end) => {
-      ended.abort();
+      ending.abort();
       onEnded(end);
     },
   });
 }
 
-function lockSession(
-  backend: LockBackend,
-  { instance, logger, priority }: ResolvedOptions,
-  { clock, lockSessions, newId, random, revision }: Runtime,
-): SharedLockSession {
+function lockSession(backend: LockBackend, options: ResolvedOptions, runtime: Runtime): SharedLockSession {
+  const { lockSessions } = runtime;
   const existing = lockSessions.get(backend);
   if (existing) {
-    warnOfOtherLabel(existing, { instance, priority }, logger);
+    warnOfOtherLabel(existing, options);
     return existing;
   }
-  const session = new LockSession({ backend, instance, revision, priority, logger, clock, random, newId });
+  const { instance, logger, priority } = options;
+  const session = new LockSession({ ...runtime, backend, instance, priority, logger });
   const labelled = { instance, priority, enter: session.enter.bind(session) };
   lockSessions.set(backend, labelled);
   return labelled;
 }
 
-function warnOfOtherLabel(
-  shared: SharedLockSession,
-  { instance, priority }: Pick<ResolvedOptions, "instance" | "priority">,
-  logger: Logger,
-): void {
+function warnOfOtherLabel(shared: SharedLockSession, { instance, priority, logger }: ResolvedOptions): void {
   if (shared.priority !== undefined && shared.priority !== priority)
     logger.warn(
       { priority, shown: shared.priority },
       "handles on one lock object share its connection, which shows the priority of the first. Give all the same `priority`, or each a lock object of its own",
     );
-  if (shared.instance === undefined || shared.instance === instance) return;
-  logger.warn(
-    { instance, shown: shared.instance },
-    "handles on one lock object share its connection, which is labelled by the first. Give all the same `instance`, or each a lock object of its own",
-  );
+  if (shared.instance !== undefined && shared.instance !== instance)
+    logger.warn(
+      { instance, shown: shared.instance },
+      "handles on one lock object share its connection, which is labelled by the first. Give all the same `instance`, or each a lock object of its own",
+    );
 }
 
 function warnOfSeconds({ backoff }: ResolvedOptions, logger: Logger): void {

@@ -1,4 +1,4 @@
-import { type Deferred, deferred } from "../waiting.js";
+import { deferred } from "../waiting.js";
 
 /**
  * The two promises of a handle: `done`, whose unobserved rejection crashes the process on purpose, and
@@ -6,43 +6,35 @@ import { type Deferred, deferred } from "../waiting.js";
  */
 export class DoneAndStarted<T> {
   readonly #done = deferred<void>();
-  #started: Deferred<T | undefined> | undefined;
-  #outcome: { readonly started: T | undefined } | { readonly error: unknown } | undefined;
+  readonly #started = deferred<T | undefined>();
+
+  constructor() {
+    // Nobody has to ask for it: `done` tells the same.
+    this.#started.promise.catch(() => {});
+  }
 
   get done(): Promise<void> {
     return this.#done.promise;
   }
 
   started(): Promise<T | undefined> {
-    if (!this.#started) {
-      this.#started = deferred();
-      this.#settleStarted();
-    }
-    return this.#started.promise;
+    return this.#started.promise.catch((error) => {
+      this.#done.promise.catch(() => {});
+      throw error;
+    });
   }
 
   hasStarted(value: T): void {
-    this.#outcome ??= { started: value };
-    this.#settleStarted();
+    this.#started.resolve(value);
   }
 
   stopped(): void {
-    this.#outcome ??= { started: undefined };
-    this.#settleStarted();
+    this.#started.resolve(undefined);
     this.#done.resolve();
   }
 
   failed(error: unknown): void {
-    this.#outcome ??= { error };
-    this.#settleStarted();
+    this.#started.reject(error);
     this.#done.reject(error);
-  }
-
-  #settleStarted(): void {
-    if (!this.#started || !this.#outcome) return;
-    if ("started" in this.#outcome) return this.#started.resolve(this.#outcome.started);
-    // Delivered here means delivered: `done` may stay unobserved.
-    this.#done.promise.catch(() => {});
-    this.#started.reject(this.#outcome.error);
   }
 }

@@ -2,7 +2,7 @@ import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import type { HandleLabels, Publish, SafePollingMessages } from "../diagnostics.js";
 import { EventHub, type Lease, type PollingState, type SafePollingEvents } from "../events.js";
-import type { Grant } from "../lease/candidate.js";
+import type { Grant, Renewal } from "../lease/candidate.js";
 import type { Succession } from "../lease/key-history.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { Holder } from "../lock/backend.js";
@@ -11,11 +11,14 @@ import type { PollingRecord } from "../polling/polling-record.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import { describeError } from "../redact.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import type { HandleLog } from "./handle-log.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 import { updateDateMs } from "./update-date.js";
 
-export interface HandleRecordOptions extends HandleLabels {
+export interface HandleRecordOptions {
+  readonly options: ResolvedOptions;
+  readonly revision: string | undefined;
   readonly log: HandleLog;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -24,19 +27,10 @@ export interface HandleRecordOptions extends HandleLabels {
   readonly ledger: UpdateLedger;
 }
 
-/** The part of the report that is counted here. */
-type Recorded = Omit<
-  HealthReport,
-  | "handoverRequests"
-  | "isStopping"
-  | "instance"
-  | "revision"
-  | "key"
-  | "priority"
-  | "lease"
-  | "lock"
-  | "pollTimeoutMs"
->;
+/** The part of the report that the session knows. */
+interface OfTheSession extends Pick<HealthReport, "lease" | "isStopping" | "handoverRequests"> {
+  readonly renewal: Renewal | undefined;
+}
 
 /** What a handle does, told to the log, to its listeners, on the diagnostics channels, and in its health report. */
 export class HandleRecord implements PollingRecord {
@@ -124,7 +118,7 @@ export class HandleRecord implements PollingRecord {
   }
 
   standby(holder: Holder): void {
-    this.#log.standsBy(holder, holder.instance === this.#options.instance);
+    this.#log.standsBy(holder, holder.instance === this.#labels().instance);
     this.#holder = holder;
     this.#forgottenUntil = undefined;
     this.#hasLockAnswered = true;
@@ -222,15 +216,6 @@ export class HandleRecord implements PollingRecord {
     this.#options.publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
   }
 
-  get lock(): Pick<HealthReport["lock"], "hasAnswered" | "degraded" | "holder" | "forgottenUntil"> {
-    return {
-      hasAnswered: this.#hasLockAnswered,
-      degraded: this.#degraded,
-      holder: this.#holder,
-      forgottenUntil: this.#forgottenUntil,
-    };
-  }
-
   #handlersRunningMs(now: Moment): number {
     if (this.#options.ledger.running === 0 || !this.#handlersSince) return 0;
     return Math.round(elapsedMs(this.#handlersSince, now));
@@ -248,13 +233,30 @@ export class HandleRecord implements PollingRecord {
     return () => this.#findings.delete(read);
   }
 
-  report(): Recorded {
+  report({ renewal, ...ofTheSession }: OfTheSession): HealthReport {
+    const { ledger, options, revision } = this.#options;
+    const { instance, key, lock, polling, priority } = options;
     const now = this.#now();
     return {
+      ...ofTheSession,
       state: this.#state,
       since: dateOf(this.#since),
+      instance,
+      revision,
+      key,
+      priority,
+      lock: {
+        name: lock === false ? "none" : lock.name,
+        hasAnswered: this.#hasLockAnswered,
+        degraded: this.#degraded,
+        holder: this.#holder,
+        forgottenUntil: this.#forgottenUntil,
+        leaseMs: renewal?.leaseMs,
+        sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, now)),
+      },
       lastPollAt: this.#pollSent && dateOf(this.#pollSent),
       lastAnswerAt: this.#lastAnswer && dateOf(this.#lastAnswer),
+      pollTimeoutMs: polling.timeoutSeconds * 1000,
       pollOpenMs: this.#pollOpenMs(now),
       telegramTrouble: this.#telegramTrouble,
       conflicts: { ...this.#conflicts },
@@ -265,7 +267,7 @@ export class HandleRecord implements PollingRecord {
       losses: { ...this.#losses },
       updatesHandled: this.#updatesHandled,
       updatesLetGo: this.#updatesLetGo,
-      handlersRunning: this.#options.ledger.running,
+      handlersRunning: ledger.running,
       handlersRunningMs: this.#handlersRunningMs(now),
       slowHandlers: [...this.#slowHandlers],
       findings: [...this.#findings].flatMap((read) => read()),
@@ -285,7 +287,7 @@ export class HandleRecord implements PollingRecord {
   }
 
   #labels(): HandleLabels {
-    const { instance, key } = this.#options;
+    const { instance, key } = this.#options.options;
     return { instance, key };
   }
 

@@ -63,8 +63,8 @@ export class HandoverRequests {
     this.#options = options;
   }
 
-  report(): Pick<HealthReport, "handoverRequests"> {
-    return { handoverRequests: { sent: this.#sent, answered: { ...this.#answers }, last: this.#last } };
+  report(): HealthReport["handoverRequests"] {
+    return { sent: this.#sent, answered: { ...this.#answers }, last: this.#last };
   }
 
   /** The bot can poll as soon as it holds the lease. */

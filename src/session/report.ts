@@ -1,10 +1,7 @@
-import { type Clock, elapsedMs } from "../clock.js";
 import type { Lease, PollingState } from "../events.js";
-import type { Renewal } from "../lease/candidate.js";
 import type { LossReason } from "../lease/lease-keeper.js";
 import type { HandoverAnswer, Holder } from "../lock/backend.js";
 import type { ConflictKind, TelegramFailure } from "../polling/telegram-failure.js";
-import type { ResolvedOptions } from "../resolve-options.js";
 
 /** Something that was found to be wrong around a handle, by a part of this library that looks for it. */
 export interface HealthFinding {
@@ -104,34 +101,4 @@ export interface HealthReport {
   readonly slowHandlers: readonly number[];
   /** What monitors of this handle have found and not seen gone; empty without a monitor. */
   readonly findings: readonly HealthFinding[];
-}
-
-/** What the record of a handle has counted, its settings, and the lease of the moment. */
-export function healthReport(
-  { context, options, record, revision }: ReportSources,
-  recorded: Omit<HealthReport, "instance" | "key" | "lock" | "pollTimeoutMs" | "priority" | "revision">,
-  renewal: Renewal | undefined,
-): HealthReport {
-  const { instance, key, lock, polling, priority } = options;
-  return {
-    ...recorded,
-    instance,
-    revision,
-    key,
-    priority,
-    lock: {
-      name: lock === false ? "none" : lock.name,
-      ...record.lock,
-      leaseMs: renewal?.leaseMs,
-      sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, context.clock.now())),
-    },
-    pollTimeoutMs: polling.timeoutSeconds * 1000,
-  };
-}
-
-interface ReportSources {
-  readonly context: { readonly clock: Clock };
-  readonly options: ResolvedOptions;
-  readonly record: { readonly lock: Omit<HealthReport["lock"], "name" | "leaseMs" | "sinceBeatMs"> };
-  readonly revision: string | undefined;
 }

@@ -4,6 +4,7 @@ const keeper = "src/lease/lease-keeper.ts";
 const lockSession = "src/lease/lock-session.ts";
 const schedule = "src/lease/claim-schedule.ts";
 const session = "src/session/bot-session.ts";
+const term = "src/session/term.ts";
 const poller = "src/polling/poller.ts";
 const fetching = "src/polling/fetching.ts";
 const told = "src/polling/told-offset.ts";
@@ -50,14 +51,14 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
-    "await this.#drain(term, poller);",
-    "void this.#drain(term, poller);",
+    "await term.drain();",
+    "void term.drain();",
   ]),
   bug(
     "what is done is confirmed after the lease was lost",
     [
-      session,
-      "if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal)",
+      term,
+      "if (!this.isLost) await poller?.confirm(this.#lost.signal)",
       "await poller?.confirm(new AbortController().signal)",
     ],
     [
@@ -77,14 +78,14 @@ export const seededBugs: readonly Breakage[] = [
     "const offset = ledger.nextOffset;",
   ]),
   bug("nothing is confirmed when a lease is given back", [
-    session,
-    "if (!term.lost.signal.aborted) await poller?.confirm(term.lost.signal);",
+    term,
+    "if (!this.isLost) await poller?.confirm(this.#lost.signal);",
     "",
   ]),
   bug("nothing is confirmed when a lease is resigned", [
-    session,
-    "!term.lost.signal.aborted && this",
-    "!hasEnded(term) && this",
+    term,
+    "return !this.isLost && this",
+    "return !this.hasEnded && this",
   ]),
   bug("a new lease polls past what the former one has fetched and not started", [
     ledger,
