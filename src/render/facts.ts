@@ -23,7 +23,7 @@ export interface RenderFacts {
   readonly overlap: Overlap | undefined;
   readonly duplicates: readonly Duplicate[];
   readonly unreadable: readonly string[];
-  readonly conflictLines: readonly ConflictLine[];
+  readonly lines: readonly LogLine[];
   readonly webhook: Webhook | undefined;
 }
 
@@ -65,23 +65,10 @@ export async function gatherFacts({
   );
   const service = await readService(client, serviceId);
   const now = () => clock.now().wallMs;
-  const { ownerId } = service;
-  const conflictLines =
-    ownerId &&
-    (await orUndefined(
-      readConflictLines(client, ownerId, [serviceId, ...neighbours(service, duplicates)], now()),
-    ));
+  const lines = await readSigns(client, service, neighbours(service, duplicates), now());
   const instances = (await orUndefined(readInstances(client, serviceId))) ?? [];
   const overlap = overlapOf(service, await readDeploys(client, serviceId), instances, now());
-  return {
-    service,
-    instances,
-    overlap,
-    duplicates,
-    unreadable,
-    conflictLines: conflictLines || [],
-    webhook,
-  };
+  return { service, instances, overlap, duplicates, unreadable, lines, webhook };
 }
 
 /** One question about logs may name services of one workspace and one region only. */
@@ -119,11 +106,30 @@ async function readWebhook(
 
 /** How far back to look, in milliseconds. */
 const windowMs = 10 * 60_000;
-/** grammY's, python-telegram-bot's, aiogram's, Telegram's own: all name the code and the word. */
-const conflictLine = /\b409\b.*conflict|conflict.*\b409\b|terminated by other getUpdates/i;
+/** Render's patterns. Each is a question of its own: nowhere does it say whether several are joined by "or". */
+const askedTexts = ["*409*", "*polls this bot*", "*this instance polls now*"];
 
-/** A line about a 409 conflict in the logs of the last ten minutes. Its text is not kept. */
-interface ConflictLine {
+/**
+ * What a line shows of the service that wrote it: it met another poller (`conflict`), it found updates gone that another
+ * one has confirmed (`gap`), or it began to poll (`start`).
+ */
+type Sign = "conflict" | "gap" | "start";
+
+/** The words of this library (session/handle-log.ts), and those of Telegram that every library repeats with the code. */
+const signs: readonly (readonly [Sign, RegExp])[] = [
+  ["gap", /updates are missing: somebody else polls this bot/],
+  ["start", /this instance polls now/],
+  ["conflict", /(someone else|a newer instance) polls this bot/],
+  ["conflict", /\b409\b.*conflict|conflict.*\b409\b|terminated by other getUpdates/i],
+];
+
+export function signOf(message: string): Sign | undefined {
+  return signs.find(([, words]) => words.test(message))?.[0];
+}
+
+/** A line of the last ten minutes that shows a poller. Its text is not kept. */
+export interface LogLine {
+  readonly sign: Sign;
   /** The service, and of it the instance, that wrote it. */
   readonly serviceId: string | undefined;
   readonly instance: string | undefined;
@@ -131,31 +137,31 @@ interface ConflictLine {
   readonly at: number | undefined;
 }
 
-/** Reads one page, the newest 100 lines with a 409: more would not say more. */
-export async function readConflictLines(
+/** Of each question one page, the newest 100 lines: more would not say more. */
+export async function readSigns(
   client: RenderApiClient,
-  ownerId: string,
-  serviceIds: readonly string[],
+  { id, ownerId }: RenderService,
+  others: readonly string[],
   now: number,
-): Promise<readonly ConflictLine[]> {
-  const answer = await client.get("/logs", {
-    ownerId,
-    resource: serviceIds,
-    startTime: new Date(now - windowMs).toISOString(),
-    direction: "backward",
-    text: "*409*",
-    limit: 100,
-  });
-  // `logs` is null when there are none.
-  return list(fields(answer).logs)
-    .map(fields)
-    .filter((line) => conflictLine.test(text(line.message) ?? ""))
-    .map(({ labels, timestamp }) => {
-      const instance = labelOf(labels, "instance");
+): Promise<readonly LogLine[]> {
+  if (ownerId === undefined) return [];
+  const resource = [id, ...others];
+  const startTime = new Date(now - windowMs).toISOString();
+  const found = new Map<unknown, LogLine>();
+  for (const asked of askedTexts) {
+    const query = { ownerId, resource, startTime, direction: "backward", text: asked, limit: 100 };
+    // `logs` is null when there are none.
+    const { logs } = fields(await orUndefined(client.get("/logs", query)));
+    for (const line of list(logs).map(fields)) {
+      const sign = signOf(text(line.message) ?? "");
+      if (!sign) continue;
+      const instance = labelOf(line.labels, "instance");
       const serviceId =
-        labelOf(labels, "resource") ?? serviceIds.find((id) => instance?.startsWith(`${id}-`));
-      return { serviceId, instance, at: time(timestamp) };
-    });
+        labelOf(line.labels, "resource") ?? resource.find((service) => instance?.startsWith(`${service}-`));
+      found.set(line.id ?? line, { sign, serviceId, instance, at: time(line.timestamp) });
+    }
+  }
+  return [...found.values()];
 }
 
 function labelOf(labels: unknown, name: string): string | undefined {

@@ -162,18 +162,20 @@ function webhook({ webhook }: RenderFacts): RenderFinding | undefined {
   };
 }
 
-function conflictLogs({ conflictLines }: RenderFacts): RenderFinding | undefined {
-  if (conflictLines.length === 0) return undefined;
-  const instances = [...new Set(conflictLines.flatMap(({ instance }) => instance ?? []))].sort();
-  const times = conflictLines.flatMap(({ at }) => at ?? []);
+/** Without Telegram's own words: what is told here is read as a line of the log by the monitors of other services. */
+function conflictLogs({ lines }: RenderFacts): RenderFinding | undefined {
+  const met = lines.filter(({ sign }) => sign !== "start");
+  if (met.length === 0) return undefined;
+  const instances = [...new Set(met.flatMap(({ instance }) => instance ?? []))].sort();
+  const times = met.flatMap(({ at }) => at ?? []);
   const writers = instances.length === 0 ? "" : `, by ${instances.join(", ")}`;
   return {
     kind: "conflict-logs",
-    lines: conflictLines.length,
+    lines: met.length,
     instances,
     lastAt: times.length === 0 ? undefined : new Date(Math.max(...times)),
     severity: "warning",
-    summary: `The logs of the last ten minutes have ${count(conflictLines.length, "line")} about a 409 conflict${writers}. Whoever writes them polls this bot or tries to.`,
+    summary: `The logs of the last ten minutes have ${count(met.length, "line")} about another poller${writers}. Whoever writes them polls this bot or tries to.`,
   };
 }
 

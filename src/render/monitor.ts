@@ -176,6 +176,7 @@ export class Monitor {
       isEntitled: (isPolling && isQuiet) || (hasProof && (isPolling || polling.state === "conflict")),
       hasConflict: this.#hasFreshConflict(),
       conflictsAt: this.#conflicts.map(({ wallMs }) => wallMs),
+      leaseSince: polling.lease?.since.getTime(),
       holders: [...this.#holders],
       isPreview,
       lastRepairAt: repairRecord.lastRepairAt,

@@ -27,6 +27,8 @@ export interface Standing {
   readonly hasConflict: boolean;
   /** When it met them, in milliseconds since 1970. */
   readonly conflictsAt: readonly number[];
+  /** Since when it has its lease, in milliseconds since 1970. */
+  readonly leaseSince: number | undefined;
   /** Labels of the instances that it has stood by for: they share its lock. */
   readonly holders: readonly string[];
   readonly isPreview: boolean;
@@ -81,12 +83,14 @@ export function hasPassed(ms: number, from: Moment, now: Moment): boolean {
 type Need = RepairPlan | Refusal | undefined;
 
 const needOf: Record<RenderRepair, (facts: RenderFacts, standing: Standing) => Need> = {
-  scale({ service, conflictLines }, { hasConflict }) {
+  scale({ service, lines }, { hasConflict }) {
     if (!hasConflict || !isScaledOut(service)) return undefined;
-    const writers = conflictLines.filter(({ serviceId }) => serviceId === service.id);
-    if (new Set(writers.flatMap(({ instance }) => instance ?? [])).size > 1)
-      return { repair: "scale", service };
-    return { repair: "scale", reason: "no two instances of this service have a 409 in their logs" };
+    const met = lines.filter(({ serviceId, sign }) => serviceId === service.id && sign !== "start");
+    if (new Set(met.flatMap(({ instance }) => instance ?? [])).size > 1) return { repair: "scale", service };
+    return {
+      repair: "scale",
+      reason: "no two instances of this service say in their logs that they met another poller",
+    };
   },
 
   "suspend-duplicate"(facts, standing) {
@@ -112,24 +116,29 @@ function isRival({ token }: Duplicate): boolean {
   return token === "same";
 }
 
-/** Two pollers push each other out by turns: the 409 of the one is this close to a 409 of the other, in milliseconds. */
-const sameConflictMs = 30_000;
+/**
+ * How near a line must be to a conflict of ours, in milliseconds. Two pollers push each other out by turns, and begin to
+ * when the second of them begins to poll; missing updates are told once a minute.
+ */
+const nearMs = { conflict: 30_000, start: 30_000, gap: 60_000 };
 
 /**
- * To have the token is no proof. It is of the same kind as ours, its own logs say that it has met a 409, that was
- * when we met one, and it was never seen in our lock, whose holders do not poll beside each other.
+ * To have the token is no proof. It is of the same kind as ours, its own logs say that it polls, at the time of a conflict
+ * of ours, and it does not share our lock: we never stood by for it, and it polls since we have the lease.
  */
 function isSeenToPoll(
   { id, type }: RenderService,
-  { service, conflictLines }: RenderFacts,
-  { conflictsAt, holders }: Standing,
+  { service, lines }: RenderFacts,
+  { conflictsAt, holders, leaseSince }: Standing,
 ): boolean {
   if (type !== service.type || holders.some((label) => label.startsWith(`render:${id}`))) return false;
-  return conflictLines.some(
-    ({ serviceId, at }) =>
+  return lines.some(
+    ({ serviceId, sign, at }) =>
       serviceId === id &&
       at !== undefined &&
-      conflictsAt.some((ours) => Math.abs(ours - at) <= sameConflictMs),
+      leaseSince !== undefined &&
+      at >= leaseSince &&
+      conflictsAt.some((ours) => Math.abs(ours - at) <= nearMs[sign]),
   );
 }
 

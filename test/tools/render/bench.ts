@@ -148,10 +148,10 @@ export class RenderBench implements AsyncDisposable {
     return rogue;
   }
 
-  /** A line of a service about a 409, as it came to each of the instances. */
+  /** A line of a service about a 409, as it comes to each of the instances a moment later, when ours polls. */
   writesConflict(service: StandInService, instances: readonly string[] = [`${service.id}-aaaaa`]): void {
     const message = "Call to 'getUpdates' failed! (409: Conflict: terminated by other getUpdates request)";
-    const at = this.clock.now().wallMs;
+    const at = this.clock.now().wallMs + 5_000;
     for (const instance of instances) service.logs.push({ message, at, instance });
   }
 

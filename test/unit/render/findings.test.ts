@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { signOf } from "../../../src/render/facts.js";
 import type { RenderFinding } from "../../../src/render/findings.js";
 import { RenderBench, until, type WatchedBot } from "../../tools/render/bench.js";
 import { newId, setInstances } from "../../tools/render/stand-in-state.js";
@@ -172,7 +173,7 @@ describe("at the start", () => {
         );
       },
       expected: { kind: "conflict-logs", lines: 2, instances: ["srv-a-1", "srv-a-2"] },
-      says: /2 lines about a 409 conflict, by srv-a-1, srv-a-2/,
+      says: /2 lines about another poller, by srv-a-1, srv-a-2/,
     },
     {
       name: "services that the key cannot read",
@@ -197,6 +198,8 @@ describe("at the start", () => {
       expect(bot.polling.health().findings).toMatchObject([
         { source: "render", kind: finding?.kind, summary: finding?.summary },
       ]);
+      // The monitor of another service reads this one's log: its own words are no sign of a poller.
+      expect(signOf(`${finding?.summary} (finding=${finding?.kind})`)).toBeUndefined();
       const lines = bot.logs.filter(({ message }) => message === finding?.summary);
       expect(lines.map(({ level }) => level)).toEqual([finding?.severity === "warning" ? "warn" : "info"]);
       expect(bench.render.writes).toEqual([]);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RenderApiClient } from "../../../src/render/api-client.js";
 import { readEnvironment, readEnvironmentGroups } from "../../../src/render/duplicates.js";
-import { readConflictLines } from "../../../src/render/facts.js";
+import { readSigns } from "../../../src/render/facts.js";
 import { listServices, readDeploys, readInstances, readService } from "../../../src/render/services.js";
 import recorded from "../../tools/render/recorded-answers.json" with { type: "json" };
 import { RenderStandIn } from "../../tools/render/stand-in.js";
@@ -81,9 +81,21 @@ describe("what is read of the recorded answers", () => {
   });
 
   it("logs, those without lines and with null included", async () => {
-    const read = (answer: unknown) => readConflictLines(answering(answer), "tea-1", [workerId], 0);
+    const [web] = await listServices(answering(recorded["GET /services"]));
+    const read = (answer: unknown) => readSigns(answering(answer), { ...web!, id: workerId }, [], 0);
     expect(await read(recorded["GET /logs"])).toEqual([]);
     expect(await read({ hasMore: false, logs: null })).toEqual([]);
+    const [, line] = recorded["GET /logs"].logs;
+    const told = { ...line, message: "[safe-polling] @my_bot: this instance polls now (by=handover)" };
+    // Three questions get the one line, which counts once.
+    expect(await read({ hasMore: false, logs: [told] })).toEqual([
+      {
+        sign: "start",
+        serviceId: workerId,
+        instance: `${workerId}-7k2mq`,
+        at: Date.parse("2026-03-02T10:31:05.412Z"),
+      },
+    ]);
   });
 });
 

@@ -60,6 +60,32 @@ describe("suspend-duplicate", () => {
     expect(of(bot, "gone")).toMatchObject([{ kind: "duplicate-service" }, { kind: "conflict-logs" }]);
   });
 
+  it.each(["this instance polls now", "someone else polls this bot"])(
+    "knows a copy of this bot with a lock of its own by what it writes: %s",
+    async (words) => {
+      const younger = bench.render.addService({
+        createdAt: "2026-04-01T00:00:00Z",
+        envVars: { BOT_TOKEN: bench.token },
+      });
+      const ours = await bench.watch({ repair: everything });
+      const theirs = await bench.watch({ service: younger });
+      await until(() => theirs.logs.some(({ message }) => message.startsWith(words)));
+      await until(() => ours.polling.health().conflicts["other-poller"] > 0);
+      expect(bench.render.writes).toEqual([]);
+
+      const at = bench.clock.now().wallMs + 5_000;
+      for (const { message } of theirs.logs) {
+        if (message.startsWith(words)) younger.logs.push({ message, at, instance: `${younger.id}-a` });
+      }
+      await until(
+        () => bench.render.writes.length > 0,
+        () => bench.time.advance(1_000),
+      );
+
+      expect(bench.render.writes).toEqual([`POST /services/${younger.id}/suspend`]);
+    },
+  );
+
   it("of several takes the one that was seen to poll, and none that merely has the token", async () => {
     const middle = rival({ name: "middle", createdAt: "2026-04-01T00:00:00Z" });
     bench.render.addService({

@@ -1,12 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/clock.js";
+import { consoleLogger, withFields } from "../../../src/logger.js";
 import { rateLimitWaitMs } from "../../../src/render/api-client.js";
 import { tokenUse } from "../../../src/render/duplicates.js";
-import type { RenderFacts } from "../../../src/render/facts.js";
-import { overlapOf } from "../../../src/render/facts.js";
+import { type LogLine, overlapOf, type RenderFacts, signOf } from "../../../src/render/facts.js";
 import { renderRepairs } from "../../../src/render/findings.js";
 import { decideRepair, type Standing } from "../../../src/render/repairs.js";
 import type { Deploy, Instance, RenderService } from "../../../src/render/services.js";
+import { HandleLog } from "../../../src/session/handle-log.js";
 
 const minuteMs = 60_000;
 
@@ -36,7 +38,7 @@ function facts(given: Partial<RenderFacts> = {}): RenderFacts {
     overlap: undefined,
     duplicates: [],
     unreadable: [],
-    conflictLines: [],
+    lines: [],
     webhook: undefined,
     ...given,
   };
@@ -47,6 +49,7 @@ const entitled: Standing = {
   isEntitled: true,
   hasConflict: true,
   conflictsAt: [now.wallMs - 5_000],
+  leaseSince: now.wallMs - 60 * minuteMs,
   holders: [],
   isPreview: false,
   lastRepairAt: undefined,
@@ -58,11 +61,13 @@ const groups = fc
   .array(fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }), { minLength: 2, maxLength: 5 })
   .map((times) => times.map((createdAt, index) => service({ id: `srv-${index}`, createdAt })));
 
-/** A 409 in the logs of a service, just when we met ours. */
-const line = (serviceId: string, instance = `${serviceId}-1`, at = now.wallMs) => ({
+/** A 409 in the logs of a service, just when we met ours, unless told otherwise. */
+const line = (serviceId: string, instance = `${serviceId}-1`, given: Partial<LogLine> = {}): LogLine => ({
+  sign: "conflict",
   serviceId,
   instance,
-  at,
+  at: now.wallMs,
+  ...given,
 });
 
 /** What the monitor of each service would do. */
@@ -70,8 +75,8 @@ function everySide(group: readonly RenderService[]) {
   return group.map((self) => {
     const others = group.filter((other) => other !== self);
     const duplicates = others.map((other) => ({ service: other, token: "same" as const }));
-    const conflictLines = group.map(({ id }) => line(id));
-    const seen = facts({ service: self, duplicates, conflictLines });
+    const lines = group.map(({ id }) => line(id));
+    const seen = facts({ service: self, duplicates, lines });
     const { plan } = decideRepair(["suspend-duplicate"], seen, entitled);
     return { self, victim: plan && "service" in plan ? plan.service : undefined };
   });
@@ -122,7 +127,7 @@ describe("who is suspended", () => {
 
 describe("a service that has our token", () => {
   const other = service({ id: "srv-b", createdAt: 2_000 });
-  const seen = facts({ duplicates: [{ service: other, token: "same" }], conflictLines: [line("srv-b")] });
+  const seen = facts({ duplicates: [{ service: other, token: "same" }], lines: [line("srv-b")] });
   const decide = (given: Partial<RenderFacts>, standing: Partial<Standing> = {}) =>
     decideRepair(["suspend-duplicate"], { ...seen, ...given }, { ...entitled, ...standing });
 
@@ -130,11 +135,31 @@ describe("a service that has our token", () => {
     expect(decide({}).plan).toMatchObject({ service: { id: "srv-b" } });
   });
 
+  const ago = (sign: LogLine["sign"], ms: number | undefined) => ({
+    lines: [line("srv-b", "srv-b-1", { sign, at: ms === undefined ? undefined : now.wallMs - ms })],
+  });
+
+  it("is suspended when it began to poll at the time of our conflict", () => {
+    expect(decide(ago("start", 30_000)).plan).toMatchObject({ service: { id: "srv-b" } });
+  });
+
+  it("is suspended when updates were missing there: that is told once a minute", () => {
+    expect(decide(ago("gap", 60_000)).plan).toMatchObject({ service: { id: "srv-b" } });
+  });
+
   const innocent: Record<string, [Partial<RenderFacts>, Partial<Standing>?]> = {
-    "its logs have no 409": [{ conflictLines: [] }],
-    "only our own logs have": [{ conflictLines: [line("srv-a")] }],
-    "its 409 was at another time": [{ conflictLines: [line("srv-b", "srv-b-1", now.wallMs - 120_000)] }],
-    "its line has no time": [{ conflictLines: [{ ...line("srv-b"), at: undefined }] }],
+    "its logs have no 409": [{ lines: [] }],
+    "only our own logs have": [{ lines: [line("srv-a")] }],
+    "its 409 was at another time": [ago("conflict", 40_000)],
+    "it began to poll at another time": [ago("start", 40_000)],
+    "updates were missing there at another time": [ago("gap", 70_000)],
+    "its line has no time": [ago("conflict", undefined)],
+    "it polled before our lease, which it may have handed over": [
+      ago("start", 10_000),
+      { leaseSince: now.wallMs - 9_000 },
+    ],
+    "it met a 409 before our lease": [ago("conflict", 10_000), { leaseSince: now.wallMs - 9_000 }],
+    "we have no lease that could show it": [{}, { leaseSince: undefined }],
     "it is of another kind": [
       { duplicates: [{ service: { ...other, type: "web_service" }, token: "same" }] },
     ],
@@ -154,7 +179,13 @@ describe("a repair", () => {
     service: service({ numInstances: 2 }),
     duplicates: [{ service: service({ id: "srv-b", createdAt: 2_000 }), token: "same" }],
     webhook: { host: "x.test", serviceName: undefined },
-    conflictLines: [line("srv-a", "srv-a-1"), line("srv-a", "srv-a-2"), line("srv-b")],
+    lines: [line("srv-a", "srv-a-1"), line("srv-a", "srv-a-2"), line("srv-b")],
+  });
+
+  it("scales only where two instances met another poller: that each began to poll is a deploy", () => {
+    const lines = ["srv-a-1", "srv-a-2"].map((instance) => line("srv-a", instance, { sign: "start" }));
+    const { plan, refusals } = decideRepair(["scale"], { ...needed, lines }, entitled);
+    expect([plan, refusals[0]?.reason]).toEqual([undefined, expect.stringMatching(/no two instances/)]);
   });
 
   it("is one that is allowed, the first of those that are needed", () => {
@@ -192,6 +223,43 @@ describe("a repair", () => {
     const { plan, refusals } = decideRepair(renderRepairs, needed, { ...entitled, hasConflict: false });
     expect(plan).toEqual({ repair: "delete-webhook" });
     expect(refusals).toEqual([]);
+  });
+});
+
+describe("a line of a log", () => {
+  /** As it stands in the log of a service that runs this library. */
+  function written(write: (log: HandleLog) => void, format: "plain" | "json"): string {
+    const lines: string[] = [];
+    const keep = (text: string) => void lines.push(text);
+    const sink = { log: keep, warn: keep, error: keep };
+    const logger = withFields(consoleLogger(sink, { level: "info", isJson: format === "json" }), () => ({
+      bot: "@my_bot",
+    }));
+    write(new HandleLog(logger, systemClock));
+    return lines.join("\n");
+  }
+  const retry = { attempt: 1, attempts: 5, delayMs: 5_000, givesWay: false, overlapLeftMs: undefined };
+  const ours: [string, (log: HandleLog) => void, LogLine["sign"] | undefined][] = [
+    ["that it polls", (log) => log.polls(), "start"],
+    ["that updates are missing", (log) => log.updatesAreMissing(), "gap"],
+    ["that it waits for another poller", (log) => log.retry(retry), "conflict"],
+    ["that it waits in an overlap", (log) => log.retry({ ...retry, overlapLeftMs: 9_000 }), "conflict"],
+    ["that it leaves the bot to another", (log) => log.retry({ ...retry, givesWay: true }), "conflict"],
+    ["that it ended", (log) => log.failed(new Error("409: Conflict: terminated by …")), "conflict"],
+    ["that it stands by", (log) => log.standsBy({ instance: "web-1" }, false), undefined],
+    ["that it has stopped", (log) => log.stopped(), undefined],
+  ];
+  it.each(ours)("of this library, %s, is read as what it means", (_, write, sign) => {
+    for (const format of ["plain", "json"] as const) expect(signOf(written(write, format))).toBe(sign);
+  });
+
+  it.each([
+    "Call to 'getUpdates' failed! (409: Conflict: terminated by other getUpdates request; make sure that …)",
+    "telegram.error.Conflict: 409 terminated by other getUpdates request",
+  ])("of another library is one: %s", (message) => expect(signOf(message)).toBe("conflict"));
+
+  it.each(["409 widgets sold", "GET /hook 409 Gone", "polls now and then"])("is none: %s", (message) => {
+    expect(signOf(message)).toBeUndefined();
   });
 });
 
