@@ -7,15 +7,16 @@ import { Bot } from "grammy";
 import { parse as parseToml } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { chooseLock } from "../../examples/starter/src/lock.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { resolveOptions } from "../../src/resolve-options.js";
 
 const path = (name: string) => fileURLToPath(new URL(`../../examples/platforms/${name}`, import.meta.url));
 const read = (name: string) => readFileSync(path(name), "utf8");
 
-/** A stop drains, confirms (1 s at most) and releases; a second more for the rest of the process. */
+/** A stop drains, confirms (1 s at most) and releases (a fifth of a lease of 10 s). */
 const { drainTimeoutMs } = resolveOptions(asTelegramBot(new Bot("1:token")), {});
-const stopSeconds = drainTimeoutMs / 1_000 + 2;
+const stopSeconds = drainTimeoutMs / 1_000 + 3;
 
 /** The program itself, so that signals reach Node.js: no shell, no npm between. */
 const command = "node dist/bot.js";
@@ -42,6 +43,60 @@ const object = (properties: object) => ({
 });
 const longEnough = { type: "integer", minimum: stopSeconds };
 const fixed = (value: unknown) => ({ const: value });
+
+/** What the table of examples/platforms/README.md says of each file, and the page that goes with it. */
+const pages: Record<string, string> = {
+  "compose.yaml": "docker",
+  "render.yaml": "render",
+  "fly.toml": "fly",
+  "railway.json": "railway",
+  Procfile: "heroku",
+  "kubernetes.yaml": "kubernetes",
+  "ecosystem.config.cjs": "pm2",
+  "bot.service": "systemd",
+};
+const rows = [...read("README.md").matchAll(/^\| `(\S+)` +\|[^|]*\| ([\w ]+?) +\|/gm)].map(
+  ([, file = "", lock = ""]) => ({ file, lock }),
+);
+
+describe("the variables of each file, for the starter", () => {
+  it("are looked at for each", () => {
+    expect(rows.map(({ file }) => file)).toEqual(["Dockerfile", ...Object.keys(pages)]);
+  });
+
+  it.each(rows.filter(({ file }) => file in pages))(
+    "$file with its page: the token, and $lock",
+    async (row) => {
+      const text = read(row.file) + read(`../../docs/platforms/${pages[row.file]}.md`);
+      const names = new Set(text.match(/\b[A-Z][A-Z_]+\b/g));
+
+      expect(names).toContain("BOT_TOKEN");
+      for (const [word, name] of [
+        ["Postgres", "DATABASE_URL"],
+        ["Redis", "REDIS_URL"],
+      ] as const) {
+        if (!row.lock.includes(word)) continue;
+        expect(names).toContain(name);
+        const url = word === "Postgres" ? "postgres://user@host/bots" : "redis://host:6379";
+        expect((await chooseLock({ [name]: url })).name).toBe(word.toLowerCase());
+      }
+      if (row.lock === "file") expect(read(row.file)).not.toMatch(/DATABASE_URL|REDIS_URL/);
+    },
+  );
+
+  it("are read by nobody under another name", () => {
+    const starter = read("../starter/src/bot.ts") + read("../starter/src/lock.ts");
+    const given = [
+      ...Object.keys(parse(read("compose.yaml")).services.bot.environment),
+      ...parse(read("render.yaml")).services[0].envVars.map(({ key }: { key: string }) => key),
+      ...Object.keys(parseToml(read("fly.toml")).env as object),
+    ];
+    // Of the platform's build, not of the bot.
+    const unknown = given.filter((name) => name !== "NODE_VERSION" && !starter.includes(name));
+    expect(given.length).toBeGreaterThan(5);
+    expect(unknown).toEqual([]);
+  });
+});
 
 describe("the Dockerfile", () => {
   const instructions = read("Dockerfile")

@@ -27,3 +27,5 @@ process.send?.("ready");
 
 await polling.done;
 // SIGTERM or Ctrl+C: handlers have ended, what they did is confirmed, the lock is free. Close databases here.
+// pm2 in cluster mode: its channel would keep the process alive.
+if (process.connected) process.disconnect();
