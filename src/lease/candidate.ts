@@ -55,7 +55,7 @@ export interface Candidate {
   inspect(key: string): Promise<Holder | undefined>;
   /** Asks whoever holds the key, or answers as its holder. Never rejects: a request may be lost anyway. */
   ask(request: HandoverRequest): Promise<void>;
-  /** Leaves the key to another for so long, or until another instance has held it. */
+  /** Leaves the key to another for so long, or until another instance than its present holder has held it. */
   holdBack(ms: number): void;
   /**
    * Stops waiting, or gives the lease back, which must come strictly after the poller has stopped.

@@ -250,7 +250,7 @@ export class Claims {
   }
 
   #showHolder(key: string, holder: Holder): void {
-    const shown = [holder.owner, holder.instance, holder.token, holder.since].join("/");
+    const shown = identityOf(holder);
     for (const entry of this.#options.candidates.waiting(key)) {
       if (entry.shownHolder === shown) continue;
       entry.shownHolder = shown;
@@ -298,6 +298,8 @@ export class Claims {
     if (!holder || open.keeper.ended || open.keeper.held.has(key) || open.keeper.isUnconfirmed(key)) return;
     if (holder.owner === open.owner) return open.keeper.release([key]);
     if (holder.owner !== undefined && isFormerOwner(holder.owner)) return;
+    // The one that it stands by for already is handing over to another.
+    if (entry.shownHolder === identityOf(holder)) return;
     entry.pause = undefined;
     this.#heldByOther(open, key, holder, clock.now());
   }
@@ -313,6 +315,10 @@ export class Claims {
     if (keys.length > 0) void keeper.release(keys);
     this.#nextDue(undefined);
   }
+}
+
+function identityOf({ owner, instance, token, since }: Holder): string {
+  return [owner, instance, token, since].join("/");
 }
 
 /** A mistake of the configuration. It ends waiting only as long as the lock has never worked: later it is trouble. */

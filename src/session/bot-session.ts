@@ -53,7 +53,7 @@ export class BotSession {
       send: (request) => this.#candidate.ask(request),
       lease: () => (this.#term?.isProven() ? this.#term.lease : undefined),
       isEnding: () => this.#ending.signal.aborted || this.#term?.isResigned === true,
-      holdBack: () => this.#candidate.holdBack(offerMs),
+      holdBack: (ms) => this.#candidate.holdBack(ms),
       handOver: () => void this.resign(offerMs),
     });
   }

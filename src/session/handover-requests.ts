@@ -16,20 +16,21 @@ const maxRepeatMs = 30_000;
 const betweenHoldersMs = 1_000;
 /** A holder that lets this many requests pass is told of in the log. */
 const unheardAsks = 3;
-/** A standby leaves the lease to another no more often than this, whatever it hears. */
-const betweenHoldingBackMs = 5_000;
+/** Whoever was promised the lease takes it so soon after the drain. */
+const takesMs = 1_000;
 /** Ids of requests that were answered. */
 const maxRemembered = 100;
 
 export interface HandoverRequestsOptions {
   readonly priority: number;
+  readonly drainTimeoutMs: number;
   readonly instance: string;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly record: Pick<HandleRecord, "emit">;
   newId(): string;
-  /** Leaves the lease to another for a moment. */
-  holdBack(): void;
+  /** Leaves the lease for so long to another than the one that holds it. */
+  holdBack(ms: number): void;
   /** Sends a request or an answer. Never rejects. */
   send(request: HandoverRequest): Promise<void>;
   /** The lease that may be asked for; undefined: this instance holds none. */
@@ -52,7 +53,7 @@ export class HandoverRequests {
   #mayAskAt: number | undefined;
   #hasGivenUp = false;
   #lastAskedAt = Number.NEGATIVE_INFINITY;
-  #heldBackAt = Number.NEGATIVE_INFINITY;
+  #hasHeldBack = false;
   #asks = 0;
   #timer: Timer | undefined;
   #sent = 0;
@@ -77,6 +78,7 @@ export class HandoverRequests {
   standby(holder: Holder): void {
     this.#holder = holder;
     this.#asks = 0;
+    this.#hasHeldBack = false;
     this.#plan();
   }
 
@@ -110,13 +112,14 @@ export class HandoverRequests {
     if (answer === "hands-over") handOver();
   }
 
-  /** A lease that is handed over to somebody above us is left to that one, and not for longer than now and then. */
-  #heardAnswer({ answer, priority }: HandoverRequest): void {
-    const { holdBack, priority: own } = this.#options;
+  /** A lease that is handed over to somebody above us is left to that one, though handlers must end first: once a holder. */
+  #heardAnswer({ answer, id, priority }: HandoverRequest): void {
+    const { drainTimeoutMs, holdBack, priority: own } = this.#options;
     if (answer !== "hands-over" || priority === undefined || priority <= own) return;
-    if (this.#now() - this.#heldBackAt < betweenHoldingBackMs) return;
-    this.#heldBackAt = this.#now();
-    holdBack();
+    // Some servers bring us what we have answered ourselves.
+    if (!this.#holder || this.#hasHeldBack || this.#answered.has(id)) return;
+    this.#hasHeldBack = true;
+    holdBack(drainTimeoutMs + takesMs);
   }
 
   /** Undefined: it was not meant for this lease. */

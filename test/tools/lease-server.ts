@@ -39,6 +39,8 @@ export class LeaseServer {
   readonly asks: { readonly key: string; readonly request: HandoverRequest }[] = [];
   /** False: they are lost. */
   asksArrive = true;
+  /** True: their sender hears them too, as with NOTIFY and pub/sub. */
+  asksComeBack = false;
   readonly connections = new Set<{ owner: string; context: ConnectContext }>();
   /** False: of a key that was never held, the server knows that it is free. */
   #hasForgotten = false;
@@ -117,7 +119,7 @@ export class LeaseServer {
       release: (keys) => call("release", keys, () => this.#release(owner, keys)),
       ask: async (key, request) => {
         this.asks.push({ key, request });
-        if (this.asksArrive) this.deliverAsk(key, request, owner);
+        if (this.asksArrive) this.deliverAsk(key, request, this.asksComeBack ? undefined : owner);
       },
       inspect: (key) => call("inspect", [key], () => this.#inspect(key)),
       close: async () => {

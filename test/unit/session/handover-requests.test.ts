@@ -300,6 +300,42 @@ describe("three instances", () => {
     expect(messages(b)).not.toContain("holds the lease");
   });
 
+  it("end with the highest polling, though what drains takes long and a lower one is quicker", async () => {
+    const slow = (instance: VirtualInstance) =>
+      instance.session.leading.add(async ({ signal }) => {
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        await new Promise<void>((resolve) => void world.clock.setTimer(resolve, 2_500));
+      });
+    const a = start("a", 1);
+    slow(a);
+    await world.until(() => isPolling(a));
+    const b = start("b", 2);
+    slow(b);
+    await world.until(() => isPolling(b));
+    const c = start("c", 3);
+
+    await world.until(() => isPolling(c), 10_000);
+    expect(requests()).toHaveLength(2);
+  });
+
+  it("end with the highest polling, though each hears its own answers and two ask at once", async () => {
+    const [a, b] = [start("a", 1), start("b", 2)];
+    const slow = (instance: VirtualInstance) =>
+      instance.session.leading.add(async ({ signal }) => {
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        await new Promise<void>((resolve) => void world.clock.setTimer(resolve, 500));
+      });
+    world.locks.asksComeBack = true;
+    const [c, d] = [start("c", 3), start("d", 4)];
+    for (const instance of [a, b, c, d]) slow(instance);
+
+    await world.until(() => isPolling(d), 15_000);
+    await world.advance(60_000);
+
+    expect(isPolling(d)).toBe(true);
+    expect(answers().filter((answer) => answer === "hands-over").length).toBeLessThanOrEqual(3);
+  });
+
   it("leave nobody without a poller when the one that was promised the lease has died", async () => {
     const a = start("a", 1);
     await world.until(() => isPolling(a));
@@ -323,11 +359,11 @@ describe("three instances", () => {
     await world.until(() => isPolling(b), 100);
   });
 
-  it("hold back once in five seconds, whoever sends answers", async () => {
+  it("hold back for the time of a drain, and once a holder, whoever sends answers", async () => {
     const { a, b } = await pair(1, 1);
     const flood = () => bring({ priority: 9, answer: "hands-over" });
     flood();
-    await world.advance(1_500);
+    await world.advance(6_000);
     flood();
 
     await Promise.all([a.session.stop(), world.until(() => isPolling(b), 100)]);
