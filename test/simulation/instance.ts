@@ -1,3 +1,4 @@
+import type { Moment } from "../../src/clock.js";
 import type { PollingState } from "../../src/events.js";
 import { LockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
@@ -7,9 +8,12 @@ import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { resolveOptions } from "../../src/resolve-options.js";
 import type { BotSession } from "../../src/session/bot-session.js";
 import { createSession } from "../../src/session/create-session.js";
+import type { AskJudge } from "./ask-judge.js";
 import { type EventLoop, Host } from "./event-loop.js";
 import { addHandlers, type HandlerHabits } from "./handlers.js";
 import { InstanceClock } from "./instance-clock.js";
+import { addLeadingTasks, type LeadingHabits } from "./leading.js";
+import type { LeadingJudge } from "./leading-judge.js";
 import type { LeaseJudge } from "./lease-judge.js";
 import type { Connection, LockServer } from "./lock-server.js";
 import { type Delay, Path } from "./path.js";
@@ -25,9 +29,12 @@ export interface InstanceWorld {
   readonly locks: LockServer;
   readonly leases: LeaseJudge;
   readonly updates: UpdateJudge;
+  readonly asks: AskJudge;
+  readonly leading: LeadingJudge;
   readonly keys: readonly string[];
   readonly options: SafePollingOptions;
   readonly habits: HandlerHabits;
+  readonly leadingHabits: LeadingHabits;
   readonly lockDelay: Delay;
   readonly telegramDelay: Delay;
   isHealed(): boolean;
@@ -59,6 +66,8 @@ export interface Handle {
 /** A process that runs the library, as `safeStartPolling` would start it, for one bot or more. */
 export class Instance {
   readonly name: string;
+  readonly priority: number;
+  readonly startedAt: Moment;
   readonly host: Host;
   readonly clock: InstanceClock;
   readonly lockPath: Path;
@@ -72,13 +81,16 @@ export class Instance {
   isRefusedByTelegram = false;
   readonly #world: InstanceWorld;
   readonly #random: Random;
+  #ids = 0;
 
-  constructor(name: string, world: InstanceWorld, random: Random) {
+  constructor(name: string, priority: number, world: InstanceWorld, random: Random) {
     this.name = name;
+    this.priority = priority;
     this.#world = world;
     this.#random = random;
     this.host = new Host(name);
     this.clock = new InstanceClock(world.loop, this.host, random.fork());
+    this.startedAt = this.clock.now();
     const lagMs = () => this.clock.lagMs;
     this.lockPath = new Path(world.loop, random.fork(), world.lockDelay, true, lagMs);
     this.telegramPath = new Path(world.loop, random.fork(), world.telegramDelay, false, lagMs);
@@ -87,35 +99,35 @@ export class Instance {
       backend,
       instance: name,
       revision: undefined,
-      priority: 0,
+      priority,
       clock: this.clock,
       random: () => random.next(),
-      newId: counter(),
+      newId: () => this.#newId(),
       logger: this.#logger(),
     });
     this.handles = world.keys.map((key) => this.#start(key, backend, locks));
   }
 
   isPolling(key: string): boolean {
-    return (this.#handle(key)?.polls ?? 0) > 0;
+    return (this.handle(key)?.polls ?? 0) > 0;
   }
 
   /** Whether the library says that it holds the lease. */
   holds(key: string): boolean {
-    return this.#handle(key)?.session.lease !== undefined;
+    return this.handle(key)?.session.lease !== undefined;
   }
 
   isDraining(key: string): boolean {
-    return this.#handle(key)?.state === "draining";
+    return this.handle(key)?.state === "draining";
   }
 
   drainingSince(key: string): number {
-    return this.#handle(key)?.drainingSince ?? 0;
+    return this.handle(key)?.drainingSince ?? 0;
   }
 
   /** A call to Telegram begins; returns what to call when it is settled. */
   called(key: string, isPoll: boolean): () => void {
-    const handle = this.#handle(key);
+    const handle = this.handle(key);
     if (!handle || !isPoll) return () => {};
     handle.polls += 1;
     return () => {
@@ -149,14 +161,15 @@ export class Instance {
     this.connections.clear();
     this.openCalls.clear();
     this.#world.updates.excuse(this);
+    this.#world.leading.died(this);
   }
 
-  #handle(key: string): Handle | undefined {
+  handle(key: string): Handle | undefined {
     return this.handles.find((handle) => handle.key === key);
   }
 
   #start(key: string, lock: LockBackend, locks: LockSession): Handle {
-    const { leases, loop, onDone, options, story, telegram, updates } = this.#world;
+    const { asks, leases, loop, onDone, options, story, telegram, updates } = this.#world;
     const bot = telegram.bot(this, key);
     addHandlers(bot, () => handle, this, { key, world: this.#world, random: this.#random.fork() });
     const logger = this.#logger();
@@ -177,12 +190,13 @@ export class Instance {
       key,
       logger,
       instance: this.name,
+      priority: this.priority,
     });
     const session = createSession(telegramBot, resolved, {
       clock: this.clock,
       random: () => this.#random.next(),
       turn: async () => {},
-      newId: counter(),
+      newId: () => this.#newId(),
       publish: () => {},
       revision: undefined,
       lockSessions: new WeakMap([[lock, { enter }]]),
@@ -214,6 +228,7 @@ export class Instance {
     session.events.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
     session.events.on("lost", ({ reason }) => {
       updates.excuse(this, key);
+      asks.lost(this, key);
       story.tell(this.name, `${key} lost: ${reason}`);
     });
     const settle = (error: unknown) => {
@@ -221,9 +236,16 @@ export class Instance {
       onDone(this, key, error);
     };
     session.done.then(() => settle(undefined), settle);
+    addLeadingTasks(handle, this, this.#world);
     // One step later, as in `safeStartPolling`.
     loop.after(0, this.host, () => void session.run());
     return handle;
+  }
+
+  /** No other instance has it either. */
+  #newId(): string {
+    this.#ids += 1;
+    return `${this.name}.${this.#ids}`;
   }
 
   #logger(): Logger {
@@ -233,12 +255,4 @@ export class Instance {
       story.tell(this.name, `${message} ${JSON.stringify(fields)}`);
     return { debug: line, info: line, warn: line, error: line };
   }
-}
-
-function counter(): () => string {
-  let last = 0;
-  return () => {
-    last += 1;
-    return String(last);
-  };
 }

@@ -21,6 +21,8 @@ export interface LeaseJudgeOptions {
   readonly tokensGrow: () => boolean;
   readonly accuse: Accuse;
   readonly updates: UpdateJudge;
+  /** An instance gives a key back. */
+  readonly releasing: (instance: Instance, key: string) => void;
   readonly holderOf: (key: string) => string | undefined;
 }
 
@@ -63,6 +65,15 @@ export class LeaseJudge {
     for (const key of keys) this.#forgottenAt.set(key, this.#options.loop.nowMs);
   }
 
+  /** The server has just forgotten the key, so that two may trust themselves for a while. */
+  mayOverlap(key: string): boolean {
+    return this.#forgottenForMs(key) <= this.#options.forgottenOverlapMs;
+  }
+
+  #forgottenForMs(key: string): number {
+    return this.#options.loop.nowMs - (this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY);
+  }
+
   /** A lease whose connection broke is moved to the next one while its handlers run: that is no new lease. */
   claiming(instance: Instance, keys: readonly string[]): void {
     for (const key of keys) {
@@ -101,7 +112,9 @@ export class LeaseJudge {
     const standing = this.#standingOf(instance, owner);
     for (const key of keys) {
       this.#forgetLeftover(instance, key);
-      if (standing.keys.delete(key)) this.#options.updates.releasing(instance, key);
+      if (!standing.keys.delete(key)) continue;
+      this.#options.updates.releasing(instance, key);
+      this.#options.releasing(instance, key);
     }
     // What is granted to a connection that holds nothing is a new lease, whatever became of its last one.
     if (standing.keys.size === 0) standing.isOver = false;
@@ -163,10 +176,10 @@ export class LeaseJudge {
   }
 
   #checkAlone(instance: Instance, other: Instance, key: string): void {
-    const { accuse, forgottenOverlapMs, loop } = this.#options;
-    const overlapMs = loop.nowMs - (this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY);
+    const { accuse } = this.#options;
+    const overlapMs = this.#forgottenForMs(key);
     this.counts.overlaps += 1;
-    if (overlapMs <= forgottenOverlapMs) {
+    if (this.mayOverlap(key)) {
       this.counts.longestOverlapMs = Math.max(this.counts.longestOverlapMs, overlapMs);
       return;
     }
@@ -196,9 +209,8 @@ export class LeaseJudge {
 
   /** The server's word, apart from what it has just forgotten. */
   #checkServer(instance: Instance, key: string, what: string): void {
-    const { holderOf, leaseMs, loop } = this.#options;
-    const forgottenAt = this.#forgottenAt.get(key) ?? Number.NEGATIVE_INFINITY;
-    if (loop.nowMs - forgottenAt <= leaseMs) return;
+    const { holderOf, leaseMs } = this.#options;
+    if (this.#forgottenForMs(key) <= leaseMs) return;
     const holder = holderOf(key);
     const proof = this.#provenBy(instance, key);
     if (holder !== undefined && holder === proof?.owner) return;

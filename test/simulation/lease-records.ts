@@ -91,6 +91,10 @@ export class LeaseRecords implements LockModel {
     this.#data.claims.set(key, { token: Math.max(token + 1, Math.floor(this.#now())), owner, releasedAt: 0 });
   }
 
+  tokenOf(key: string): number | undefined {
+    return this.holderOf(key) === undefined ? undefined : this.#data.claims.get(key)?.token;
+  }
+
   holderOf(key: string): string | undefined {
     const owner = this.#data.claims.get(key)?.owner;
     const lease = owner === undefined ? undefined : this.#data.leases.get(owner);

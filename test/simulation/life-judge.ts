@@ -79,7 +79,7 @@ export class LifeJudge {
   #checkRecovery(healedAtMs: number): void {
     const { accuse, stage, world } = this.#options;
     const { nowMs } = world.loop;
-    if (world.keys.every((key) => this.#isPolled(key))) {
+    if (world.keys.every((key) => this.#isPolled(key) && this.#isPolledByTheHighest(key))) {
       this.counts.longestRecoveryMs = nowMs - healedAtMs;
       world.story.tell("stage", "polled again, everything is handled");
       stage.finale();
@@ -87,11 +87,12 @@ export class LifeJudge {
       return;
     }
     if (nowMs - healedAtMs <= this.#recoveryBoundMs()) return;
+    const isPolled = world.keys.every((key) => this.#isPolled(key));
     const seen = this.#options.instances
       .filter(({ host }) => host.state !== "dead")
       .flatMap(({ name, handles }) => handles.map(({ key, state }) => `${name} ${key} ${state}`));
     accuse(
-      "somebody polls again",
+      isPolled ? "the highest polls at last" : "somebody polls again",
       `${Math.round(nowMs - healedAtMs)} ms after the last fault: ${seen.join(", ")}`,
     );
   }
@@ -108,6 +109,16 @@ export class LifeJudge {
     const { parked, pending } = world.telegram.api.state(Number(key));
     const isParked = standing.some(({ name }) => name === parked?.instance);
     return isParked && pending === 0 && world.updates.isAllHandled(key);
+  }
+
+  /** Of those that may ask for it; looked at in some stories only, as the others end before anybody has asked. */
+  #isPolledByTheHighest(key: string): boolean {
+    const { plot, stage, world } = this.#options;
+    if (!plot.asks.isSettled || !plot.asks.areCarried) return true;
+    const standing = stage.standing.filter((instance) => instance !== stage.outcast);
+    const holder = standing.find((instance) => instance.holds(key));
+    const rivals = standing.filter((instance) => !world.asks.hasGivenUp(instance, key));
+    return holder !== undefined && rivals.every(({ priority }) => priority <= holder.priority);
   }
 
   /** Where nothing went wrong, nothing may be repeated and nobody may meet a conflict. */
@@ -143,7 +154,9 @@ export class LifeJudge {
     const pollMs = (plot.options.polling?.timeoutSeconds ?? 30) * 1_000 + 10_000;
     const outageMs = stage.outcast ? 75_000 : 0;
     const handlersMs = Math.max(...plot.habits.durationsMs) * (plot.updatesMs.length + 2);
-    return 2 * plot.leaseMs + pollMs + 30_000 + outageMs + handlersMs;
+    // A minute after its last loss the highest asks, and again half a minute after a request that was lost.
+    const asksMs = plot.asks.isSettled ? 95_000 + plot.options.drainTimeoutMs : 0;
+    return 2 * plot.leaseMs + pollMs + 30_000 + outageMs + handlersMs + asksMs;
   }
 }
 

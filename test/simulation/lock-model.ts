@@ -34,6 +34,8 @@ export interface LockModel {
   forget(key: string): void;
   /** A failover or an administrator makes the server name this owner as holder; nobody tells it. */
   nameHolder?(key: string, owner: string): void;
+  /** The fencing number of the lease on a key, where others can see it. */
+  tokenOf?(key: string): number | undefined;
   /** Who holds the key by the server's count. */
   holderOf(key: string): string | undefined;
 }

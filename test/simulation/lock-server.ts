@@ -1,4 +1,12 @@
-import type { ConnectContext, LockBackend, LockConnection } from "../../src/lock/backend.js";
+import type {
+  ConnectContext,
+  HandoverRequest,
+  Holder,
+  LockBackend,
+  LockConnection,
+} from "../../src/lock/backend.js";
+import type { AskJudge } from "./ask-judge.js";
+import type { AskHabits } from "./asks.js";
 import { type EventLoop, Host } from "./event-loop.js";
 import type { Instance } from "./instance.js";
 import type { LeaseJudge } from "./lease-judge.js";
@@ -12,7 +20,9 @@ export interface LockServerOptions {
   readonly leaseMs: number;
   /** Share of wake-ups that never arrive. */
   readonly wakeLoss: number;
+  readonly asks: AskHabits;
   readonly judge: LeaseJudge;
+  readonly askJudge: AskJudge;
   readonly tell: Tell;
   makeModel(clock: ServerClock, leaseMs: number): LockModel;
 }
@@ -24,6 +34,9 @@ export class LockServer {
   readonly options: LockServerOptions;
   wallOffsetMs = 1_700_000_000_000;
   readonly connections = new Set<Connection>();
+  /** Requests arrive once and at once from now on. */
+  isCalm = false;
+  readonly #priorities = new Map<string, number>();
   #startedAtMs = -3_600_000;
   #isDown = false;
 
@@ -75,6 +88,32 @@ export class LockServer {
     connection.sendReset();
   }
 
+  opened(connection: Connection, priority: number): void {
+    this.connections.add(connection);
+    this.#priorities.set(connection.owner, priority);
+  }
+
+  /** As it is on record: a priority of 0 is not. */
+  withPriority<H extends Holder | undefined>(holder: H): H {
+    const priority = this.#priorities.get(holder?.owner ?? "") ?? 0;
+    return holder === undefined || priority === 0 ? holder : { ...holder, priority };
+  }
+
+  /** A request, or an answer to one, goes to everybody: once, never, twice, or long after its sender has died. */
+  carry(key: string, request: HandoverRequest): void {
+    const { asks, loop, random } = this.options;
+    for (const connection of this.connections) {
+      const copies = random.chance(asks.doubled) ? 2 : 1;
+      for (let copy = 0; copy < copies; copy += 1) {
+        const isLost = random.chance(asks.loss) && !this.isCalm;
+        const lateMs = random.chance(asks.late) && !this.isCalm ? random.between(0, asks.latestMs) : 0;
+        if (isLost) continue;
+        if (lateMs === 0) connection.sendAsk(key, request);
+        else loop.after(lateMs, this.host, () => connection.sendAsk(key, request));
+      }
+    }
+  }
+
   /** Tells everyone else that keys may be free. */
   wake(keys: readonly string[], but: Connection): void {
     if (keys.length === 0) return;
@@ -108,7 +147,7 @@ export class Connection {
     this.#instance.connections.add(this);
     signal.addEventListener("abort", () => this.#close());
     const accept = () => {
-      this.#server.connections.add(this);
+      this.#server.opened(this, this.#context.priority ?? 0);
       return this.#server.model.opened(this.owner);
     };
     return this.#send(accept, true).then((memoryAgeMs) => this.#shell(memoryAgeMs));
@@ -130,9 +169,15 @@ export class Connection {
     });
   }
 
+  sendAsk(key: string, request: HandoverRequest): void {
+    this.#answer(() => {
+      if (!this.#isClosed) this.#context.onAsked?.(key, request);
+    });
+  }
+
   #shell(memoryAgeMs: number | undefined): LockConnection {
     const { model, options } = this.#server;
-    const { judge } = options;
+    const { askJudge, judge } = options;
     const renewing = async <T>(ask: () => T): Promise<T> => {
       const sent = this.#instance.clock.now();
       const answer = await this.#send(ask);
@@ -146,11 +191,22 @@ export class Connection {
           this.#instance,
           requests.map(({ key }) => key),
         );
-        const claims = await renewing(() => model.claim(this.owner, requests));
+        const claims = await renewing(() =>
+          model
+            .claim(this.owner, requests)
+            .map((claim) =>
+              "holder" in claim ? { ...claim, holder: this.#server.withPriority(claim.holder) } : claim,
+            ),
+        );
         requests.forEach(({ key }, index) => {
           const claim = claims[index];
-          if (claim?.granted) judge.granted(this.#instance, this.owner, key);
-          else judge.refused(this.#instance, key, claim?.holder?.owner);
+          if (claim?.granted) {
+            judge.granted(this.#instance, this.owner, key);
+            askJudge.granted(this.#instance, key, claim.token);
+            return;
+          }
+          judge.refused(this.#instance, key, claim?.holder?.owner);
+          if (claim?.holder) askJudge.told(this.#instance, key, claim.holder);
         });
         return claims;
       },
@@ -164,7 +220,17 @@ export class Connection {
         judge.releasing(this.#instance, this.owner, keys);
         return this.#send(() => this.#server.wake(model.release(this.owner, keys), this));
       },
-      inspect: (key) => this.#send(() => model.inspect(this.owner, key)),
+      inspect: async (key) => {
+        const holder = await this.#send(() => this.#server.withPriority(model.inspect(this.owner, key)));
+        if (holder) askJudge.told(this.#instance, key, holder);
+        return holder;
+      },
+      ...(options.asks.areCarried && {
+        ask: (key: string, request: HandoverRequest) => {
+          askJudge.sent(this.#instance, key, request);
+          return this.#send(() => this.#server.carry(key, request));
+        },
+      }),
       close: async () => this.#close(),
     };
   }

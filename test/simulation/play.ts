@@ -1,9 +1,12 @@
+import { AskJudge } from "./ask-judge.js";
 import { EventLoop } from "./event-loop.js";
 import type { Instance, InstanceWorld } from "./instance.js";
+import { LeadingJudge } from "./leading-judge.js";
 import { LeaseJudge } from "./lease-judge.js";
 import { LeaseRecords } from "./lease-records.js";
 import { LifeJudge } from "./life-judge.js";
 import { LockServer } from "./lock-server.js";
+import { NamedJudge } from "./named-judge.js";
 import { withoutRealTime } from "./no-real-time.js";
 import { drawPlot, type Plot } from "./plot.js";
 import { Random } from "./random.js";
@@ -35,7 +38,11 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
     loop.end();
   };
   const loop = new EventLoop((host) => {
-    leases.check(host && instances.find((instance) => instance.host === host));
+    const ran = host && instances.find((instance) => instance.host === host);
+    leases.check(ran);
+    leading.check(ran);
+    asks.check();
+    named.check();
     life.check();
   });
   const story = new Story(isTold, () => loop.nowMs);
@@ -58,14 +65,23 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
     tokensGrow: () => !plot.acts.some(({ kind }) => kind === "set lock server clock back"),
     accuse,
     updates,
+    releasing: (instance, key) => {
+      leading.releasing(instance, key);
+      asks.gaveUp(instance, key);
+    },
     holderOf: (key) => locks.model.holderOf(key),
   });
+  const trusts = (instance: Instance, key: string) => leases.trusts(instance, key);
+  const asks = new AskJudge({ loop, leaseMs, drainTimeoutMs, trusts, accuse });
+  const leading: LeadingJudge = new LeadingJudge({ loop, leaseMs, drainTimeoutMs, leases, accuse });
   const locks: LockServer = new LockServer({
     loop,
     random: random.fork(),
     leaseMs,
     wakeLoss: plot.wakeLoss,
+    asks: plot.asks,
     judge: leases,
+    askJudge: asks,
     tell,
     makeModel: (clock, ms) =>
       plot.backend === "lease records" ? new LeaseRecords(clock, ms) : new SessionLocks(clock, ms),
@@ -79,9 +95,12 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
     locks,
     leases,
     updates,
+    asks,
+    leading,
     keys,
     options,
     habits: plot.habits,
+    leadingHabits: plot.leading,
     lockDelay: plot.lockDelay,
     telegramDelay: plot.telegramDelay,
     isHealed: () => stage.healedAtMs !== undefined,
@@ -91,6 +110,7 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
   };
   const stage = new Stage({ plot, world, instances, random: random.fork(), accuse });
   const life = new LifeJudge({ plot, world, instances, stage, accuse });
+  const named = new NamedJudge({ leaseMs, world, instances, accuse });
 
   tell("plot", JSON.stringify({ seed, ...plot, acts: undefined, startsMs: undefined, updatesMs: undefined }));
   stage.prepare();
@@ -111,6 +131,9 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
       ...acts,
       ...updates.counts,
       ...leases.counts,
+      ...asks.counts,
+      ...leading.counts,
+      ...named.counts,
       ...life.counts,
       conflicts: telegram.conflicts.total,
       instances: instances.length,

@@ -1,5 +1,7 @@
 import type { SafePollingOptions } from "../../src/options.js";
+import { type AskHabits, drawAsks } from "./asks.js";
 import { drawHabits, type HandlerHabits } from "./handlers.js";
+import { drawLeading, type LeadingHabits } from "./leading.js";
 import type { Delay } from "./path.js";
 import type { Random } from "./random.js";
 
@@ -8,6 +10,7 @@ export const actKinds = [
   "start",
   "stop",
   "resign",
+  "ask by hand",
   "kill",
   "freeze",
   "sleep",
@@ -47,7 +50,7 @@ export interface Act {
 }
 
 /** Kinds of stories: in a calm one nothing goes wrong, and more is promised. */
-const planned: readonly ActKind[] = ["start", "stop", "resign"];
+const planned: readonly ActKind[] = ["start", "stop", "resign", "ask by hand"];
 const crashes: readonly ActKind[] = ["kill", "freeze", "kill", "freeze", "sleep"];
 const lockNetwork: readonly ActKind[] = [
   "lose lock requests",
@@ -115,6 +118,8 @@ export interface Plot {
     readonly drainTimeoutMs: number;
   };
   readonly habits: HandlerHabits;
+  readonly asks: AskHabits;
+  readonly leading: LeadingHabits;
   readonly lockDelay: Delay;
   readonly telegramDelay: Delay;
   readonly wakeLoss: number;
@@ -132,7 +137,10 @@ export function drawPlot(random: Random): Plot {
   const genre = random.pick(Object.keys(genres));
   const leaseMs = random.pick([2_000, 2_000, 4_000, 10_000]);
   const isCalm = genre === "calm";
-  const lengthMs = leaseMs * random.between(2, 4) + random.between(1_000, 5_000);
+  const asks = drawAsks(random.fork(), isCalm);
+  // Nobody asks before it has been ready for five seconds.
+  const asksMs = asks.priorities[0] === asks.priorities[1] ? 0 : 5_000;
+  const lengthMs = leaseMs * random.between(2, 4) + random.between(1_000, 5_000) + asksMs;
   const draw = (): Act => ({
     atMs: random.between(200, lengthMs),
     kind: random.pick(genres[genre] ?? planned),
@@ -156,6 +164,8 @@ export function drawPlot(random: Random): Plot {
       backoff: { delaysMs: [500, 1_000, 2_000] },
     },
     habits: drawHabits(random.fork(), { isCalm, isBurst, drainTimeoutMs }),
+    asks,
+    leading: drawLeading(random.fork(), { isCalm, drainTimeoutMs, lengthMs }),
     lockDelay: drawDelay(random, isCalm),
     telegramDelay: drawDelay(random, isCalm),
     wakeLoss: isCalm ? 0 : random.pick([0, 0, 0.5, 1]),

@@ -25,6 +25,7 @@ export class Stage {
   /** Handlers that hang. */
   readonly #hanging = new Set<() => void>();
   #started = 0;
+  #asks = 0;
   /** Everything is healed; since when. */
   healedAtMs: number | undefined;
   /** All were told to stop; since when. */
@@ -129,7 +130,9 @@ export class Stage {
     this.#started += 1;
     const name = `i${this.#started}`;
     world.story.tell(name, "starts");
-    instances.push(new Instance(name, world, random.fork()));
+    const { priorities } = this.#options.plot.asks;
+    const priority = priorities[(this.#started - 1) % priorities.length] ?? 0;
+    instances.push(new Instance(name, priority, world, random.fork()));
   }
 
   #stop(instance: Instance): void {
@@ -158,6 +161,7 @@ export class Stage {
     this.#undo.clear();
     story.tell("stage", "everything is healed");
     this.healedAtMs = loop.nowMs;
+    this.#options.world.locks.isCalm = true;
     for (const end of this.#hanging) end();
     if (this.#options.plot.hasLastingOutage) this.#outcast();
     if (this.standing.filter((instance) => instance !== this.outcast).length === 0) this.#start();
@@ -306,6 +310,17 @@ export class Stage {
         if (owners.length === 0 || !locks.model.nameHolder) return undefined;
         leases.forgot([key]);
         locks.model.nameHolder(key, random.pick(owners));
+        return undefined;
+      }
+      case "ask by hand": {
+        const key = random.pick(keys);
+        this.#asks += 1;
+        const token = random.pick([undefined, locks.model.tokenOf?.(key), locks.model.tokenOf?.(key)]);
+        const request = { id: `by hand ${this.#asks}`, instance: "by hand" };
+        locks.carry(key, {
+          ...request,
+          ...(token !== undefined && { token: token - random.pick([0, 0, 1]) }),
+        });
         return undefined;
       }
       case "telegram faults":
