@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Update } from "grammy/types";
+import { type Clock, elapsedMs, systemClock } from "../clock.js";
 import { describeError } from "../redact.js";
 import type { BotApiClient } from "./bot-api.js";
 import { about, duration, type Finding, holderName } from "./finding.js";
@@ -130,29 +131,39 @@ const withoutHolderSeconds = 10;
 const lateConflictMs = 6_000;
 /** An update that waits answers a poll at once, which says nothing. */
 const attempts = 3;
+/** An answer that took so long was not ready: until then this poll was alone. */
+const parkedMs = 2_000;
+const lookAgainMs = 500;
 
 type Outcome =
-  | { readonly kind: "came-back" | "nobody" | "busy" }
+  | { readonly kind: "came-back" | "took-update" | "nobody" | "busy" }
   | { readonly kind: "failed"; readonly reason: string };
 
 /**
  * Takes the bot's one poll slot and waits whether somebody takes it back, who would show by our 409. Whoever had
  * the slot gets a 409 too: that is the disturbance. Without `offset` and with `limit: 1` a poll confirms nothing
  * and changes no setting, so that no update is lost. (telegram-bot-api Client.cpp, do_get_updates.)
+ * An update that comes meanwhile stays until somebody else confirms it: who takes updates without a 409 shows by that.
  */
-async function probe(api: BotApiClient, seconds: number): Promise<Outcome> {
-  for (let attempt = 0; attempt < attempts; attempt += 1) {
-    const deadlineMs = seconds * 1_000 + lateConflictMs;
-    const answer = await api.call<Update[]>("getUpdates", { timeout: seconds, limit: 1 }, deadlineMs);
-    if (answer.kind === "result") {
-      if (answer.result.length === 0) return { kind: "nobody" };
-    } else if (answer.kind === "refused" && /terminated by other getUpdates/.test(answer.description)) {
+async function probe(api: BotApiClient, seconds: number, clock: Clock): Promise<Outcome> {
+  const begun = clock.now();
+  let arrived: number | undefined;
+  for (let attempt = 1; ; attempt += 1) {
+    const sent = clock.now();
+    const timeout = Math.max(0, Math.round(seconds - elapsedMs(begun, sent) / 1_000));
+    const deadlineMs = timeout * 1_000 + lateConflictMs;
+    const answer = await api.call<Update[]>("getUpdates", { timeout, limit: 1 }, deadlineMs);
+    if (answer.kind === "refused" && /terminated by other getUpdates/.test(answer.description)) {
       return { kind: "came-back" };
-    } else {
-      return { kind: "failed", reason: describeAnswer(answer) };
     }
+    if (answer.kind !== "result") return { kind: "failed", reason: describeAnswer(answer) };
+    const first = answer.result[0]?.update_id;
+    if (arrived !== undefined && first !== arrived) return { kind: "took-update" };
+    if (first === undefined) return { kind: "nobody" };
+    if (elapsedMs(sent, clock.now()) >= parkedMs) arrived = first;
+    if (timeout === 0 || (arrived === undefined && attempt === attempts)) return { kind: "busy" };
+    if (arrived !== undefined) await new Promise<void>((resolve) => clock.setTimer(resolve, lookAgainMs));
   }
-  return { kind: "busy" };
 }
 
 /**
@@ -161,22 +172,23 @@ async function probe(api: BotApiClient, seconds: number): Promise<Outcome> {
  */
 export async function rivalFinding(
   api: BotApiClient,
-  look: () => Promise<LockState | undefined>,
+  look: Look,
+  clock: Clock = systemClock,
 ): Promise<Finding> {
   const before = await look();
   if (before?.kind !== "held") {
-    const outcome = await probe(api, withoutHolderSeconds);
+    const outcome = await probe(api, withoutHolderSeconds, clock);
     return withoutHolder(outcome, before, await look());
   }
-  const first = await probe(api, besideHolderSeconds);
+  const first = await probe(api, besideHolderSeconds, clock);
   // A holder that was between two polls met no conflict, and came back of itself. Now it has met one.
-  const second = first.kind === "came-back" ? await probe(api, besideHolderSeconds) : first;
+  const second = first.kind === "came-back" ? await probe(api, besideHolderSeconds, clock) : first;
   return besideHolder(first, second);
 }
 
 function besideHolder(first: Outcome, second: Outcome): Finding {
   if (second.kind === "failed" || second.kind === "busy") return undecided(second);
-  if (second.kind === "came-back") return seen("beside the holder of the lock");
+  if (second.kind !== "nobody") return seen("beside the holder of the lock");
   if (first.kind === "nobody") {
     return ofRival.ok("none", `Nobody but the holder came back within ${besideHolderSeconds} s.`);
   }
@@ -194,6 +206,7 @@ function withoutHolder(
     case "failed":
     case "busy":
       return undecided(outcome);
+    case "took-update":
     case "came-back": {
       if (before?.kind === "free" && after?.kind === "free") return seen("though nobody holds the lock");
       return ofRival.unknown(

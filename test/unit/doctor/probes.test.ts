@@ -28,7 +28,7 @@ async function probe(world: VirtualWorld, isMarked = true) {
     const holder = await connection.inspect(key);
     return holder ? { kind: "held", holder } : { kind: "free" };
   };
-  const finding = await rivalFinding(virtualApi(world), look);
+  const finding = await rivalFinding(virtualApi(world), look, world.clock);
   await connection.release([probeKey(key)]);
   await connection.close();
   return finding;
@@ -120,7 +120,68 @@ describe("a rival beside the holder", () => {
   });
 });
 
+describe("a rival that takes updates without a 409", () => {
+  /** Comes by while an update is there, so that nobody is pushed out: it takes the update, and later confirms it. */
+  async function takes(world: VirtualWorld, updateId: number): Promise<void> {
+    const args = (offset: number) => new Map([["offset", String(offset)]]);
+    for (const offset of [updateId, updateId + 1]) {
+      const call = {
+        token: world.account.token,
+        method: "getUpdates",
+        args: args(offset),
+        instance: "rival",
+      };
+      world.api.call(call, () => {});
+      await world.advance(300);
+    }
+  }
+
+  it.each([
+    ["beside the holder, who stands aside", true],
+    ["where nobody holds the lock", false],
+  ])("is seen by the update that it has confirmed, %s", async (_, isHeld) => {
+    const world = new VirtualWorld();
+    const bot = isHeld ? world.start("bot") : undefined;
+    await world.until(() => bot === undefined || bot.session.state === "polling");
+    await world.advance(1_000);
+    const probing = probe(world);
+    await world.advance(2_500);
+    await takes(world, world.push());
+
+    expect(await finished(world, probing)).toMatchObject({ status: "problem", code: "seen" });
+  });
+
+  it("is not seen in an update that waits, nor in one that the holder was at work on", async () => {
+    const world = new VirtualWorld();
+    const bot = world.start("bot", {
+      onMessage: () => new Promise<void>((end) => world.clock.setTimer(end, 1_500)),
+    });
+    await world.until(() => bot.session.state === "polling");
+    await world.advance(1_000);
+    const probing = probe(world);
+    await world.advance(2_500);
+    world.push();
+    expect(await finished(world, probing)).toMatchObject({ status: "unknown", code: "busy" });
+
+    await world.advance(20_000);
+    world.push();
+    await world.until(() => bot.handled.length === 2);
+    expect(await finished(world, probe(world))).toMatchObject({ status: "unknown", code: "busy" });
+  });
+});
+
 describe("a bot that uses no lock", () => {
+  it("goes on though it is probed for half an hour, as often as the doctor probes such a bot", async () => {
+    const world = new VirtualWorld();
+    const bot = world.start("bot", { lock: false, options: { backoff: [1_000] } });
+    await world.until(() => bot.session.state === "polling");
+    for (let probes = 0; probes < 15; probes += 1) {
+      expect(await finished(world, probe(world, false))).toMatchObject({ code: "seen" });
+      await world.advance(2 * 60_000);
+    }
+    expect([bot.session.state, bot.outcome.done]).toEqual(["polling", undefined]);
+  });
+
   it("goes on after one probe, whatever its backoff is, but for an empty one", async () => {
     const world = new VirtualWorld();
     const bot = world.start("bot", { lock: false, options: { backoff: [1_000] } });
