@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+import { LongestFirst } from "./test/tools/longest-first.js";
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
@@ -11,16 +12,16 @@ const runtimes = "test/runtimes/install.ts";
 export default defineConfig({
   test: {
     // Process tests mostly wait for other processes: more of them at once than there are cores.
-    maxWorkers: 4,
+    maxWorkers: 6,
+    sequence: { sequencer: LongestFirst },
     projects: [
-      // The 10 000 stories use every core: they are told first, and nothing beside them.
-      project("simulation", 0, ["test/simulation/**/*.test.ts"]),
-      project("unit", 1, ["test/unit/**/*.test.ts"]),
-      project("processes", 1, ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], [build]),
+      project("simulation", ["test/simulation/**/*.test.ts"]),
+      project("unit", ["test/unit/**/*.test.ts"]),
+      project("processes", ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], [build]),
       // Bun, Deno and another Node.js, 405 MB.
-      project("runtimes", 1, ["test/runtimes/**/*.test.ts"], [build, runtimes]),
+      project("runtimes", ["test/runtimes/**/*.test.ts"], [build, runtimes]),
       // Frameworks, queues and package managers that the documentation shows.
-      project("programs", 1, ["test/programs/**/*.test.ts"], [build, runtimes, "test/programs/install.ts"]),
+      project("programs", ["test/programs/**/*.test.ts"], [build, runtimes, "test/programs/install.ts"]),
     ],
   },
 });
@@ -28,7 +29,6 @@ export default defineConfig({
 /** Settings of its own, not `extends`: that would run a global set-up of the root once more for each project. */
 function project(
   name: string,
-  groupOrder: number,
   include: string[],
   globalSetup: string[] = [],
 ): TestProjectInlineConfiguration {
@@ -43,7 +43,6 @@ function project(
       name,
       include,
       globalSetup,
-      sequence: { groupOrder },
       // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
       testTimeout: 60_000,
       hookTimeout: 120_000,
