@@ -1,15 +1,16 @@
 import { parseArgs } from "node:util";
 
-/** How the bot polls: with a lock, with `lock: false`, or by plain grammY's `bot.start()`. */
-export type Way = "lock" | "no-lock" | "plain";
+/** How the bot polls: with a lock, with a `priority` too, with `lock: false`, or by plain grammY's `bot.start()`. */
+export type Way = "lock" | "priority" | "no-lock" | "plain";
 
-export const usage = `Usage: npm run demo [-- --no-lock | --unsafe]
+export const usage = `Usage: npm run demo [-- --no-lock | --priority | --unsafe]
 
   A rolling deploy and a crash, with real bot processes under traffic, and a Bot API emulator in place of Telegram.
 
-  --no-lock  a deploy with lock: false, as on Render without a database
-  --unsafe   the same with plain grammY, bot.start(), for contrast
-  --help     this text
+  --no-lock   a deploy with lock: false, as on Render without a database
+  --priority  a newer release takes over, crashes, and the old one is back
+  --unsafe    the first one with plain grammY, bot.start(), for contrast
+  --help      this text
 `;
 
 /** What was asked for; `error`: not understood. */
@@ -23,14 +24,17 @@ export function readArguments(args: readonly string[]): DemoArguments {
     const { values } = parseArgs({
       args: [...args],
       options: {
-        unsafe: { type: "boolean" },
         "no-lock": { type: "boolean" },
+        priority: { type: "boolean" },
+        unsafe: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
     });
     if (values.help) return { run: "help" };
-    if (values.unsafe && values["no-lock"]) throw new Error("--unsafe and --no-lock exclude each other");
-    return { run: "demo", way: values.unsafe ? "plain" : values["no-lock"] ? "no-lock" : "lock" };
+    const ways = { "no-lock": values["no-lock"], priority: values.priority, plain: values.unsafe };
+    const [way = "lock", ...more] = (["no-lock", "priority", "plain"] as const).filter((one) => ways[one]);
+    if (more.length > 0) throw new Error("--no-lock, --priority and --unsafe exclude each other");
+    return { run: "demo", way };
   } catch (error) {
     return { run: "error", message: error instanceof Error ? error.message : String(error) };
   }

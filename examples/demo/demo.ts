@@ -1,11 +1,11 @@
-// A rolling deploy and a crash under traffic, with real processes: `npm run demo`, also with `-- --no-lock` or `-- --unsafe`.
+// A rolling deploy and a crash under traffic, with real processes: `npm run demo`, also with `-- --no-lock` and the like.
 import { constants } from "node:os";
 import { startBotApi } from "grammy-safe-polling/testing";
+import { restartAfterMs } from "../../test/tools/platform-instance.js";
 import { readArguments, usage, type Way } from "./arguments.js";
 import { paintFor } from "./colours.js";
 import { measure } from "./figures.js";
 import { Fleet } from "./fleet.js";
-import { restartAfterMs } from "./instance.js";
 import { legends } from "./lanes.js";
 import { CutShortError, Patience } from "./patience.js";
 import { brokenPromises, drawTable, verdict } from "./report.js";
@@ -15,10 +15,16 @@ import { wrap } from "./text.js";
 import { Timeline } from "./timeline.js";
 
 /** Far more than it takes: whoever hangs is to be told so. Crashes and restarts need their time. */
-const deadlineMs: Readonly<Record<Way, number>> = { lock: 28_000, "no-lock": 28_000, plain: 50_000 };
+const deadlineMs: Readonly<Record<Way, number>> = {
+  lock: 28_000,
+  priority: 28_000,
+  "no-lock": 28_000,
+  plain: 50_000,
+};
 
 const titles: Readonly<Record<Way, string>> = {
   lock: "A rolling deploy and a crash under traffic: safeStartPolling() with a file lock",
+  priority: "A newer release under traffic: safeStartPolling() with a file lock and a priority",
   "no-lock": "A rolling deploy under traffic: safeStartPolling() with lock: false",
   plain: "A rolling deploy and a crash under traffic: plain grammY, bot.start()",
 };
@@ -49,12 +55,12 @@ async function runDemo(way: Way): Promise<void> {
     legend: legends[way],
   });
   await using fleet = new Fleet(api, way, {
-    changed: ({ name }, phase) => timeline.enter(name, phase),
+    changed: ({ name }, state) => timeline.enter(name, state),
     conflict(instance, by, delayMs) {
       const when = delayMs > 0 ? `; its 409 comes ${delayMs / 1_000} s late, until then it is deaf` : "";
       timeline.say(`conflict: ${by} ended ${instance.name}'s poll${when}`, "red");
     },
-    crashed({ name, output }, { code, reason }) {
+    crashed({ name }, { code, reason, output }) {
       timeline.say(`${name} crashed with code ${code}: ${reason ?? "it gave no reason"}`, "red");
       if (way === "plain" && reason?.startsWith("409")) return;
       patience.end(`${name} crashed, which it must not. It printed:\n${output}`);

@@ -2,23 +2,27 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BotApiEmulator, BotApiEvent } from "grammy-safe-polling/testing";
+import { beforePolling, type InstanceState } from "../../test/tools/instance-states.js";
+import { type News, PlatformInstance, type ProcessEnd } from "../../test/tools/platform-instance.js";
 import type { Way } from "./arguments.js";
-import { Instance, type ProcessEnd } from "./instance.js";
-import type { Phase } from "./lanes.js";
 
-/** From these a poll leads to polling; a poll that follows SIGTERM only confirms. */
-const beforePolling: ReadonlySet<Phase> = new Set(["starting", "standby", "conflict"]);
+/** What a handler does before it answers: a database query, say. */
+const handlerMs = 20;
+/** Without a lock. What it takes on Render is 10 s, and 120 s. */
+const withoutLock = { startDelayMs: 1_000, overlapMs: 12_000 };
 
 export interface FleetEvents {
-  changed(instance: Instance, phase: Phase): void;
-  crashed(instance: Instance, end: ProcessEnd): void;
+  changed(instance: PlatformInstance, state: InstanceState): void;
+  crashed(instance: PlatformInstance, end: ProcessEnd): void;
   /** A poll of an instance was ended by one of another's. */
-  conflict(instance: Instance, by: string, delayMs: number): void;
+  conflict(instance: PlatformInstance, by: string, delayMs: number): void;
 }
 
 /** The instances of one bot, their lock directory, and what the Bot API server sees of them. */
 export class Fleet implements AsyncDisposable {
-  readonly instances: Instance[] = [];
+  readonly instances: PlatformInstance[] = [];
+  /** Ends without a signal, all instances together. */
+  crashes = 0;
   readonly #api: BotApiEmulator;
   readonly #way: Way;
   readonly #events: FleetEvents;
@@ -34,22 +38,44 @@ export class Fleet implements AsyncDisposable {
     process.on("exit", this.#endNow);
   }
 
-  start(version: number): Instance {
+  start(version: number): PlatformInstance {
     const name = `version ${version}`;
-    const env = {
-      BOT_TOKEN: this.#api.bot.token,
-      API_ROOT: this.#api.urlFor(name),
-      LOCK_DIRECTORY: join(this.#directory, "locks"),
-      WAY: this.#way,
-      IS_ELDER: this.#way === "no-lock" && version === 1 ? "1" : "0",
-    };
-    const instance: Instance = new Instance(name, env, {
-      changed: (phase) => this.#events.changed(instance, phase),
-      crashed: (end) => this.#events.crashed(instance, end),
+    const isLocked = this.#way !== "no-lock";
+    const priority = this.#way === "priority" ? version : 0;
+    const instance = new PlatformInstance({
+      name,
+      tag: name,
+      way: this.#way === "plain" ? "plain" : "safe",
+      assign: () => ({
+        tokens: [this.#api.bot.token],
+        apiRoot: this.#api.urlFor(name),
+        handlerMs,
+        tellsUpdates: false,
+        lock: isLocked ? { kind: "file", directory: join(this.#directory, "locks") } : { kind: "none" },
+        options: { logger: false, priority, ...(isLocked ? { startDelayMs: 0 } : withoutLock) },
+        ...(!isLocked && version === 1 && { agesAfterMs: 0 }),
+      }),
+      events: {
+        changed: (changed) => this.#events.changed(changed, changed.state),
+        told: (teller, news) => this.#told(teller, news),
+        ended: (ended, end) => this.#ended(ended, end),
+      },
     });
     this.instances.push(instance);
     instance.start();
     return instance;
+  }
+
+  /** What cannot be seen from outside; that it polls is seen at the server. */
+  #told(instance: PlatformInstance, news: News): void {
+    if (!instance.isWanted || news.event !== "state") return;
+    if (news.state === "standby" || news.state === "draining") instance.enter(news.state);
+  }
+
+  #ended(instance: PlatformInstance, end: ProcessEnd): void {
+    if (!instance.isWanted) return;
+    this.crashes += 1;
+    this.#events.crashed(instance, end);
   }
 
   #observe(event: BotApiEvent): void {
@@ -57,8 +83,8 @@ export class Fleet implements AsyncDisposable {
     const instance = this.instances.find(({ name }) => name === event.instance);
     if (event.type === "poll") {
       this.#lastPoller = event.instance;
-      if (instance && beforePolling.has(instance.phase)) instance.enter("polling");
-    } else if (instance?.phase === "polling") {
+      if (instance && beforePolling.has(instance.state)) instance.enter("polling");
+    } else if (instance?.state === "polling") {
       instance.enter("conflict");
       this.#events.conflict(instance, this.#lastPoller, event.delayMs);
     }
@@ -67,15 +93,14 @@ export class Fleet implements AsyncDisposable {
   /** Ends every process, whatever it does, and removes the directory. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#forget();
-    for (const instance of this.instances) instance.destroy();
-    await Promise.all(this.instances.map(({ ended }) => ended));
+    await Promise.all(this.instances.map((instance) => instance.destroy()));
     this.#endNow();
     process.off("exit", this.#endNow);
   }
 
   /** The same at once, for the last moment of this process. */
   readonly #endNow = () => {
-    for (const instance of this.instances) instance.destroy();
+    for (const instance of this.instances) void instance.destroy();
     rmSync(this.#directory, { recursive: true, force: true });
   };
 }

@@ -1,17 +1,6 @@
+import type { InstanceState, StateChange } from "../../test/tools/instance-states.js";
 import type { Way } from "./arguments.js";
 import type { Colour } from "./colours.js";
-
-/** What an instance is doing, as far as it can be seen from outside. */
-export type Phase =
-  | "starting"
-  | "standby"
-  | "polling"
-  /** Its poll was ended by another instance's; the 409 has not come yet. */
-  | "conflict"
-  | "draining"
-  | "ended"
-  | "crashed"
-  | "killed";
 
 interface Symbol {
   readonly text: string;
@@ -20,32 +9,29 @@ interface Symbol {
   readonly isMoment?: true;
 }
 
-const symbols: Readonly<Record<Phase, Symbol>> = {
+const symbols: Readonly<Record<InstanceState, Symbol>> = {
   starting: { text: "·", colour: "dim" },
   standby: { text: "░", colour: "yellow" },
   polling: { text: "█", colour: "green" },
   conflict: { text: "!", colour: "red" },
   draining: { text: "▒", colour: "green" },
-  ended: { text: "▪", colour: "dim", isMoment: true },
+  frozen: { text: "‖", colour: "yellow" },
+  stopped: { text: "▪", colour: "dim", isMoment: true },
   crashed: { text: "x", colour: "red", isMoment: true },
   killed: { text: "X", colour: "red", isMoment: true },
 };
 
 export const legends: Readonly<Record<Way, string>> = {
   lock: "█ polls  ░ stands by  ▒ drains  · starts  ▪ ended  X SIGKILL",
+  priority: "█ polls  ░ stands by  ▒ drains  · starts  ▪ ended  X SIGKILL",
   "no-lock": "█ polls  ! its poll is gone, it leaves the other the bot  ▒ drains  · starts  ▪ ended",
   plain: "█ polls  ! its poll is gone  x crashed  ▒ stops  · starts  ▪ ended  X SIGKILL",
 };
 
-interface Change {
-  readonly at: number;
-  readonly phase: Phase;
-}
-
 /** What one instance did when. Times in milliseconds since the beginning. */
 export interface Lane {
   readonly name: string;
-  readonly changes: Change[];
+  readonly changes: StateChange[];
 }
 
 const shortestCellMs = 250;
@@ -70,11 +56,11 @@ export function drawLanes(
 }
 
 /** A moment that falls into the time stands for all of it; else what was so at its end. */
-function symbolIn(changes: readonly Change[], from: number, until: number): Symbol | undefined {
-  const inside = changes.filter(({ at }) => at >= from && at < until).map(({ phase }) => symbols[phase]);
+function symbolIn(changes: readonly StateChange[], from: number, until: number): Symbol | undefined {
+  const inside = changes.filter(({ at }) => at >= from && at < until).map(({ state }) => symbols[state]);
   const moment = inside.findLast(({ isMoment }) => isMoment);
   if (moment) return moment;
   const last = changes.findLast(({ at }) => at < until);
-  const symbol = last && symbols[last.phase];
+  const symbol = last && symbols[last.state];
   return symbol?.isMoment ? undefined : symbol;
 }

@@ -15,6 +15,7 @@ interface Row {
 const lockLimits = { live409s: 0, twice: 0 };
 const limitsOf: Readonly<Record<Way, typeof lockLimits>> = {
   lock: lockLimits,
+  priority: lockLimits,
   plain: lockLimits,
   "no-lock": { live409s: 2, twice: 5 },
 };
@@ -38,7 +39,7 @@ export function brokenPromises(figures: Figures, way: Way): string[] {
 
 /** The table, one line a row. */
 export function drawTable(figures: Figures, way: Way, paint: Paint): string[] {
-  const rows = rowsOf(figures, limitsOf[way]);
+  const rows = rowsOf(figures, way);
   const labelWidth = Math.max(...rows.map(({ label }) => label.length));
   const valueWidth = Math.max(...rows.map(({ value }) => value.length));
   return rows.map(({ label, value, note, isGood }) => {
@@ -48,7 +49,20 @@ export function drawTable(figures: Figures, way: Way, paint: Paint): string[] {
   });
 }
 
-function rowsOf(figures: Figures, limits: typeof lockLimits): Row[] {
+/** From when to when it is measured. */
+const asOnDeploys = {
+  handover: "SIGTERM to 1 -> next poll of 2",
+  takeover: "SIGKILL to 2 -> next poll of 3",
+};
+const measured: Readonly<Record<Way, typeof asOnDeploys>> = {
+  lock: asOnDeploys,
+  "no-lock": asOnDeploys,
+  plain: asOnDeploys,
+  priority: { handover: "version 1 drains -> next poll of 2", takeover: "SIGKILL to 2 -> next poll of 1" },
+};
+
+function rowsOf(figures: Figures, way: Way): Row[] {
+  const limits = limitsOf[way];
   const { handover, takeover, ends, unconfirmedAtKill } = figures;
   const good = ends.filter(({ code }) => code === 0).length;
   return [
@@ -72,10 +86,8 @@ function rowsOf(figures: Figures, limits: typeof lockLimits): Row[] {
       : []),
     limitRow("409s (live)", figures.live409s, limits.live409s, "read by an instance"),
     limitRow("crashes", figures.crashes, 0, "without a signal"),
-    { label: "handover", value: milliseconds(handover), note: "SIGTERM to 1 -> next poll of 2" },
-    ...(takeover
-      ? [{ label: "takeover", value: milliseconds(takeover), note: "SIGKILL to 2 -> next poll of 3" }]
-      : []),
+    { label: "handover", value: milliseconds(handover), note: measured[way].handover },
+    ...(takeover ? [{ label: "takeover", value: milliseconds(takeover), note: measured[way].takeover }] : []),
     { label: "longest wait for an answer", value: `${Math.round(figures.longestAnswerMs)} ms`, note: "" },
     {
       label: "longest time without a poll",
@@ -119,7 +131,7 @@ export function verdict(figures: Figures, way: Way): string {
     );
   }
   return (
-    "Promises kept: every message was answered; the planned deploy repeated none, " +
+    `Promises kept: every message was answered; the planned ${way === "priority" ? "handover" : "deploy"} repeated none, ` +
     `the SIGKILL ${twiceAfterKill} (a crash may repeat what was fetched and not yet confirmed).`
   );
 }

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BotApiEmulator } from "grammy-safe-polling/testing";
+import type { PlatformInstance } from "../../test/tools/platform-instance.js";
 import type { Way } from "./arguments.js";
 import type { Story } from "./figures.js";
 import type { Fleet } from "./fleet.js";
-import type { Instance } from "./instance.js";
 import type { Patience } from "./patience.js";
 import type { Timeline } from "./timeline.js";
 import { messagesPerSecond, Traffic } from "./traffic.js";
@@ -26,8 +26,13 @@ const givesWayMs = 4_500;
 const crashMs = 10_000;
 /** How long the last messages may take to be answered. */
 const lastAnswersMs = 5_000;
+/** Between SIGTERM and SIGKILL: longer than any of them takes. */
+const graceMs = 30_000;
 
-/** A rolling deploy from version 1 to 2; with a lock, and for contrast, then a crash of version 2 while 3 is there. */
+/** What a story comes to; the last version still runs. */
+type Played = Omit<Story, "crashes"> & { readonly last: PlatformInstance };
+
+/** A rolling deploy from version 1 to 2, and what follows it. */
 export async function tellStory(stage: Stage): Promise<Story> {
   const { api, fleet, timeline, patience, way } = stage;
   using traffic = new Traffic(api);
@@ -40,46 +45,65 @@ export async function tellStory(stage: Stage): Promise<Story> {
   timeline.say(`messages come in, ${messagesPerSecond} per second`);
   await patience.pass(pollingMs);
 
-  timeline.say("version 2 starts: the platform deploys it beside version 1", "bold");
-  const second = fleet.start(2);
-  await sideBySide(stage, second, first);
-  timeline.say("SIGTERM to version 1: the platform ends the old version", "bold");
-  const handover = await replace(stage, first, "terminate", second);
-  const ends = [...(await endOf(stage, first, handover.from))];
-  await patience.pass(pollingMs);
-
-  const { last, takeover } =
-    way === "no-lock" ? { last: second, takeover: undefined } : await crashInDeploy(stage, second);
+  const { last, ends, ...played } = await (way === "priority" ? newestPolls : deploys)(stage, first);
 
   traffic.stop();
   timeline.say("no more messages; the rest is answered");
   await lastAnswers(stage);
   timeline.say(`SIGTERM to ${last.name}: the end`, "bold");
   const endFrom = performance.now();
-  last.terminate();
-  ends.push(...(await endOf(stage, last, endFrom)));
-  return {
-    handover,
-    takeover,
-    crashes: fleet.instances.reduce((sum, { crashes }) => sum + crashes, 0),
-    ends,
-  };
+  last.terminate(graceMs);
+  return { ...played, crashes: fleet.crashes, ends: [...ends, ...(await endOf(stage, last, endFrom))] };
 }
 
-/** The crash of an instance while its successor is there already. */
-async function crashInDeploy(stage: Stage, present: Instance) {
-  const { fleet, timeline, patience } = stage;
+/** A rolling deploy; with a lock, and for contrast, then a crash of version 2 while 3 is there. */
+async function deploys(stage: Stage, first: PlatformInstance): Promise<Played> {
+  const { fleet, timeline, patience, way } = stage;
+  timeline.say("version 2 starts: the platform deploys it beside version 1", "bold");
+  const second = fleet.start(2);
+  await sideBySide(stage, second, first);
+  timeline.say("SIGTERM to version 1: the platform ends the old version", "bold");
+  const handover = await replace(stage, first, "terminate", second);
+  const ends = await endOf(stage, first, handover.from);
+  await patience.pass(pollingMs);
+  if (way === "no-lock") return { handover, takeover: undefined, ends, last: second };
+
   timeline.say("version 3 starts: the next deploy", "bold");
   const last = fleet.start(3);
-  await sideBySide(stage, last, present);
-  timeline.say(`SIGKILL to ${present.name}: its machine is gone in the middle of the deploy`, "bold");
-  const takeover = { killed: present.name, ...(await replace(stage, present, "kill", last)) };
+  await sideBySide(stage, last, second);
+  timeline.say("SIGKILL to version 2: its machine is gone in the middle of the deploy", "bold");
+  const takeover = { killed: second.name, ...(await replace(stage, second, "destroy", last)) };
   await patience.pass(pollingMs);
-  return { last, takeover };
+  return { handover, takeover, ends, last };
+}
+
+/** A newer release takes over while the old one lives, crashes, and the old one is back. */
+async function newestPolls(stage: Stage, first: PlatformInstance): Promise<Played> {
+  const { fleet, timeline, patience } = stage;
+  timeline.say("version 2 starts beside version 1, with the higher priority: its build number", "bold");
+  const second = fleet.start(2);
+  await sideBySide(stage, second, first);
+  await patience.for("version 1 hands over", first.reaches("draining"));
+  const from = performance.now();
+  timeline.say("version 2 has been ready for 5 s: it asks, and version 1 hands over", "bold");
+  const { at: until } = await patience.for("version 2 polls", pollOf(stage, second));
+  timeline.say(`version 2 polls: handover in ${Math.round(until - from)} ms`, "green");
+  await patience.for("version 1 stands by", first.reaches("standby"));
+  timeline.say("version 1 stands by, in case version 2 is no good", "yellow");
+  await patience.pass(pollingMs);
+
+  timeline.say("SIGKILL to version 2: its machine is gone", "bold");
+  const takeover = { killed: second.name, ...(await replace(stage, second, "destroy", first)) };
+  await patience.pass(pollingMs);
+  return { handover: { from, until }, takeover, ends: [], last: first };
 }
 
 /** The newcomer runs beside the instance that polls. */
-async function sideBySide(stage: Stage, newcomer: Instance, present: Instance): Promise<void> {
+async function sideBySide(
+  stage: Stage,
+  newcomer: PlatformInstance,
+  present: PlatformInstance,
+): Promise<void> {
   const { timeline, patience, way } = stage;
   if (way === "no-lock") {
     await patience.for(`${newcomer.name} polls`, pollOf(stage, newcomer));
@@ -93,7 +117,7 @@ async function sideBySide(stage: Stage, newcomer: Instance, present: Instance): 
   } else {
     const isReady = Promise.race([newcomer.reaches("standby"), newcomer.reaches("polling")]);
     await patience.for(`${newcomer.name} stands by`, isReady);
-    if (newcomer.phase === "standby") {
+    if (newcomer.state === "standby") {
       timeline.say(`${newcomer.name} stands by: ${present.name} holds the lock`, "yellow");
     } else {
       timeline.say(`${newcomer.name} polls, although ${present.name} does`, "red");
@@ -103,7 +127,7 @@ async function sideBySide(stage: Stage, newcomer: Instance, present: Instance): 
 }
 
 /** Two plain pollers: one ends the other's poll, and that instance is back a little later. */
-async function crashAndRestart(...instances: readonly Instance[]): Promise<void> {
+async function crashAndRestart(...instances: readonly PlatformInstance[]): Promise<void> {
   const again = instances.map(async (instance) => {
     await instance.reaches("crashed");
     await instance.reaches("polling");
@@ -112,28 +136,38 @@ async function crashAndRestart(...instances: readonly Instance[]): Promise<void>
 }
 
 /** Ends the old instance and waits for the next poll of its successor. */
-async function replace(stage: Stage, old: Instance, how: "terminate" | "kill", successor: Instance) {
+async function replace(
+  stage: Stage,
+  old: PlatformInstance,
+  how: "terminate" | "destroy",
+  successor: PlatformInstance,
+) {
   const { timeline, patience, way } = stage;
   if (!old.isRunning) timeline.say(`${old.name} is down already, after a crash`, "red");
   const from = performance.now();
-  old[how]();
+  if (how === "terminate") old.terminate(graceMs);
+  else void old.destroy();
   const { at: until } = await patience.for(`${successor.name} polls`, pollOf(stage, successor, from));
   const name = how === "terminate" ? "handover" : "takeover";
   const why = how === "terminate" ? "was released" : "was freed by the crash";
   const text = `${successor.name} polls: ${name} in ${Math.round(until - from)} ms`;
-  timeline.say(way === "lock" ? `${text}, the lock ${why}` : text, "green");
+  const isLocked = way === "lock" || way === "priority";
+  timeline.say(isLocked ? `${text}, the lock ${why}` : text, "green");
   return { from, until };
 }
 
 /** Waits for the end of an instance that was asked to; nothing for one that was down already. */
-async function endOf(stage: Stage, { name, ended }: Instance, from: number): Promise<Story["ends"]> {
+async function endOf(stage: Stage, instance: PlatformInstance, from: number): Promise<Story["ends"]> {
   const { timeline, patience, way } = stage;
-  const { code, signal, reason } = await patience.for(`${name} ends`, ended);
-  if (code === null && signal === null) return [];
+  const { name } = instance;
+  await patience.for(`${name} ends`, instance.over());
+  if (!instance.end) return [];
+  const { code, signal, reason } = instance.end;
   if (code === 0) {
     const seconds = ((performance.now() - from) / 1_000).toFixed(1);
     const how = {
       lock: "it drained, confirmed, released the lock",
+      priority: "it drained, confirmed, released the lock",
       "no-lock": "it drained, confirmed",
       plain: `bot.stop() took ${seconds} s`,
     }[way];
@@ -147,14 +181,14 @@ async function endOf(stage: Stage, { name, ended }: Instance, from: number): Pro
 }
 
 /** The first poll of an instance after a moment. */
-function pollOf({ api }: Stage, { name }: Instance, after = Number.NEGATIVE_INFINITY) {
+function pollOf({ api }: Stage, { name }: PlatformInstance, after = Number.NEGATIVE_INFINITY) {
   return api.waitForEvent("poll", ({ instance, at }) => instance === name && at >= after, {
     timeoutMs: 2 ** 30,
   });
 }
 
 /** The first answer of an instance. */
-function answerOf({ api }: Stage, { name }: Instance) {
+function answerOf({ api }: Stage, { name }: PlatformInstance) {
   return api.waitForEvent("sent", ({ instance }) => instance === name, { timeoutMs: 2 ** 30 });
 }
 

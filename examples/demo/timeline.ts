@@ -1,6 +1,7 @@
 import type { BotApiEmulator } from "grammy-safe-polling/testing";
+import type { InstanceState } from "../../test/tools/instance-states.js";
 import type { Colour, Paint } from "./colours.js";
-import { drawLanes, type Lane, type Phase } from "./lanes.js";
+import { drawLanes, type Lane } from "./lanes.js";
 import type { Screen } from "./screen.js";
 import { count, wrap } from "./text.js";
 
@@ -47,10 +48,10 @@ export class Timeline implements Disposable {
   }
 
   /** Notes what an instance does from now on. */
-  enter(name: string, phase: Phase): void {
+  enter(name: string, state: InstanceState): void {
     const lane = this.#lanes.find((one) => one.name === name) ?? { name, changes: [] };
     if (lane.changes.length === 0) this.#lanes.push(lane);
-    lane.changes.push({ at: this.#now(), phase });
+    lane.changes.push({ at: this.#now(), state });
   }
 
   /** The whole of it as a picture. */
@@ -91,7 +92,7 @@ export class Timeline implements Disposable {
   }
 
   #pollers(): string {
-    const polling = this.#lanes.filter(({ changes }) => changes.at(-1)?.phase === "polling");
+    const polling = this.#lanes.filter(({ changes }) => changes.at(-1)?.state === "polling");
     return polling.length === 0 ? "nobody polls" : `${polling.map(({ name }) => name).join(" and ")} polls`;
   }
 

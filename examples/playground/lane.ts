@@ -1,15 +1,16 @@
 import type { BotAccount, BotApiEmulator, BotApiEvent, EventOf } from "grammy-safe-polling/testing";
+import type { LockChoice } from "../../test/tools/bot-fleet.js";
+import { beforePolling } from "../../test/tools/instance-states.js";
+import { type News, PlatformInstance, type ProcessEnd } from "../../test/tools/platform-instance.js";
 import type { Patience } from "../demo/patience.js";
 import type { Chronicle } from "./chronicle.js";
 import { DamageReport } from "./damage-report.js";
 import type { Feed } from "./feed.js";
 import type { Guard } from "./guard.js";
-import { Instance, type News, type ProcessEnd, type Role } from "./instance.js";
 import { links } from "./links.js";
-import type { LockSetting } from "./lock-server.js";
 import { MessageBook } from "./message-book.js";
-import type { Platform } from "./platforms.js";
-import type { Counters, InstanceState, InstanceView, LaneName, LaneView, Line, Link } from "./protocol.js";
+import { type Platform, withoutLock } from "./platforms.js";
+import type { Counters, InstanceView, LaneName, LaneView, Line, Link } from "./protocol.js";
 import { Switchover } from "./switchover.js";
 
 export interface LaneOptions {
@@ -18,7 +19,9 @@ export interface LaneOptions {
   readonly api: BotApiEmulator;
   readonly bot: BotAccount;
   /** Only the lane with a lock uses it. */
-  readonly lock: LockSetting;
+  readonly lock: LockChoice;
+  /** Their `priority` is the number of the version. */
+  readonly newestFirst: boolean;
   readonly guard: Guard;
   readonly feed: Feed;
   readonly chronicle: Chronicle;
@@ -30,20 +33,20 @@ export interface LaneOptions {
 
 /** The page shows so much of the past. */
 const shownMs = 30_000;
-/** From these a poll leads to polling; a poll that follows SIGTERM only confirms. */
-const beforePolling: ReadonlySet<InstanceState> = new Set(["starting", "standby", "conflict"]);
+/** Without a lock only who has polled for a minute gives way. The first instance has; for later ones it is played in this time. */
+const playedMinuteMs = 10_000;
 
 /** One bot, the instances of it, and what their Bot API server sees of them. */
 export class Lane implements AsyncDisposable {
   readonly name: LaneName;
   readonly bot: BotAccount;
   readonly #options: LaneOptions;
-  readonly #instances: Instance[] = [];
+  readonly #instances: PlatformInstance[] = [];
   readonly #book: MessageBook;
   readonly #switchover = new Switchover();
   readonly #forget: () => void;
   /** Instances whose first poll since they stood by or started was told of. */
-  readonly #announced = new Set<Instance>();
+  readonly #announced = new Set<PlatformInstance>();
   readonly #damage = new DamageReport((text, link) => this.#say("bad", text, link));
   #handlerMs: number;
   #crashes = 0;
@@ -108,27 +111,27 @@ export class Lane implements AsyncDisposable {
   }
 
   /** Who polls, by what was seen last. */
-  get poller(): Instance | undefined {
+  get poller(): PlatformInstance | undefined {
     return this.#own().find(({ state }) => state === "polling");
   }
 
-  get running(): readonly Instance[] {
+  get running(): readonly PlatformInstance[] {
     return this.#own().filter(({ isRunning }) => isRunning);
   }
 
-  named(name: string): Instance {
+  named(name: string): PlatformInstance {
     const instance = this.#instances.find((one) => one.name === name);
     if (!instance) throw new Error(`no instance ${name} in the ${this.name} lane`);
     return instance;
   }
 
   /** Starts one instance of a new version, with nothing that it replaces. */
-  start(name = `v${++this.#version}`): Instance {
+  start(name = `v${++this.#version}`): PlatformInstance {
     return this.#add(name, this.name === "safe" ? "safe" : "plain");
   }
 
   /** Resolves when an instance answers health checks: it polls or stands by, or has ended. */
-  async healthy(instance: Instance): Promise<void> {
+  async healthy(instance: PlatformInstance): Promise<void> {
     const isHealthy = Promise.race([instance.reaches("polling", "standby"), instance.over()]);
     await this.#options.patience.for(`${instance.name} is healthy`, isHealthy);
   }
@@ -151,8 +154,15 @@ export class Lane implements AsyncDisposable {
     await patience.for(`${namesOf(old)} ends`, Promise.all(old.map((instance) => instance.over())));
   }
 
+  /** Its machine is gone: SIGKILL, and nobody starts it again. */
+  lose(instance: PlatformInstance): void {
+    this.#switchover.departed(instance, { kind: "takeover" });
+    this.#say("bad", `The machine of ${instance.name} is gone.`, links.guarantees);
+    void instance.destroy();
+  }
+
   /** One more instance of the present version. */
-  add(): Instance {
+  add(): PlatformInstance {
     const version = `v${Math.max(1, this.#version)}`;
     const taken = new Set(this.#instances.map(({ name }) => name));
     let number = 2;
@@ -163,12 +173,16 @@ export class Lane implements AsyncDisposable {
   }
 
   /** SIGTERM, as a platform does before it ends an instance. */
-  terminate(instance: Instance, graceMs: number): void {
+  terminate(instance: PlatformInstance, graceMs: number): void {
     this.#switchover.departed(instance, { kind: "handover" });
-    const what =
-      instance.role === "safe"
+    const ways = {
+      safe: this.#isLocked
         ? "it lets its handlers end, confirms, and releases the lock"
-        : "bot.stop() confirms what it has begun, with one more getUpdates";
+        : "it lets its handlers end, and confirms",
+      plain: "bot.stop() confirms what it has begun, with one more getUpdates",
+      rogue: "it ends as it is",
+    };
+    const what = ways[instance.way];
     const how = instance.isRunning ? `: ${what}` : ", which is down after a crash";
     this.#say("plain", `SIGTERM to ${instance.name}${how}.`, links.deploy);
     instance.terminate(graceMs);
@@ -198,7 +212,7 @@ export class Lane implements AsyncDisposable {
     this.#switchover.departed(target, { kind: "takeover", mayReturn: true });
     const { lock } = this.#options;
     const what =
-      target.role !== "safe"
+      target.way !== "safe" || !this.#isLocked
         ? "it answers nothing, and nobody notices"
         : lock.kind === "file"
           ? "a frozen process keeps its file lock, so nobody polls until it is thawed or killed"
@@ -225,7 +239,7 @@ export class Lane implements AsyncDisposable {
   }
 
   endRogues(): void {
-    for (const rogue of this.#instances.filter(({ role, isWanted }) => role === "rogue" && isWanted)) {
+    for (const rogue of this.#instances.filter(({ way, isWanted }) => way === "rogue" && isWanted)) {
       this.#say("plain", `${rogue.name} is ended.`);
       rogue.terminate(2_000);
     }
@@ -262,21 +276,31 @@ export class Lane implements AsyncDisposable {
     await Promise.all(this.#instances.map((instance) => instance.destroy()));
   }
 
-  #add(name: string, role: Role): Instance {
-    const { api, run, guard, feed, lock } = this.#options;
+  #add(name: string, way: PlatformInstance["way"]): PlatformInstance {
+    const { api, run, guard, feed, lock, newestFirst } = this.#options;
     const tag = `run ${run} ${this.name} ${name}`;
-    const instance: Instance = new Instance({
+    const priority = newestFirst ? this.#version : 0;
+    const options = {
+      instance: name,
+      logger: false,
+      priority,
+      ...(this.#isLocked ? { startDelayMs: 0 } : withoutLock),
+    } as const;
+    const instance = new PlatformInstance({
+      name,
       tag,
-      guard,
+      way,
       assign: () => ({
-        name,
-        role,
-        token: this.bot.token,
+        tokens: [this.bot.token],
         apiRoot: api.urlFor(tag),
         handlerMs: this.#handlerMs,
+        tellsUpdates: false,
         lock,
+        options,
+        ...(!this.#isLocked && { agesAfterMs: this.running.length > 0 ? playedMinuteMs : 0 }),
       }),
       events: {
+        spawned: (process) => guard.watch(process),
         changed: ({ note, changes }) => {
           const change = changes.at(-1);
           if (change) feed.add({ type: "state", lane: this.name, name, note, change });
@@ -286,7 +310,13 @@ export class Lane implements AsyncDisposable {
       },
     });
     this.#instances.push(instance);
+    instance.start();
     return instance;
+  }
+
+  /** Whether its instances have a lock to agree on. */
+  get #isLocked(): boolean {
+    return this.#options.lock.kind !== "none";
   }
 
   #observe(event: BotApiEvent): void {
@@ -299,24 +329,24 @@ export class Lane implements AsyncDisposable {
     const instance = this.#byTag(event.instance);
     if (!instance) return;
     this.#lastPoller = instance.name;
-    if (instance.role !== "safe" && beforePolling.has(instance.state)) instance.enter("polling");
+    if (instance.way !== "safe" && beforePolling.has(instance.state)) instance.enter("polling");
     const isConfirmation = instance.state === "draining";
-    if (isConfirmation || instance.role === "rogue") return;
+    if (isConfirmation || instance.way === "rogue") return;
     const gapMs = this.#switchover.polled(instance, event.at);
     if (this.#announced.has(instance)) return;
     this.#announced.add(instance);
     const time = gapMs === undefined ? "" : `, after ${inWords(gapMs)} without a poller`;
-    const why = instance.role === "safe" ? " and holds the lock" : "";
+    const why = instance.way === "safe" && this.#isLocked ? " and holds the lock" : "";
     this.#say("good", `${instance.name} polls${why}${time}.`, links.howItWorks);
   }
 
   /** A poll was ended or refused; the 409 follows, perhaps later. */
   #conflicted({ instance: tag, conflict, delayMs }: EventOf<"conflict">): void {
     const instance = this.#byTag(tag);
-    if (!instance || instance.role === "safe" || !instance.isRunning) return;
+    if (!instance || instance.way === "safe" || !instance.isRunning) return;
     if (instance.state !== "polling" && instance.state !== "starting") return;
     instance.enter("conflict", "its poll was ended");
-    if (instance.role === "rogue") return;
+    if (instance.way === "rogue") return;
     if (conflict !== "other-poller")
       return this.#say("bad", `${instance.name} may not poll: a webhook is set.`, links.conflict);
     const late =
@@ -328,9 +358,9 @@ export class Lane implements AsyncDisposable {
     );
   }
 
-  #told(instance: Instance, news: News): void {
+  #told(instance: PlatformInstance, news: News): void {
     const { api, lock } = this.#options;
-    switch (news.type) {
+    switch (news.event) {
       case "state":
         // Its last words are the end of the process, which is seen.
         if (news.state === "stopped" || news.state === "failed") return;
@@ -347,7 +377,7 @@ export class Lane implements AsyncDisposable {
       case "acquired":
         // A frozen holder's poll is still parked: nobody will read what it gets.
         for (const frozen of this.#instances.filter(({ state }) => state === "frozen"))
-          api.markLeaseEnded(frozen.tag, news.wallAt);
+          api.markLeaseEnded(frozen.tag, news.at);
         return;
       case "lost":
         this.#switchover.departed(instance, { kind: "takeover", mayReturn: true });
@@ -362,23 +392,40 @@ export class Lane implements AsyncDisposable {
         return this.#say(
           "bad",
           news.kind === "other-poller"
-            ? `${instance.name} gets a 409: somebody polls without the lock.`
+            ? `${instance.name} ${news.seenBy === "gap" ? "misses messages" : "gets a 409"}: somebody ${this.#isLocked ? "polls without the lock" : "else polls"}.`
             : `${instance.name} gets a 409: a webhook is set. It deletes it once; pending messages are kept.`,
           links.conflict,
         );
-      case "retry":
+      case "asked":
+        if (news.answer !== "hands-over") return;
+        this.#switchover.departed(instance, { kind: "handover", mayReturn: true });
+        return this.#say(
+          "good",
+          `${news.from} asks for the lock, and its priority is higher: ${instance.name} lets its handlers end and hands over.`,
+          links.priority,
+        );
+      case "retry": {
+        const seconds = (news.delayMs / 1_000).toFixed(1);
+        if (news.givesWay)
+          return this.#say(
+            "good",
+            `${instance.name}, which has polled for a minute, leaves the bot to the newcomer and waits for its SIGTERM, ${seconds} s at most.`,
+            links.noLock,
+          );
+        const what = this.#isLocked ? "keeps the lock and polls" : "polls";
         return this.#say(
           "plain",
-          `${instance.name} keeps the lock and polls again in ${(news.delayMs / 1_000).toFixed(1)} s (attempt ${news.attempt} of ${news.attempts}).`,
+          `${instance.name} ${what} again in ${seconds} s (attempt ${news.attempt} of ${news.attempts}).`,
           links.options,
         );
+      }
     }
   }
 
-  #ended(instance: Instance, { code, signal, reason }: ProcessEnd): void {
+  #ended(instance: PlatformInstance, { code, signal, reason }: ProcessEnd): void {
     this.#announced.delete(instance);
     this.#book.ended(instance.tag, performance.now());
-    if (this.#isDisposed || instance.role === "rogue") return;
+    if (this.#isDisposed || instance.way === "rogue") return;
     if (signal === "SIGKILL") {
       const next = instance.isWanted ? " The platform starts it again in 1 s." : "";
       return this.#say("bad", `${instance.name} was killed.${next}`, links.guarantees);
@@ -387,7 +434,7 @@ export class Lane implements AsyncDisposable {
       const wasReady = signal !== "SIGTERM";
       const how = !wasReady
         ? "it had not started yet"
-        : instance.role === "safe"
+        : instance.way === "safe"
           ? "nothing is left half done"
           : "bot.stop() is through";
       return this.#say("plain", `${instance.name} has ended: ${how}.`, links.howItWorks);
@@ -404,17 +451,17 @@ export class Lane implements AsyncDisposable {
   }
 
   /** Whom a button means: the one that polls, else the newest that runs. */
-  #target(): Instance | undefined {
+  #target(): PlatformInstance | undefined {
     const running = this.#own().filter(({ isRunning, isWanted }) => isRunning && isWanted);
     return running.find(({ state }) => state === "polling") ?? running.at(-1);
   }
 
   /** The instances of the bot's owner: all but the rogues. */
-  #own(): Instance[] {
-    return this.#instances.filter(({ role }) => role !== "rogue");
+  #own(): PlatformInstance[] {
+    return this.#instances.filter(({ way }) => way !== "rogue");
   }
 
-  #byTag(tag: string): Instance | undefined {
+  #byTag(tag: string): PlatformInstance | undefined {
     return this.#instances.find((instance) => instance.tag === tag);
   }
 
@@ -423,7 +470,7 @@ export class Lane implements AsyncDisposable {
   }
 }
 
-function namesOf(instances: readonly Instance[]): string {
+function namesOf(instances: readonly PlatformInstance[]): string {
   return instances.map(({ name }) => name).join(" and ");
 }
 

@@ -3,6 +3,8 @@ import type { Link } from "./protocol.js";
 /** Where the pages of the documentation explain what is seen here. The page's server has them under these paths. */
 export const links = {
   conflict: { href: "/docs/409.md", text: "What a 409 means" },
+  noLock: { href: "/docs/409.md#without-a-lock", text: "Without a lock" },
+  priority: { href: "/docs/priority.md", text: "Who wins" },
   deploy: { href: "/README.md#what-happens-on-a-deploy", text: "What happens on a deploy" },
   howItWorks: { href: "/docs/how-it-works.md", text: "How it works" },
   guarantees: { href: "/docs/guarantees.md", text: "What is promised, and what is not" },

@@ -3,48 +3,32 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { LockBackend } from "grammy-safe-polling";
 import { postgresLock } from "grammy-safe-polling/postgres";
 import { redisLock } from "grammy-safe-polling/redis";
-import { startPostgres } from "../../test/tools/postgres-server.js";
-import { startRedis } from "../../test/tools/redis-server.js";
-import type { ServerHome } from "../../test/tools/server-process.js";
-import { startTcpProxy, type TcpProxy } from "../../test/tools/tcp-proxy.js";
+import type { LockChoice } from "../../test/tools/bot-fleet.js";
+import { startLockServer } from "../../test/tools/lock-servers.js";
 import type { Guard } from "./guard.js";
 import type { LockFault } from "./protocol.js";
 
 const tryOutMs = 10_000;
 
-/** How an instance reaches its lock. */
-export type LockSetting =
-  | { readonly kind: "file"; readonly options: { readonly directory: string } }
-  | {
-      readonly kind: "postgres";
-      readonly options: { readonly connectionString: string; readonly leaseMs: number };
-    }
-  | { readonly kind: "redis"; readonly options: { readonly url: string; readonly leaseMs: number } };
-
 /** What the instances of the lane with a lock agree on: a real server behind a wire that can be cut, or a file. */
 export interface LockServer extends AsyncDisposable {
-  readonly setting: LockSetting;
+  readonly choice: LockChoice;
   /** Where it is, in a few words; nothing secret. */
   readonly location: string;
   readonly fault: LockFault;
-  /** All of these are without effect on a file: it has no server. */
+  /** All of these are without effect where there is no server. */
   cut(): void;
   heal(): void;
   kill(): Promise<void>;
   restart(): Promise<void>;
 }
 
-/** What every lock server of the playground is made from. */
-export interface LockServerOptions {
-  readonly guard: Guard;
-  readonly leaseMs: number;
-}
-
-export function fileLockServer({ guard }: Pick<LockServerOptions, "guard">): LockServer {
+/** A file, or nothing. */
+export function lockWithoutServer(choice: LockChoice, location: string): LockServer {
   const nothing = async () => {};
   return {
-    setting: { kind: "file", options: { directory: guard.temporaryDirectory("file") } },
-    location: "a file on this machine",
+    choice,
+    location,
     fault: "none",
     cut: nothing,
     heal: nothing,
@@ -54,39 +38,22 @@ export function fileLockServer({ guard }: Pick<LockServerOptions, "guard">): Loc
   };
 }
 
-export async function redisLockServer({ leaseMs, guard }: LockServerOptions): Promise<LockServer> {
-  const server = await startRedis({ home: homeOf("redis", guard) });
-  const proxy = await startTcpProxy(server);
-  const url = `redis://127.0.0.1:${proxy.port}`;
-  await tryOut(redisLock({ url, leaseMs }));
-  return networkLock(server, proxy, { kind: "redis", options: { url, leaseMs } });
-}
-
-export async function postgresLockServer({ leaseMs, guard }: LockServerOptions): Promise<LockServer> {
-  const password = randomBytes(16).toString("hex");
-  const server = await startPostgres({ password, home: homeOf("postgres", guard) });
-  const proxy = await startTcpProxy(server);
-  const connectionString = server.url(proxy.port);
-  await tryOut(postgresLock({ connectionString, leaseMs }));
-  return networkLock(server, proxy, { kind: "postgres", options: { connectionString, leaseMs } });
-}
-
-function homeOf(name: string, guard: Guard): ServerHome {
-  return { directory: guard.temporaryDirectory(name), watch: (child) => guard.watch(child) };
-}
-
-/** A server that can be killed and started again, on the same port and with the same files. */
-interface Server {
-  readonly port: number;
-  start(): Promise<void>;
-  kill(): Promise<void>;
-}
-
-function networkLock(server: Server, proxy: TcpProxy, setting: LockSetting): LockServer {
+export async function lockWithServer(
+  kind: "postgres" | "redis",
+  { guard, leaseMs }: { readonly guard: Guard; readonly leaseMs: number },
+): Promise<LockServer> {
+  const server = await startLockServer(kind, {
+    home: { directory: guard.temporaryDirectory(kind), watch: (child) => guard.watch(child) },
+    password: randomBytes(16).toString("hex"),
+    keepsData: false,
+  });
+  const proxy = await server.proxy();
+  const choice = server.choice({ leaseMs, through: proxy });
+  await tryOut(lockOf(choice));
   let fault: LockFault = "none";
   return {
-    setting,
-    location: `127.0.0.1:${server.port}`,
+    choice,
+    location: new URL(server.url).host,
     get fault() {
       return fault;
     },
@@ -112,6 +79,12 @@ function networkLock(server: Server, proxy: TcpProxy, setting: LockSetting): Loc
       await server.kill();
     },
   };
+}
+
+function lockOf(choice: LockChoice): LockBackend {
+  if (choice.kind === "postgres") return postgresLock(choice.options);
+  if (choice.kind === "redis") return redisLock(choice.options);
+  throw new Error(`no server behind ${choice.kind}`);
 }
 
 /**

@@ -1,10 +1,5 @@
-import {
-  fileLockServer,
-  type LockServer,
-  type LockServerOptions,
-  postgresLockServer,
-  redisLockServer,
-} from "./lock-server.js";
+import type { Guard } from "./guard.js";
+import { type LockServer, lockWithoutServer, lockWithServer } from "./lock-server.js";
 import type { LockKind, LockView } from "./protocol.js";
 
 /** The locks to choose from. Servers are started beside everything else; one that cannot be had says why. */
@@ -14,13 +9,14 @@ export class LockShelf implements AsyncDisposable {
   readonly #starting: readonly Promise<void>[];
   readonly #onChange: () => void;
 
-  constructor(options: LockServerOptions, onChange: () => void) {
+  constructor(options: { readonly guard: Guard; readonly leaseMs: number }, onChange: () => void) {
     this.#onChange = onChange;
-    this.#put("file", fileLockServer(options));
-    this.#starting = [
-      this.#start("postgres", postgresLockServer, options),
-      this.#start("redis", redisLockServer, options),
-    ];
+    const directory = options.guard.temporaryDirectory("file");
+    this.#put("none", lockWithoutServer({ kind: "none" }, "lock: false, as without a database"));
+    this.#put("file", lockWithoutServer({ kind: "file", directory }, "a file on this machine"));
+    this.#starting = (["postgres", "redis"] as const).map((kind) =>
+      this.#start(kind, lockWithServer(kind, options)),
+    );
   }
 
   get views(): readonly LockView[] {
@@ -37,14 +33,10 @@ export class LockShelf implements AsyncDisposable {
     await Promise.all([...this.#servers.values()].map((server) => server[Symbol.asyncDispose]()));
   }
 
-  async #start(
-    kind: LockKind,
-    make: (options: LockServerOptions) => Promise<LockServer>,
-    options: LockServerOptions,
-  ): Promise<void> {
+  async #start(kind: LockKind, server: Promise<LockServer>): Promise<void> {
     this.#views.set(kind, { kind, status: "starting", note: "is being started" });
     try {
-      this.#put(kind, await make(options));
+      this.#put(kind, await server);
     } catch (error) {
       const lines = error instanceof Error ? error.message.trim().split("\n") : [];
       // A server's log ends with the reason.

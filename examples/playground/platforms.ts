@@ -9,6 +9,9 @@ export interface Platform {
   readonly graceMs: number;
 }
 
+/** Without a lock: what a deploy on Render takes (10 s, 120 s), played as the platforms are here. */
+export const withoutLock = { startDelayMs: 1_000, overlapMs: 12_000 };
+
 /** Sources: the vendors' own pages; Render's minute is played in a tenth of the time. */
 export const platforms: readonly Platform[] = [
   {

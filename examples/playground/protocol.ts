@@ -1,25 +1,13 @@
 // What the server of the playground and its page tell each other. Times are the server's monotonic milliseconds.
 
+import type { InstanceState, StateChange } from "../../test/tools/instance-states.js";
+
+export type { InstanceState, StateChange };
+
 export type LaneName = "plain" | "safe";
 
-export type LockKind = "file" | "postgres" | "redis";
-
-/** What an instance is doing, by its own word or as the Bot API server sees it. */
-export type InstanceState =
-  | "starting"
-  | "standby"
-  | "polling"
-  | "conflict"
-  | "draining"
-  | "frozen"
-  | "stopped"
-  | "crashed"
-  | "killed";
-
-export interface StateChange {
-  readonly at: number;
-  readonly state: InstanceState;
-}
+/** `none`: `lock: false`. */
+export type LockKind = "none" | "file" | "postgres" | "redis";
 
 /** One row of a lane. */
 export interface InstanceView {

@@ -19,6 +19,7 @@ export interface RunOptions {
   readonly speed: number;
   readonly messagesPerSecond: number;
   readonly handlerMs: number;
+  readonly newestFirst: boolean;
   /** Called when a story has changed what the page shows as settings. */
   readonly changed: () => void;
 }
@@ -49,7 +50,7 @@ export class Run implements AsyncDisposable {
         name,
         run: options.number,
         bot: api.addBot(),
-        lock: lockServer.setting,
+        lock: lockServer.choice,
         patience: this.patience,
       });
     this.lanes = { plain: lane("plain"), safe: lane("safe") };

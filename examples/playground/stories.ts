@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Patience } from "../demo/patience.js";
 import { count } from "../demo/text.js";
-import type { Instance } from "./instance.js";
 import { links } from "./links.js";
 import type { Counters, Link, LockKind } from "./protocol.js";
 import type { Run } from "./run.js";
@@ -29,6 +28,8 @@ export interface Story {
   readonly locks: readonly LockKind[];
   readonly messagesPerSecond: number;
   readonly handlerMs: number;
+  /** Their `priority` is the number of the version. */
+  readonly newestFirst?: boolean;
   readonly steps: readonly Step[];
 }
 
@@ -84,11 +85,9 @@ const renderDeploy: Story = {
       sentence: () =>
         "Render ends version 1 with SIGTERM. Below, it lets its handlers end, tells Telegram what is done, and releases the lock: version 2 polls at once.",
       link: links.deploy,
-      async play({ run, patience, watch }) {
-        const old = run.both.map((lane) => ({ lane, instance: lane.named("v1") }));
-        for (const { lane, instance } of old) lane.terminate(instance, graceMs);
-        const over = Promise.all(old.map(({ instance }) => instance.over()));
-        await patience.for("version 1 ends", over);
+      async play(stage) {
+        const { run, patience, watch } = stage;
+        await terminate(stage, "v1");
         await patience.for("version 2 polls", run.lanes.safe.named("v2").reaches("polling"));
         await watch(5_000);
       },
@@ -115,8 +114,8 @@ const redisOutage: Story = {
       },
     },
     {
-      sentence: ({ lockServer: { setting } }) =>
-        `Redis is killed. The holder of the lock polls on as long as it can prove its lease by its own clock: up to ${leaseSeconds(setting, 0.7)} s.`,
+      sentence: ({ lockServer: { choice } }) =>
+        `Redis is killed. The holder of the lock polls on as long as it can prove its lease by its own clock: up to ${leaseSeconds(choice, 0.7)} s.`,
       link: links.redis,
       async play({ run, patience }) {
         const holder = run.lanes.safe.poller;
@@ -173,19 +172,121 @@ const laptop: Story = {
       sentence: () =>
         "Ctrl+C on the laptop. Above, even the goodbye of bot.stop() is a getUpdates that can hit production. Below, a standby leaves without a word to Telegram.",
       link: links.conflict,
-      async play({ run, patience, watch }) {
-        const laptops = run.both.map((lane) => ({ lane, instance: lane.named("laptop") }));
-        for (const { lane, instance } of laptops) lane.terminate(instance, graceMs);
-        const over = Promise.all(laptops.map(({ instance }) => instance.over()));
-        await patience.for("the laptop's instance ends", over);
-        await watch(5_000);
+      async play(stage) {
+        await terminate(stage, "laptop");
+        await stage.watch(5_000);
       },
     },
     ...ending,
   ],
 };
 
-export const stories: readonly Story[] = [renderDeploy, redisOutage, laptop];
+const withoutDatabase: Story = {
+  id: "no-lock",
+  title: "Render, no database",
+  teaser: "Nothing is shared, so nothing can exclude. The newcomer stays, the elder gives way.",
+  locks: ["none"],
+  messagesPerSecond: 5,
+  handlerMs: 40,
+  steps: [
+    {
+      sentence: () =>
+        "Version 1 of the bot has run for a minute in both lanes (below, its clock is put forward). There is no database, and no lock: nothing tells one version of the other.",
+      link: links.noLock,
+      play: ({ watch }) => watch(4_000),
+    },
+    {
+      sentence: () =>
+        "Render starts version 2. Above, the two end each other's polls. Below, version 2 looks in first: what version 1 is handling it leaves alone. Version 1 sees it by a single 409 and leaves it the bot.",
+      link: links.noLock,
+      async play({ run, patience, watch }) {
+        const { plain, safe } = run.lanes;
+        safe.start();
+        await Promise.all([
+          plain.healthy(plain.start()),
+          patience.for("version 1 gives way", safe.named("v1").reaches("conflict")),
+        ]);
+        await watch(2_000);
+      },
+    },
+    {
+      sentence: () =>
+        "For 75 seconds (a tenth of it here) Render lets both run. Above, they crash and start again. Below, version 1 polls no more and waits for its SIGTERM.",
+      link: links.noLock,
+      play: ({ watch }) => watch(4_500),
+    },
+    {
+      sentence: () =>
+        "Render ends version 1 with SIGTERM. Below, it has nothing left to do and ends at once; version 2 has polled all the time.",
+      link: links.deploy,
+      async play(stage) {
+        await terminate(stage, "v1");
+        await stage.watch(4_000);
+      },
+    },
+    ...ending,
+  ],
+};
+
+const newestFirst: Story = {
+  id: "priority",
+  title: "The newest release polls",
+  teaser: "It takes over while the old one lives, crashes, and the old one is back.",
+  locks: ["postgres", "redis", "file"],
+  messagesPerSecond: 5,
+  handlerMs: 40,
+  newestFirst: true,
+  steps: [
+    {
+      sentence: () =>
+        "Version 1 runs in both lanes. Below, each version passes its build number as priority: 1 for this one.",
+      link: links.priority,
+      play: ({ watch }) => watch(4_000),
+    },
+    {
+      sentence: () =>
+        "Version 2 starts, and nobody ends version 1. Above, the two end each other's polls. Below, version 2 stands by; when it has been ready for 5 s, it asks version 1 to hand over.",
+      link: links.priority,
+      async play({ run, patience }) {
+        const { plain, safe } = run.lanes;
+        const fresh = safe.start();
+        await Promise.all([
+          plain.healthy(plain.start()),
+          patience.for("version 2 polls", fresh.reaches("polling")),
+        ]);
+      },
+    },
+    {
+      sentence: () =>
+        "Version 1 has let its handlers end, told Telegram what is done, and given the lock back. It stands by now: alive, in case version 2 is no good.",
+      link: links.priority,
+      play: ({ watch }) => watch(4_000),
+    },
+    {
+      sentence: () =>
+        "Version 2 is gone with its machine. Below, version 1 is granted the lock as after any crash, and polls again: the release is rolled back by itself.",
+      link: links.guarantees,
+      async play({ run, patience, watch }) {
+        for (const lane of run.both) lane.lose(lane.named("v2"));
+        await patience.for("version 1 polls again", run.lanes.safe.named("v1").reaches("polling"));
+        await watch(4_000);
+      },
+    },
+    ...ending,
+  ],
+};
+
+export const stories: readonly Story[] = [renderDeploy, redisOutage, laptop, withoutDatabase, newestFirst];
+
+/** SIGTERM to an instance of each lane. Resolves when both have ended. */
+async function terminate({ run, patience }: Stage, name: string): Promise<void> {
+  const ending = run.both.map((lane) => {
+    const instance = lane.named(name);
+    lane.terminate(instance, graceMs);
+    return instance.over();
+  });
+  await patience.for(`${name} ends`, Promise.all(ending));
+}
 
 /** One sentence: what the counters mean. */
 function verdict({ lanes }: Run): string {
@@ -198,14 +299,13 @@ function damage({ conflicts, crashes, twice, lost }: Counters): string {
   return `${count(conflicts, "409")}, ${count(crashes, "crash", "crashes")}, ${twice} answered twice, ${lost} lost`;
 }
 
-function leaseSeconds(setting: Run["lockServer"]["setting"], share: number): number {
-  return "leaseMs" in setting.options ? (setting.options.leaseMs * share) / 1_000 : 0;
+function leaseSeconds(choice: Run["lockServer"]["choice"], share: number): number {
+  return choice.kind === "redis" ? ((choice.options.leaseMs ?? 0) * share) / 1_000 : 0;
 }
 
 /** Resolves when an instance of the lane with a lock polls. */
 async function polls({ lanes }: Run): Promise<void> {
-  const instances: readonly Instance[] = lanes.safe.running;
-  await Promise.race(instances.map((instance) => instance.reaches("polling")));
+  await Promise.race(lanes.safe.running.map((instance) => instance.reaches("polling")));
 }
 
 /** Resolves when everything is answered, or will not be any more. */

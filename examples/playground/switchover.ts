@@ -1,4 +1,4 @@
-import type { Instance } from "./instance.js";
+import type { PlatformInstance } from "../../test/tools/platform-instance.js";
 import type { Counters } from "./protocol.js";
 
 type Switch = NonNullable<Counters["lastSwitch"]>;
@@ -17,14 +17,14 @@ export class Switchover {
   last: Switch | undefined;
 
   /** The poller was told to end (a handover), or is gone without having been told (a takeover). */
-  departed(instance: Instance, departure: Departure): void {
+  departed(instance: PlatformInstance, departure: Departure): void {
     const process = processOf(instance);
     if (process !== this.#poller) return;
     this.#departed ??= { ...departure, at: performance.now(), process };
   }
 
   /** An instance polls. Tells how long nobody did, when somebody has departed before. */
-  polled(instance: Instance, at: number): number | undefined {
+  polled(instance: PlatformInstance, at: number): number | undefined {
     const process = processOf(instance);
     const departed = this.#departed;
     const isLastWord = departed?.process === process && !departed.mayReturn;
@@ -39,6 +39,6 @@ export class Switchover {
 }
 
 /** A restarted instance is its own successor. */
-function processOf({ name, starts }: Instance): string {
+function processOf({ name, starts }: PlatformInstance): string {
   return `${name} ${starts}`;
 }

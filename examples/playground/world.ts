@@ -16,7 +16,7 @@ import type {
   StoryOffer,
   StoryView,
 } from "./protocol.js";
-import { inBackground, Run } from "./run.js";
+import { inBackground, Run, type RunOptions } from "./run.js";
 import { type Story, stories } from "./stories.js";
 import { StoryPlayer } from "./story-player.js";
 
@@ -54,7 +54,7 @@ export class World implements AsyncDisposable {
     this.#locks = new LockShelf({ guard, leaseMs }, () =>
       this.feed.add({ type: "locks", locks: this.#locks.views, stories: this.#offers() }),
     );
-    this.#run = this.#newRun("file", { messagesPerSecond: 5, handlerMs: 50 });
+    this.#run = this.#newRun("file", { messagesPerSecond: 5, handlerMs: 50, newestFirst: false });
     for (const lane of this.#run.both) lane.start();
     this.feed.collect = () => this.#collect();
   }
@@ -138,7 +138,8 @@ export class World implements AsyncDisposable {
 
   async #faultLock(type: "cut-lock" | "heal-lock" | "kill-lock" | "restart-lock"): Promise<void> {
     const { lockServer, lockKind } = this.#run;
-    if (lockKind === "file") throw new RefusedError("A file lock has no server. Choose Postgres or Redis.");
+    if (lockKind === "file" || lockKind === "none")
+      throw new RefusedError("There is no lock server. Choose Postgres or Redis.");
     const link = lockKind === "redis" ? links.redis : links.postgres;
     const isFaulty = lockServer.fault !== "none";
     if (type === "cut-lock" && !isFaulty) {
@@ -184,18 +185,25 @@ export class World implements AsyncDisposable {
     this.#told.clear();
     // A story's messages begin when version 1 polls.
     const messagesPerSecond = story ? 0 : traffic.messagesPerSecond;
-    this.#run = this.#newRun(lock, { messagesPerSecond, handlerMs: story?.handlerMs ?? handlerMs });
+    this.#run = this.#newRun(lock, {
+      messagesPerSecond,
+      handlerMs: story?.handlerMs ?? handlerMs,
+      newestFirst: story?.newestFirst ?? false,
+    });
     this.feed.restart(this.snapshot);
     for (const lane of this.#run.both) lane.start();
   }
 
-  #newRun(lockKind: LockKind, pace: { readonly messagesPerSecond: number; readonly handlerMs: number }): Run {
+  #newRun(
+    lockKind: LockKind,
+    settings: Pick<RunOptions, "messagesPerSecond" | "handlerMs" | "newestFirst">,
+  ): Run {
     const { api, guard, speed } = this.#options;
     const lockServer = this.#locks.get(lockKind);
     if (!lockServer) throw new RefusedError(`The ${lockKind} lock is not there.`);
     this.#runs += 1;
     return new Run({
-      ...pace,
+      ...settings,
       number: this.#runs,
       api,
       lockKind,

@@ -67,6 +67,22 @@ describe("npm run demo", () => {
     expect(directories(program)).toEqual([]);
   }, 70_000);
 
+  it.concurrent("--priority tells of a newer release that takes over, crashes, and the old one is back", async () => {
+    using program = demo("--priority");
+
+    expect(await program.ended, program.output).toBe(0);
+
+    expect(figure(program, "answered")).toBe(figure(program, "pushed"));
+    expect(figure(program, "twice on the planned deploy")).toBe(0);
+    expect(figure(program, "409s (live)")).toBe(0);
+    expect(program.output).toMatch(/version 1 hands over[\s\S]*version 2 polls: handover in/);
+    expect(program.output).toMatch(
+      /SIGKILL to version 2[\s\S]*version 1 polls: takeover in[\s\S]*Promises kept/,
+    );
+    await program.leavesNothing();
+    expect(directories(program)).toEqual([]);
+  }, 70_000);
+
   it.concurrent("leaves nothing behind when it is ended by a signal", async () => {
     using program = demo();
     await program.prints("version 2 starts");
@@ -91,7 +107,9 @@ describe("npm run demo", () => {
   it.concurrent("says what is wrong when an instance hangs", async () => {
     using program = demo();
     await program.prints("version 1 polls");
-    const bot = processes().find(({ ppid, args }) => ppid === program.process.pid && /bot\.ts/.test(args));
+    const bot = processes().find(
+      ({ ppid, args }) => ppid === program.process.pid && /bot-process/.test(args),
+    );
 
     process.kill(bot?.pid as number, "SIGSTOP");
 

@@ -52,6 +52,10 @@ export interface Scenario {
   readonly apiRoot: string;
   readonly tokens: readonly string[];
   readonly lock: LockChoice;
+  /** How it polls: by this library, by `bot.start()`, or by that again and again after each 409. @defaultValue "safe" */
+  readonly way?: "safe" | "plain" | "rogue";
+  /** So long after its first poll it has polled for a minute, by its own clock. */
+  readonly agesAfterMs?: number;
   /** When the machine's monotonic clock began, in milliseconds since 1970. */
   readonly clockBeganAt: number;
   /** JSON only. */
@@ -66,9 +70,9 @@ export interface Scenario {
   readonly catches?: boolean;
   /** Installs auto-retry and the throttler on the bot. */
   readonly plugins?: boolean;
-  /** Whether the app has a SIGTERM listener of its own, and how long that takes. */
   /** Hears SIGTERM too, and raises it again after so long. */
   readonly raisesAgainMs?: number;
+  /** Whether the app has a SIGTERM listener of its own, and how long that takes. */
   readonly appListens?: boolean;
   readonly appCleanupMs?: number;
   /** How long the code after `await polling.done` takes. */
@@ -87,6 +91,8 @@ export interface Scenario {
   readonly watch?: "done" | "started" | "nothing";
   /** Prints every getUpdates before it is sent, and when the process stood still. */
   readonly isJudged?: boolean;
+  /** False: prints nothing of single updates. */
+  readonly tellsUpdates?: boolean;
   /** Prints nothing of single bots. */
   readonly isQuiet?: boolean;
   /** False: the library's own logger. */
@@ -114,6 +120,7 @@ export class Instance {
   readonly lines: Line[] = [];
   /** Everything that it printed, raw. */
   output = "";
+  onLine: (line: Line) => void = () => {};
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   #watchers = new Set<() => void>();
 
@@ -185,6 +192,11 @@ export class Instance {
     this.process.send({ command });
   }
 
+  /** How long its handlers take from now on. */
+  setHandlerMs(handlerMs: number): void {
+    if (this.process.connected) this.process.send({ command: "take", handlerMs }, () => {});
+  }
+
   #read(text: string): void {
     try {
       this.#add(text, JSON.parse(text) as Line);
@@ -196,6 +208,7 @@ export class Instance {
   #add(text: string, line: Line): void {
     this.output += `${text}\n`;
     this.lines.push(line);
+    this.onLine(line);
     for (const watcher of [...this.#watchers]) watcher();
   }
 }
@@ -204,6 +217,17 @@ function fits(line: Line, fields: object): boolean {
   return Object.entries(fields).every(([name, value]) =>
     value instanceof RegExp ? value.test(String(line[name])) : line[name] === value,
   );
+}
+
+/** Starts a process of the bot. */
+export function startBot(
+  name: string,
+  scenario: Omit<Scenario, "clockBeganAt">,
+  env: NodeJS.ProcessEnv = {},
+): Instance {
+  const clockBeganAt = performance.timeOrigin + performance.now() - Number(process.hrtime.bigint()) / 1e6;
+  const program = scenario.program ?? programPath;
+  return new Instance(name, program, { ...scenario, clockBeganAt }, env, scenario.runtime);
 }
 
 /** Messages that come in all the time. */
@@ -243,21 +267,26 @@ export class BotFleet implements AsyncDisposable {
 
   /** Starts a process of the bot. */
   instance(name: string, scenario: Partial<Scenario> = {}): Instance {
-    const complete: Scenario = {
+    const complete = {
       apiRoot: this.api.urlFor(name),
       tokens: [this.token],
       lock: this.lock,
-      clockBeganAt: performance.timeOrigin + performance.now() - Number(process.hrtime.bigint()) / 1e6,
       ...scenario,
       options: { startDelayMs: 0, ...scenario.options },
     };
-    return this.run(name, scenario.program ?? programPath, complete, scenario.runtime);
+    return this.#added(startBot(name, complete, this.#env));
   }
 
   /** Starts another program, which gets its scenario as JSON in the first argument. */
   run(name: string, program: string, scenario: object, runtime?: RuntimeCommand): Instance {
-    const env = { STATE_DIRECTORY: this.stateDirectory };
-    const instance = new Instance(name, program, scenario, env, runtime);
+    return this.#added(new Instance(name, program, scenario, this.#env, runtime));
+  }
+
+  get #env(): NodeJS.ProcessEnv {
+    return { STATE_DIRECTORY: this.stateDirectory };
+  }
+
+  #added(instance: Instance): Instance {
     this.instances.push(instance);
     return instance;
   }

@@ -1,9 +1,7 @@
-// One instance of a bot, as users run it: the built package, a real process, real signals. Its scenario comes as
-// JSON in the first argument; it prints one JSON line per event.
+// One instance of a bot, as users run it: the built package, a real process, real signals; for tests, the demo and the
+// playground. Its scenario comes as JSON in the first argument; it prints one JSON line per event. JavaScript, and
+// plugins only where they are asked for, so that it starts in the time that a deployed bot takes.
 import { setTimeout as sleep } from "node:timers/promises";
-import { autoRetry } from "@grammyjs/auto-retry";
-import { sequentialize } from "@grammyjs/runner";
-import { apiThrottler } from "@grammyjs/transformer-throttler";
 import { safeStartPolling } from "grammy-safe-polling";
 
 /**
@@ -16,6 +14,11 @@ const grammy = await import("Deno" in globalThis ? "grammy/web" : "grammy");
 
 /** @type {Scenario} */
 const scenario = JSON.parse(process.argv[2] ?? "{}");
+let { handlerMs = 0 } = scenario;
+
+// Whoever has started it is gone: nobody else would end this process.
+process.once("disconnect", () => process.exit(1));
+if (process.connected === false) process.exit(1);
 
 /** @param {string} event @param {object} [fields] */
 function say(event, fields = {}) {
@@ -68,17 +71,28 @@ async function makeLock() {
 }
 
 /** @param {Bot} bot */
-function addHandlers(bot) {
-  const { handlerMs = 0, blockMs = 0, throws = false, catches = true, sequentializes = false } = scenario;
-  if (sequentializes) bot.use(sequentialize((ctx) => String(ctx.chat?.id)));
+async function addHandlers(bot) {
+  const {
+    blockMs = 0,
+    throws = false,
+    catches = true,
+    sequentializes = false,
+    tellsUpdates = true,
+  } = scenario;
+  if (sequentializes) {
+    const { sequentialize } = await import("@grammyjs/runner");
+    bot.use(sequentialize((ctx) => String(ctx.chat?.id)));
+  }
   bot.on("message:text", async (ctx) => {
-    say("handling", { text: ctx.message.text, updateId: ctx.update.update_id, chat: ctx.chat.id });
+    const { text } = ctx.message;
+    const updateId = ctx.update.update_id;
+    if (tellsUpdates) say("handling", { text, updateId, chat: ctx.chat.id });
     block(blockMs);
     const ownMs = typeof handlerMs === "number" ? handlerMs : drawBetween(...handlerMs);
     if (ownMs > 0) await sleep(ownMs);
     if (throws) throw new Error(`handler failed, told with ${bot.token}`);
-    await ctx.reply(`re: ${ctx.message.text}`, { reply_parameters: { message_id: ctx.message.message_id } });
-    say("handled", { text: ctx.message.text, updateId: ctx.update.update_id });
+    await ctx.reply(`re: ${text}`, { reply_parameters: { message_id: ctx.message.message_id } });
+    if (tellsUpdates) say("handled", { text, updateId });
   });
   if (catches) bot.catch((error) => say("caught", { message: String(error.message).slice(0, 40) }));
 }
@@ -131,7 +145,8 @@ function start(bot, lock, index) {
   polling.on("lost", ({ reason }) => say_("lost", { reason }));
   polling.on("released", ({ lease }) => say_("released", { token: lease.token }));
   polling.on("standby", ({ holder }) => say_("standby", { holder: holder.instance }));
-  polling.on("conflict", ({ kind }) => say_("conflict", { kind }));
+  polling.on("conflict", ({ kind, seenBy }) => say_("conflict", { kind, seenBy }));
+  polling.on("asked", ({ from, answer }) => say_("asked", { from, answer }));
   polling.on("retry", (retry) => say_("retry", retry));
   polling.on("handlerError", ({ error, updateId }) =>
     say_("handlerError", { message: error.message, updateId }),
@@ -139,14 +154,49 @@ function start(bot, lock, index) {
   return polling;
 }
 
-const tokens = scenario.tokens;
-const bots = tokens.map((token) => {
-  const bot = new grammy.Bot(token, { client: { apiRoot: scenario.apiRoot } });
-  if (scenario.plugins) bot.api.config.use(autoRetry(), apiThrottler());
+/** @param {Bot} bot */
+async function addPlugins(bot) {
+  const { autoRetry } = await import("@grammyjs/auto-retry");
+  const { apiThrottler } = await import("@grammyjs/transformer-throttler");
+  bot.api.config.use(autoRetry(), apiThrottler());
+}
+
+/** Without a lock only an instance that has polled for a minute gives way: its clock is put forward instead. */
+async function age(
+  /** @type {import("grammy-safe-polling").SafePolling} */ polling,
+  /** @type {number} */ afterMs,
+) {
+  await polling.started();
+  await sleep(afterMs, undefined, { ref: false });
+  const { now } = Date;
+  Date.now = () => now() + 60_000;
+}
+
+/** As in grammY's documentation. @param {Bot} bot */
+async function pollPlainly(bot) {
+  process.once("SIGINT", () => bot.stop());
+  process.once("SIGTERM", () => bot.stop());
+  await bot.start();
+}
+
+/** As many bots in other languages do: after a 409 it waits a little and polls again, for ever. @param {Bot} bot */
+async function pollStubbornly(bot) {
+  for (;;) {
+    try {
+      await bot.start();
+    } catch (error) {
+      if (/** @type {import("grammy").GrammyError} */ (error).error_code !== 409) throw error;
+      await sleep(3_000);
+    }
+  }
+}
+
+const bots = scenario.tokens.map((token) => new grammy.Bot(token, { client: { apiRoot: scenario.apiRoot } }));
+for (const bot of bots) {
+  if (scenario.plugins) await addPlugins(bot);
   if (scenario.isJudged) tellPolls(bot);
-  addHandlers(bot);
-  return bot;
-});
+  await addHandlers(bot);
+}
 const lock = await makeLock();
 if (scenario.isJudged) tellStalls();
 
@@ -165,7 +215,9 @@ if (scenario.raisesAgainMs) {
     process.kill(process.pid, "SIGTERM");
   });
 }
-const handles = bots.map((bot, index) => start(bot, lock, index));
+const { way = "safe", agesAfterMs } = scenario;
+const handles = way === "safe" ? bots.map((bot, index) => start(bot, lock, index)) : [];
+if (agesAfterMs !== undefined) for (const handle of handles) age(handle, agesAfterMs).catch(() => {});
 if (scenario.serves) {
   const { startHealthServer } = await import("grammy-safe-polling/health");
   const { register } = await import("prom-client");
@@ -174,7 +226,8 @@ if (scenario.serves) {
 }
 say("ready", { pid: process.pid });
 
-process.on("message", async (/** @type {{ command: string }} */ { command }) => {
+process.on("message", async (/** @type {{ command: string, handlerMs: number }} */ { command, ...told }) => {
+  if (command === "take") handlerMs = told.handlerMs;
   if (command === "stop") await Promise.all(handles.map((handle) => handle.stop()));
   if (command === "resign") await Promise.all(handles.map((handle) => handle.resign()));
   if (command === "health") say("health", { report: handles[0]?.health() });
@@ -184,6 +237,8 @@ process.on("message", async (/** @type {{ command: string }} */ { command }) => 
 // The parent's channel must not keep a stopped bot alive: that it ends by itself is what is tested.
 process.channel?.unref();
 
+if (way === "plain") await Promise.all(bots.map(pollPlainly));
+if (way === "rogue") await Promise.all(bots.map(pollStubbornly));
 const watch = scenario.watch ?? "done";
 if (watch === "started") {
   await Promise.all(

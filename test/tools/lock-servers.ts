@@ -1,5 +1,5 @@
 import type { LockChoice } from "./bot-fleet.js";
-import { startPostgres } from "./postgres-server.js";
+import { type PostgresServerOptions, startPostgres } from "./postgres-server.js";
 import { startRedis } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 
@@ -51,12 +51,20 @@ export interface ReplicatedServer extends LockServer {
   failOver(kind: FailoverKind, over: Promise<void>): Promise<Failover>;
 }
 
-export async function startLockServer(name: "postgres" | "redis"): Promise<LockServer> {
-  return name === "postgres" ? postgresServer() : redisServer();
+export interface LockServerOptions extends Pick<PostgresServerOptions, "home" | "password"> {
+  /** False: a Redis is empty when it is started again. */
+  readonly keepsData?: boolean;
 }
 
-async function postgresServer(): Promise<LockServer> {
-  const server = await startPostgres();
+export async function startLockServer(
+  name: "postgres" | "redis",
+  options: LockServerOptions = {},
+): Promise<LockServer> {
+  return name === "postgres" ? postgresServer(options) : redisServer(options);
+}
+
+async function postgresServer(options: LockServerOptions): Promise<LockServer> {
+  const server = await startPostgres(options);
   return {
     name: "postgres",
     url: server.url(),
@@ -77,8 +85,9 @@ async function postgresServer(): Promise<LockServer> {
   };
 }
 
-async function redisServer(): Promise<LockServer> {
-  const server = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+async function redisServer({ home, keepsData = true }: LockServerOptions): Promise<LockServer> {
+  const args = keepsData ? ["--appendonly", "yes", "--appendfsync", "always"] : [];
+  const server = await startRedis({ args, ...(home && { home }) });
   return {
     name: "redis",
     url: server.url,

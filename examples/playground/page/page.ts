@@ -417,7 +417,7 @@ function fillPlatforms(platforms: Snapshot["platforms"]): void {
   for (const { id, label } of platforms) select.append(make("option", { value: id, textContent: label }));
 }
 
-const lockTitles = { file: "A file", postgres: "Postgres", redis: "Redis" };
+const lockTitles = { none: "None", file: "A file", postgres: "Postgres", redis: "Redis" };
 
 function showLocks(locks: readonly LockView[]): void {
   const list = element("#locks");
@@ -444,6 +444,7 @@ function showSettings(news: Settings): void {
   settings = news;
   for (const input of document.querySelectorAll<HTMLInputElement>('input[name="lock"]'))
     input.checked = input.value === news.lock;
+  setText(part("safe", "code"), `safeStartPolling(bot, { lock${news.lock === "none" ? ": false" : ""} })`);
   showRange("#rate", rates, news.messagesPerSecond);
   setText(element("#rate-value"), String(news.messagesPerSecond));
   showRange("#handler", handlerTimes, news.handlerMs);
@@ -479,11 +480,11 @@ function showToggles(): void {
     "set-webhook",
     concerned.some((model) => model?.isWebhookSet),
   );
-  const isFile = settings?.lock === "file";
-  toggle("cut-lock", settings?.lockFault === "cut", isFile || settings?.lockFault === "killed");
-  toggle("kill-lock", settings?.lockFault === "killed", isFile);
-  const hint = isFile
-    ? "A file lock has no server: nothing to cut off or to kill."
+  const hasServer = settings?.lock === "postgres" || settings?.lock === "redis";
+  toggle("cut-lock", settings?.lockFault === "cut", !hasServer || settings?.lockFault === "killed");
+  toggle("kill-lock", settings?.lockFault === "killed", !hasServer);
+  const hint = !hasServer
+    ? "No server: nothing to cut off or to kill."
     : `A lease that is not renewed ends after ${(settings?.leaseMs ?? 0) / 1_000} s.`;
   setText(element("#lock-hint"), hint);
 }

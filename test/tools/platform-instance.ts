@@ -1,42 +1,42 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import type { ChildProcess } from "node:child_process";
 import type { PollingState } from "grammy-safe-polling";
-import type { Guard } from "./guard.js";
-import type { LockSetting } from "./lock-server.js";
-import type { InstanceState, StateChange } from "./protocol.js";
+import { type Instance, type Line, type Scenario, startBot } from "./bot-fleet.js";
+import type { InstanceState, StateChange } from "./instance-states.js";
 
-const programPath = fileURLToPath(new URL("./bot.mjs", import.meta.url));
-const packagePath = fileURLToPath(new URL("../..", import.meta.url));
 /** As a platform does: an instance that ended by itself, or was killed, is started again after this time. */
-const restartAfterMs = 1_000;
-/** Older changes than this have left the page's timeline. */
+export const restartAfterMs = 1_000;
+/** Older changes than this are forgotten. */
 const memoryMs = 60_000;
 
-export type Role = "plain" | "safe" | "rogue";
+type Way = NonNullable<Scenario["way"]>;
 
-/** What `bot.mjs` is started with. */
-export interface Assignment {
+interface PlatformInstanceOptions {
   readonly name: string;
-  readonly role: Role;
-  readonly token: string;
-  readonly apiRoot: string;
-  readonly handlerMs: number;
-  readonly lock?: LockSetting;
+  /** Who the Bot API server takes it for. */
+  readonly tag: string;
+  readonly way: Way;
+  /** What a process of it is started with; asked at every start. */
+  readonly assign: () => Omit<Scenario, "clockBeganAt" | "way">;
+  readonly events: InstanceEvents;
 }
 
-/** What `bot.mjs` tells about a bot with a lock. */
-export type News =
-  | { readonly type: "state"; readonly state: PollingState }
-  | { readonly type: "acquired"; readonly wallAt: number }
-  | { readonly type: "standby"; readonly holder: string | undefined }
-  | { readonly type: "lost"; readonly reason: string }
-  | { readonly type: "conflict"; readonly kind: string }
-  | {
-      readonly type: "retry";
-      readonly attempt: number;
-      readonly attempts: number;
-      readonly delayMs: number;
-    };
+/** What a bot of this library tells about itself. */
+export type News = Pick<Line, "at"> &
+  (
+    | { readonly event: "state"; readonly state: PollingState }
+    | { readonly event: "acquired" }
+    | { readonly event: "standby"; readonly holder: string | undefined }
+    | { readonly event: "lost"; readonly reason: string }
+    | { readonly event: "asked"; readonly from: string; readonly answer: string }
+    | { readonly event: "conflict"; readonly kind: string; readonly seenBy: string }
+    | {
+        readonly event: "retry";
+        readonly attempt: number;
+        readonly attempts: number;
+        readonly delayMs: number;
+        readonly givesWay: boolean;
+      }
+  );
 
 /** How one process ended. */
 export interface ProcessEnd {
@@ -44,50 +44,44 @@ export interface ProcessEnd {
   readonly signal: NodeJS.Signals | null;
   /** What it had printed last that looks like a reason. */
   readonly reason: string | undefined;
+  readonly output: string;
 }
 
 export interface InstanceEvents {
-  changed(instance: Instance): void;
-  told(instance: Instance, news: News): void;
-  ended(instance: Instance, end: ProcessEnd): void;
+  /** Another process of it runs. */
+  spawned?(process: ChildProcess): void;
+  changed(instance: PlatformInstance): void;
+  told(instance: PlatformInstance, news: News): void;
+  ended(instance: PlatformInstance, end: ProcessEnd): void;
 }
 
-/** A process of the bot that the platform keeps alive until it is told to end. */
-export class Instance {
+/** An instance of the bot that the platform keeps alive until it is told to end. */
+export class PlatformInstance {
   readonly name: string;
-  /** Who the Bot API server takes it for. */
   readonly tag: string;
-  readonly role: Role;
+  readonly way: Way;
   readonly changes: StateChange[] = [];
   note = "";
   /** How often it was started. */
   starts = 0;
+  /** How it ended after it was told to; undefined: it was down already. */
+  end: ProcessEnd | undefined;
   #isWanted = true;
   #isOver = false;
   #stateBeforeFrost: InstanceState | undefined;
-  #process: ChildProcess | undefined;
+  #process: Instance | undefined;
   #restart: NodeJS.Timeout | undefined;
   #grace: NodeJS.Timeout | undefined;
-  #stderr = "";
   readonly #waiters = new Set<() => void>();
-  readonly #assign: () => Assignment;
-  readonly #guard: Guard;
+  readonly #assign: PlatformInstanceOptions["assign"];
   readonly #events: InstanceEvents;
 
-  constructor(options: {
-    readonly tag: string;
-    readonly assign: () => Assignment;
-    readonly guard: Guard;
-    readonly events: InstanceEvents;
-  }) {
-    const { name, role } = options.assign();
+  constructor({ name, tag, way, assign, events }: PlatformInstanceOptions) {
     this.name = name;
-    this.role = role;
-    this.tag = options.tag;
-    this.#assign = options.assign;
-    this.#guard = options.guard;
-    this.#events = options.events;
-    this.#spawn();
+    this.tag = tag;
+    this.way = way;
+    this.#assign = assign;
+    this.#events = events;
   }
 
   get state(): InstanceState {
@@ -164,7 +158,7 @@ export class Instance {
   }
 
   setHandlerMs(handlerMs: number): void {
-    if (this.#process?.connected) this.#process.send({ handlerMs }, () => {});
+    this.#process?.setHandlerMs(handlerMs);
   }
 
   /** Ends it at once, whatever it does. Resolves when it is gone. */
@@ -175,25 +169,17 @@ export class Instance {
     await this.over();
   }
 
-  #spawn(): void {
+  start(): void {
     this.starts += 1;
-    this.#stderr = "";
-    const child = spawn(process.execPath, [programPath], {
-      cwd: packagePath,
-      env: { ...process.env, ASSIGNMENT: JSON.stringify(this.#assign()) },
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
-    });
-    this.#process = child;
-    this.#guard.watch(child);
+    const started = startBot(this.name, { ...this.#assign(), way: this.way });
+    this.#process = started;
+    this.#events.spawned?.(started.process);
     this.enter("starting", this.starts > 1 ? "started again by the platform" : "");
-    child.stderr?.on("data", (chunk: Buffer) => {
-      this.#stderr = `${this.#stderr}${chunk}`.slice(-10_000);
+    started.onLine = (line) => this.#events.told(this, line as unknown as News);
+    void started.exited.then((end) => {
+      const output = started.output.trim();
+      this.#closed({ ...end, reason: reasonIn(output), output });
     });
-    child.on("message", (news: News) => this.#events.told(this, news));
-    child.once("error", (error) => {
-      this.#stderr += error.message;
-    });
-    child.once("close", (code, signal) => this.#closed({ code, signal, reason: reasonIn(this.#stderr) }));
   }
 
   #closed(end: ProcessEnd): void {
@@ -204,8 +190,9 @@ export class Instance {
     // SIGTERM ends a process that is not ready for it yet.
     else if (!this.#isWanted && (end.code === 0 || end.signal === "SIGTERM")) this.enter("stopped");
     else this.enter("crashed", end.reason ?? `code ${end.code ?? end.signal}`);
+    if (!this.#isWanted) this.end = end;
     this.#events.ended(this, end);
-    if (this.#isWanted) this.#restart = setTimeout(() => this.#spawn(), restartAfterMs);
+    if (this.#isWanted) this.#restart = setTimeout(() => this.start(), restartAfterMs);
     else this.#finish();
   }
 
