@@ -1,5 +1,6 @@
 export type { Clock, Moment, Timer } from "../clock.js";
 export { type Arguments, toArguments } from "../testing/bot-api/arguments.js";
+export type { BotAccount } from "../testing/bot-api/bot.js";
 export type { BotApiOptions } from "../testing/bot-api/bot-api.js";
 export { BotApi, type BotApiCall, type BotState } from "../testing/bot-api/bot-api.js";
 export {
@@ -7,7 +8,7 @@ export {
   type BotApiEmulatorOptions,
   startBotApi,
 } from "../testing/bot-api/bot-api-emulator.js";
-export type { BotAccount, BotReference, NewBot } from "../testing/bot-api/bot-registry.js";
+export type { BotReference, NewBot } from "../testing/bot-api/bot-registry.js";
 export type { Fault, InjectedFault } from "../testing/bot-api/faults.js";
 export type {
   AnsweredEvent,

@@ -30,7 +30,7 @@ import { forgettingChecks, leaseChecks, outlivingLeaseChecks } from "./lock-conf
  */
 export function lockConformance<Fixture extends LockFixture>(options: LockConformanceOptions<Fixture>): void {
   const { test, backend, capabilities = {}, hooks = {} } = options;
-  const groups: Record<string, Checks<Fixture> | undefined> = {
+  const groups: Record<string, Checks | undefined> = {
     "the backend's own words and the options of this suite agree": selfDescriptionCheck(options),
     "one connection at a time holds a key, and none twice; a refusal names the holder": exclusionChecks,
     "every request of a batch has its own answer, whatever the key is called": batchChecks,
@@ -52,17 +52,15 @@ export function lockConformance<Fixture extends LockFixture>(options: LockConfor
     "a former owner of the same process may be replaced at once": capabilities.leaseOutlivesConnection
       ? outlivingLeaseChecks
       : undefined,
-    "a free key without a release on record is forgotten, not free":
-      hooks.forget && forgettingChecks(hooks.forget),
-    "the next beat tells of a loss": hooks.takeAway && takenAwayChecks(hooks.takeAway),
-    "an unknown outcome can be seen and given back":
-      hooks.loseNextAnswer && lostAnswerChecks(hooks.loseNextAnswer),
-    "a connection that breaks says so once": hooks.cutConnections && cutChecks(hooks.cutConnections),
+    "a free key without a release on record is forgotten, not free": hooks.forget && forgettingChecks,
+    "the next beat tells of a loss": hooks.takeAway && takenAwayChecks,
+    "an unknown outcome can be seen and given back": hooks.loseNextAnswer && lostAnswerChecks,
+    "a connection that breaks says so once": hooks.cutConnections && cutChecks,
   };
   for (const [rule, checks] of Object.entries(groups)) {
     for (const [name, check] of Object.entries(checks ?? {})) {
       test(name, async () => {
-        const run = new CheckRun(await backend(), options.deadlineMs);
+        const run = new CheckRun(await backend(), hooks, options.deadlineMs);
         try {
           await check(run);
         } catch (error) {

@@ -2,8 +2,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net";
 import { unzipSync } from "node:zlib";
 import { type Arguments, RefusedRequestError, readArguments } from "./arguments.js";
+import type { BotAccount } from "./bot.js";
 import { BotApi, type BotApiOptions } from "./bot-api.js";
-import type { BotAccount, NewBot } from "./bot-registry.js";
+import type { NewBot } from "./bot-registry.js";
 import type { Fault } from "./faults.js";
 import { limits } from "./limits.js";
 import { failure, type Reply } from "./reply.js";
@@ -157,7 +158,7 @@ function unpack(body: Buffer, encoding: string): Buffer {
 }
 
 function control(api: BotApi, command: string, query: string, body: Buffer): Reply {
-  const run = controls.get(command);
+  const run = Object.hasOwn(controls, command) ? controls[command] : undefined;
   if (run === undefined) return jsonReply(404, { error: `no such command: ${command}` });
   try {
     const input =
@@ -270,7 +271,7 @@ type Control = (api: BotApi, input: ControlInput) => unknown;
  * - `POST faults {kind, …}`: injects a fault; `DELETE faults`: ends all
  * - `POST lease-ended {instance, wallAt?}`: see `BotApi.markLeaseEnded`
  */
-const commands: Readonly<Record<string, Control>> = {
+const controls: Readonly<Record<string, Control>> = {
   "GET counters": (api, { botId }) => api.counters(botId === undefined ? undefined : Number(botId)),
   "GET events": (api, { after = -1 }) => api.events.filter((event) => event.sequence > Number(after)),
   "POST bots": (api, input) => api.addBot(input as NewBot),
@@ -292,5 +293,3 @@ const commands: Readonly<Record<string, Control>> = {
     return {};
   },
 };
-
-const controls: ReadonlyMap<string, Control> = new Map(Object.entries(commands));

@@ -1,20 +1,14 @@
 import { type Clock, systemClock } from "../../clock.js";
 import type { Arguments } from "./arguments.js";
-import type { Bot, BotEnvironment } from "./bot.js";
-import {
-  type BotAccount,
-  type BotReference,
-  BotRegistry,
-  type NewBot,
-  unknownTokenReply,
-} from "./bot-registry.js";
-import { applyFault, type Fault, FaultPlan, type InjectedFault } from "./faults.js";
+import type { Bot, BotAccount, BotEnvironment } from "./bot.js";
+import { type BotReference, BotRegistry, type NewBot, unknownTokenReply } from "./bot-registry.js";
+import { type Fault, FaultPlan, type InjectedFault } from "./faults.js";
 import type { BotApiEvent, EventOf, ZombieReason } from "./journal.js";
 import { type EventListener, Journal, type WaitOptions } from "./journal.js";
 import { limits, StartLimits } from "./limits.js";
 import { handleCall } from "./methods.js";
 import { restarting, tooManyRequests } from "./reply.js";
-import { type Answer, type PendingCall, PendingRequest } from "./request.js";
+import { type Answer, ApiRequest, type PendingCall } from "./request.js";
 import { type BotApiCounters, sumCounters } from "./statistics.js";
 import { type TrackedClock, trackTimers } from "./tracked-clock.js";
 import { type MessageOptions, textMessage, updateTypeOf } from "./update-types.js";
@@ -112,15 +106,16 @@ export class BotApi {
   readonly #clock: TrackedClock;
   readonly #journal: Journal;
   readonly #registry: BotRegistry;
-  readonly #faults = new FaultPlan();
+  readonly #faults: FaultPlan;
   readonly #startLimits: StartLimits | undefined;
-  readonly #pending = new Set<PendingRequest>();
+  readonly #pending = new Set<ApiRequest>();
   #nextRequestId = 1;
   #isDown = false;
 
   constructor(options: BotApiOptions = {}) {
     this.#malformedToken = options.malformedToken ?? 401;
     this.#clock = trackTimers(options.clock ?? systemClock);
+    this.#faults = new FaultPlan(this.#clock);
     this.#journal = new Journal(this.#clock, journalLimit(options));
     this.#startLimits = options.limitStarts === true ? new StartLimits(this.#clock) : undefined;
     const environment = resolveEnvironment(options, this.#clock);
@@ -129,7 +124,7 @@ export class BotApi {
 
   /** The bots with their present tokens, oldest first. */
   get bots(): readonly BotAccount[] {
-    return this.#registry.accounts;
+    return this.#registry.bots.map(({ account }) => account);
   }
 
   addBot(bot: NewBot = {}): BotAccount {
@@ -163,11 +158,10 @@ export class BotApi {
   /** Calls a method. `onAnswer` is called at most once, possibly before this returns. */
   call(call: BotApiCall, onAnswer: (answer: Answer) => void): PendingCall {
     const bot = this.#registry.byToken(call.token);
-    const botId = bot?.identity.id ?? 0;
+    const botId = bot?.account.id ?? 0;
     const method = call.method.toLowerCase();
-    const request = new PendingRequest({
-      requestId: this.#nextRequestId++,
-      instance: call.instance,
+    const request = new ApiRequest({
+      identity: { requestId: this.#nextRequestId++, instance: call.instance },
       method,
       args: call.args,
       botId,
@@ -183,9 +177,7 @@ export class BotApi {
     request.note({ type: "request", ...request.identity, method });
     if (method === "getupdates") bot?.statistics.polled(call.instance);
 
-    const fault = this.#faults.take({ method, instance: call.instance, botId });
-    if (fault === undefined) this.#process(request, call);
-    else applyFault(fault, request, () => this.#process(request, call), this.#clock);
+    this.#faults.pass(request, () => this.#process(request, call));
     return request;
   }
 
@@ -280,7 +272,7 @@ export class BotApi {
     this.#clock.clearAll();
   }
 
-  #process(request: PendingRequest, { token, address }: BotApiCall): void {
+  #process(request: ApiRequest, { token, address }: BotApiCall): void {
     if (this.#isDown) return request.reply(tooManyRequests(limits.shutdownRetryAfterSeconds));
     const bot = this.#registry.byToken(token);
     if (bot === undefined) return request.reply(unknownTokenReply(token, this.#malformedToken));
@@ -291,7 +283,7 @@ export class BotApi {
   }
 
   #answered(
-    request: PendingRequest,
+    request: ApiRequest,
     answer: Answer,
     zombie: ZombieReason | undefined,
     bot: Bot | undefined,

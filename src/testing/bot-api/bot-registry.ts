@@ -1,14 +1,6 @@
-import { Bot, type BotEnvironment } from "./bot.js";
+import { Bot, type BotAccount, type BotEnvironment } from "./bot.js";
 import type { Journal } from "./journal.js";
 import { failure, type Reply, unauthorized } from "./reply.js";
-
-/** A bot of the emulator. */
-export interface BotAccount {
-  readonly id: number;
-  readonly username: string;
-  /** The present one: `revoke` gives another. */
-  readonly token: string;
-}
 
 /** A bot, by its id or its present token. */
 export type BotReference = number | string;
@@ -22,19 +14,13 @@ export interface NewBot {
   readonly isTest?: boolean;
 }
 
-interface Registered {
-  readonly bot: Bot;
-  readonly isTest: boolean;
-  account: BotAccount;
-}
-
 /** The bots of one server and their tokens. */
 export class BotRegistry {
   readonly #environment: BotEnvironment;
   readonly #journal: Journal;
   readonly #random: () => number;
-  readonly #byId = new Map<number, Registered>();
-  readonly #byToken = new Map<string, Registered>();
+  readonly #byId = new Map<number, Bot>();
+  readonly #byToken = new Map<string, Bot>();
   #nextId = 7_000_000_001;
 
   constructor(environment: BotEnvironment, journal: Journal, random: () => number) {
@@ -44,11 +30,7 @@ export class BotRegistry {
   }
 
   get bots(): readonly Bot[] {
-    return [...this.#byId.values()].map(({ bot }) => bot);
-  }
-
-  get accounts(): readonly BotAccount[] {
-    return [...this.#byId.values()].map(({ account }) => account);
+    return [...this.#byId.values()];
   }
 
   add({ token = makeToken(this.#nextId++, this.#random), username, isTest = false }: NewBot): BotAccount {
@@ -58,12 +40,11 @@ export class BotRegistry {
     }
     if (this.#byId.has(id)) throw new TypeError(`Expected a new bot, but bot ${id} is there already`);
 
-    const identity = { id, username: username ?? `bot_${id}_bot` };
-    const bot = new Bot(identity, this.#environment, (event) => this.#journal.record(id, event));
-    const registered = { bot, isTest, account: { ...identity, token } };
-    this.#byId.set(id, registered);
-    this.#byToken.set(callToken(registered), registered);
-    return registered.account;
+    const account = { id, username: username ?? `bot_${id}_bot`, token };
+    const bot = new Bot(account, isTest, this.#environment, (event) => this.#journal.record(id, event));
+    this.#byId.set(id, bot);
+    this.#byToken.set(callToken(bot), bot);
+    return account;
   }
 
   /**
@@ -71,24 +52,20 @@ export class BotRegistry {
    * token. ClientManager.cpp get_tqueue_id:313, Client.cpp start_up:7927 (bot_token_with_dc_), on_closed:9307.
    */
   revoke(reference: BotReference): BotAccount {
-    const registered = this.#find(reference);
-    this.#byToken.delete(callToken(registered));
-    registered.bot.endSession(unauthorized);
-    registered.bot.forgetSettings();
-    registered.account = { ...registered.account, token: makeToken(registered.account.id, this.#random) };
-    this.#byToken.set(callToken(registered), registered);
-    return registered.account;
+    const bot = this.get(reference);
+    this.#byToken.delete(callToken(bot));
+    bot.endSession(unauthorized);
+    bot.forgetSettings();
+    bot.account = { ...bot.account, token: makeToken(bot.account.id, this.#random) };
+    this.#byToken.set(callToken(bot), bot);
+    return bot.account;
   }
 
   byToken(token: string): Bot | undefined {
-    return this.#byToken.get(token)?.bot;
+    return this.#byToken.get(token);
   }
 
   get(reference: BotReference): Bot {
-    return this.#find(reference).bot;
-  }
-
-  #find(reference: BotReference): Registered {
     const found = typeof reference === "number" ? this.#byId.get(reference) : this.#byToken.get(reference);
     if (found !== undefined) return found;
     throw new TypeError("Expected the id or the present token of a bot of this emulator");
@@ -96,7 +73,7 @@ export class BotRegistry {
 }
 
 /** A token as calls have it. ClientManager.cpp send:87. */
-function callToken({ account, isTest }: Registered): string {
+function callToken({ account, isTest }: Bot): string {
   return `${account.token}${isTest ? testSuffix : ""}`;
 }
 

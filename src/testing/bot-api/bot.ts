@@ -10,10 +10,12 @@ import { UpdateQueue } from "./update-queue.js";
 import { defaultAllowedUpdates, expiryOf, parseAllowedUpdates } from "./update-types.js";
 import { Webhook, type WebhookContext } from "./webhook.js";
 
-/** Who a bot is. */
-export interface BotIdentity {
+/** A bot of the emulator. */
+export interface BotAccount {
   readonly id: number;
   readonly username: string;
+  /** The present one: `revoke` gives another. */
+  readonly token: string;
 }
 
 /** What every bot of one server shares. */
@@ -40,7 +42,9 @@ interface Session {
 
 /** One bot: its queue and settings, which outlive sessions, and its present session. */
 export class Bot implements WebhookContext {
-  readonly identity: BotIdentity;
+  account: BotAccount;
+  /** Whether it lives in Telegram's test environment. */
+  readonly isTest: boolean;
   readonly clock: Clock;
   readonly webhookSetupMs: number;
   readonly queue: UpdateQueue;
@@ -56,8 +60,9 @@ export class Bot implements WebhookContext {
   #loggedInAt: number | undefined;
   #loggedOutUntil = Number.NEGATIVE_INFINITY;
 
-  constructor(identity: BotIdentity, environment: BotEnvironment, record: RecordEvent) {
-    this.identity = identity;
+  constructor(account: BotAccount, isTest: boolean, environment: BotEnvironment, record: RecordEvent) {
+    this.account = account;
+    this.isTest = isTest;
     this.clock = environment.clock;
     this.webhookSetupMs = environment.webhookSetupMs;
     this.record = record;

@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock.js";
 import { type FaultKind, faultKinds } from "./journal.js";
 import { failure, nginxPage, type Reply, restarting, tooManyRequests, unauthorized } from "./reply.js";
-import type { PendingRequest } from "./request.js";
+import type { ApiRequest } from "./request.js";
 
 /** A fault, and the calls that it hits: those that match everything given here. */
 export interface Fault {
@@ -30,29 +30,6 @@ export interface InjectedFault {
   remove(): void;
 }
 
-/** Lets a fault have its way with a call. */
-export function applyFault(
-  active: ActiveFault,
-  request: PendingRequest,
-  processCall: () => void,
-  clock: Clock,
-): void {
-  const { kind, delayMs } = active.fault;
-  request.note({ type: "fault", ...request.identity, fault: kind });
-  const reply = faultReply(active.fault);
-  if (reply !== undefined) return request.reply(reply);
-  if (kind === "silent") return;
-  if (kind === "reset-before") return request.reply("reset");
-  if (kind === "hold") {
-    const letGo = active.hold(processCall);
-    if (delayMs !== undefined) clock.setTimer(letGo, delayMs);
-    return;
-  }
-  if (kind === "reset-after") request.markZombie("response-lost");
-  else request.answerVia = (finish) => clock.setTimer(finish, delayMs ?? 0);
-  processCall();
-}
-
 /** The answer of a fault that has one. */
 function faultReply(fault: Fault): Reply | undefined {
   switch (fault.kind) {
@@ -75,30 +52,28 @@ function faultReply(fault: Fault): Reply | undefined {
 
 /** The faults that wait for calls to hit, oldest first. */
 export class FaultPlan {
+  readonly #clock: Clock;
   readonly #active = new Set<ActiveFault>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** @throws TypeError for an unknown kind */
   inject(fault: Fault): InjectedFault {
     if (!faultKinds.includes(fault.kind)) {
       throw new TypeError(`Expected \`kind\` to be one of ${faultKinds.join(", ")}, got ${fault.kind}`);
     }
-    const active = new ActiveFault(fault, () => this.#active.delete(active));
+    const active = new ActiveFault(fault, this.#clock, () => this.#active.delete(active));
     this.#active.add(active);
     return active;
   }
 
-  /** The fault for this call, one of its times used up. */
-  take(call: {
-    readonly method: string;
-    readonly instance: string;
-    readonly botId: number;
-  }): ActiveFault | undefined {
-    for (const active of this.#active) {
-      if (!active.hits(call)) continue;
-      active.use();
-      return active;
-    }
-    return undefined;
+  /** Lets a call be processed, or the oldest fault that fits it have its way with it. */
+  pass(request: ApiRequest, processCall: () => void): void {
+    const active = [...this.#active].find((one) => one.fits(request));
+    if (active === undefined) processCall();
+    else active.hit(request, processCall);
   }
 
   clear(): void {
@@ -106,43 +81,49 @@ export class FaultPlan {
   }
 }
 
-export class ActiveFault implements InjectedFault {
-  readonly fault: Fault;
+class ActiveFault implements InjectedFault {
+  readonly #fault: Fault;
+  readonly #clock: Clock;
   readonly #onUsedUp: () => void;
-  #remaining: number;
-  #held = new Set<() => void>();
+  readonly #held = new Set<() => void>();
+  remaining: number;
 
-  constructor(fault: Fault, onUsedUp: () => void) {
-    this.fault = fault;
+  constructor(fault: Fault, clock: Clock, onUsedUp: () => void) {
+    this.#fault = fault;
+    this.#clock = clock;
     this.#onUsedUp = onUsedUp;
-    this.#remaining = fault.times === null ? Number.POSITIVE_INFINITY : (fault.times ?? 1);
+    this.remaining = fault.times === null ? Number.POSITIVE_INFINITY : (fault.times ?? 1);
   }
 
-  get remaining(): number {
-    return this.#remaining;
-  }
-
-  hits(call: { readonly method: string; readonly instance: string; readonly botId: number }): boolean {
-    const { method, instance, botId } = this.fault;
+  fits(request: ApiRequest): boolean {
+    const { method, instance, botId } = this.#fault;
     return (
-      (method === undefined || method.toLowerCase() === call.method) &&
-      (instance === undefined || instance === call.instance) &&
-      (botId === undefined || botId === call.botId)
+      (method === undefined || method.toLowerCase() === request.method) &&
+      (instance === undefined || instance === request.identity.instance) &&
+      (botId === undefined || botId === request.botId)
     );
   }
 
-  use(): void {
-    this.#remaining -= 1;
-    if (this.#remaining <= 0) this.#onUsedUp();
-  }
-
-  /** Keeps a call back until `release`, or until the returned function is called. */
-  hold(processCall: () => void): () => void {
-    const letGo = () => {
-      if (this.#held.delete(letGo)) processCall();
-    };
-    this.#held.add(letGo);
-    return letGo;
+  hit(request: ApiRequest, processCall: () => void): void {
+    const { kind, delayMs } = this.#fault;
+    this.remaining -= 1;
+    if (this.remaining <= 0) this.#onUsedUp();
+    request.note({ type: "fault", ...request.identity, fault: kind });
+    const reply = faultReply(this.#fault);
+    if (reply !== undefined) return request.reply(reply);
+    if (kind === "silent") return;
+    if (kind === "reset-before") return request.reply("reset");
+    if (kind === "hold") {
+      const letGo = () => {
+        if (this.#held.delete(letGo)) processCall();
+      };
+      this.#held.add(letGo);
+      if (delayMs !== undefined) this.#clock.setTimer(letGo, delayMs);
+      return;
+    }
+    if (kind === "reset-after") request.markZombie("response-lost");
+    else request.answerVia = (finish) => this.#clock.setTimer(finish, delayMs ?? 0);
+    processCall();
   }
 
   release(): void {
@@ -150,7 +131,7 @@ export class ActiveFault implements InjectedFault {
   }
 
   remove(): void {
-    this.#remaining = 0;
+    this.remaining = 0;
     this.#onUsedUp();
     this.release();
   }

@@ -130,10 +130,10 @@ function editMessage(textArgument: "text" | "caption" | undefined): Method {
 
 function botUser(bot: Bot): object {
   return {
-    id: bot.identity.id,
+    id: bot.account.id,
     is_bot: true,
-    first_name: bot.identity.username,
-    username: bot.identity.username,
+    first_name: bot.account.username,
+    username: bot.account.username,
     can_join_groups: true,
     can_read_all_group_messages: false,
     supports_inline_queries: false,

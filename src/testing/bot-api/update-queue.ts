@@ -27,11 +27,9 @@ export interface UpdateQueueOptions {
  */
 export class UpdateQueue {
   readonly #options: UpdateQueueOptions;
-  // The last entry has the id #tail - 1, the others count down from it; expired ones leave a hole.
-  #entries: (StoredUpdate | undefined)[] = [];
-  #start = 0;
+  /** By id, oldest first. */
+  readonly #updates = new Map<number, StoredUpdate>();
   #tail = 0;
-  #size = 0;
   #bytes = 0;
   #nextSweepAt: number;
   /** No sweep looks at the queue before this moment has passed. */
@@ -44,7 +42,8 @@ export class UpdateQueue {
 
   /** Id of the oldest update; the next id when there is none; 0 before the first push. */
   get head(): number {
-    return this.#tail - (this.#entries.length - this.#start);
+    const [oldest] = this.#updates.keys();
+    return oldest ?? this.#tail;
   }
 
   /** The id that the next update gets; 0 before the first push. */
@@ -55,27 +54,25 @@ export class UpdateQueue {
   /** Updates in the queue, delivered ones and expired ones that neither a poll nor a sweep came across included. */
   get size(): number {
     this.#sweep();
-    return this.#size;
+    return this.#updates.size;
   }
 
   has(id: number): boolean {
-    return id >= this.head && id < this.#tail && this.#entries[this.#indexOf(id)] !== undefined;
+    return this.#updates.has(id);
   }
 
   /** Adds an update and tells its id; undefined when the queue is full or the update too large. TQueue.cpp push:137. */
   push(build: (id: number) => object, expiresAt: number): number | undefined {
-    this.#sweep();
-    if (this.#size >= limits.maxQueuedUpdates) return undefined;
+    if (this.size >= limits.maxQueuedUpdates) return undefined;
     if (this.#tail === 0 || this.#tail + 1 >= limits.maxUpdateId) this.#renumber();
 
     const id = this.#tail;
     const content = JSON.stringify(build(id));
     const bytes = Buffer.byteLength(content) - 2;
     if (bytes > limits.maxUpdateBytes || this.#bytes + bytes > limits.maxQueuedBytes) return undefined;
-    if (this.#size === 0) this.#sweepAfter = expiresAt;
-    this.#entries.push({ id, json: `{"update_id":${id},${content.slice(1)}`, bytes, expiresAt });
+    if (this.#updates.size === 0) this.#sweepAfter = expiresAt;
+    this.#updates.set(id, { id, json: `{"update_id":${id},${content.slice(1)}`, bytes, expiresAt });
     this.#tail += 1;
-    this.#size += 1;
     this.#bytes += bytes;
     return id;
   }
@@ -85,14 +82,9 @@ export class UpdateQueue {
    * of the last update when that is gone, and it counts. TQueue.cpp clear:221, pop:399.
    */
   keepLast(count: number): void {
-    this.#sweep();
-    if (this.#size <= count) return;
-    let index = this.#entries.length;
-    for (let kept = 0; kept < count; ) {
-      index -= 1;
-      if (this.#entries[index] !== undefined || index === this.#entries.length - 1) kept += 1;
-    }
-    this.#removeBefore(this.#idAt(index), "confirmed");
+    if (this.size <= count) return;
+    const ids = [...new Set(this.#updates.keys()).add(this.#tail - 1)];
+    this.#removeBefore(ids.at(-count) ?? 0, "confirmed");
   }
 
   /**
@@ -104,29 +96,24 @@ export class UpdateQueue {
     this.#sweep();
     if (offset <= 0 || this.#tail === 0) return [];
     if (offset <= this.#tail + limits.maxOffsetAhead) this.#removeBefore(offset, "confirmed");
-    return this.#collect(limit);
+    return withinAnswerSize(this.#firstGood(limit, this.#options.unixTime()));
   }
 
   clear(): void {
     this.#removeBefore(this.#tail, "dropped");
   }
 
-  /** Expired updates on the way are removed, up to the first one that finds no place. TQueue.cpp do_get:432. */
-  #collect(limit: number): StoredUpdate[] {
-    const now = this.#options.unixTime();
-    const found: StoredUpdate[] = [];
+  /** Expired updates on the way are removed, up to the first good one that is one too many. TQueue.cpp do_get:432. */
+  #firstGood(count: number, now: number): StoredUpdate[] {
+    const good: StoredUpdate[] = [];
     const expired: StoredUpdate[] = [];
-    for (let index = this.#start; index < this.#entries.length; index++) {
-      const update = this.#entries[index];
-      if (update === undefined) continue;
-      if (update.expiresAt < now) {
-        expired.push(update);
-        this.#entries[index] = undefined;
-      } else if (found.length < limit) found.push(update);
+    for (const update of this.#updates.values()) {
+      if (update.expiresAt < now) expired.push(update);
+      else if (good.length < count) good.push(update);
       else break;
     }
-    this.#removed(expired, "expired");
-    return withinAnswerSize(found);
+    this.#remove(expired, "expired");
+    return good;
   }
 
   /**
@@ -136,62 +123,33 @@ export class UpdateQueue {
   #sweep(): void {
     const now = this.#options.unixTime();
     for (; this.#nextSweepAt <= now; this.#nextSweepAt += limits.sweepIntervalSeconds) {
-      if (this.#sweepAfter < this.#nextSweepAt) this.#sweepAt(this.#nextSweepAt);
+      if (this.#sweepAfter >= this.#nextSweepAt) continue;
+      const [oldest] = this.#firstGood(1, this.#nextSweepAt);
+      this.#sweepAfter = oldest?.expiresAt ?? Number.POSITIVE_INFINITY;
     }
   }
 
-  #sweepAt(now: number): void {
-    this.#sweepAfter = Number.POSITIVE_INFINITY;
-    const expired: StoredUpdate[] = [];
-    for (let index = this.#start; index < this.#entries.length; index++) {
-      const update = this.#entries[index];
-      if (update === undefined) continue;
-      if (update.expiresAt < now) {
-        expired.push(update);
-        this.#entries[index] = undefined;
-      } else if (this.#sweepAfter === Number.POSITIVE_INFINITY) this.#sweepAfter = update.expiresAt;
-      else break;
-    }
-    this.#removed(expired, "expired");
-  }
-
-  #removeBefore(id: number, reason: RemovalReason): void {
-    const end = Math.min(this.#indexOf(id), this.#entries.length);
+  #removeBefore(end: number, reason: RemovalReason): void {
     const removed: StoredUpdate[] = [];
-    for (; this.#start < end; this.#start++) {
-      const update = this.#entries[this.#start];
-      if (update !== undefined) removed.push(update);
-      this.#entries[this.#start] = undefined;
+    for (const update of this.#updates.values()) {
+      if (update.id >= end) break;
+      removed.push(update);
     }
-    this.#removed(removed, reason);
+    this.#remove(removed, reason);
   }
 
-  #removed(updates: readonly StoredUpdate[], reason: RemovalReason): void {
+  #remove(updates: readonly StoredUpdate[], reason: RemovalReason): void {
     if (updates.length === 0) return;
-    this.#size -= updates.length;
-    for (const { bytes } of updates) this.#bytes -= bytes;
-    while (this.#start < this.#entries.length && this.#entries[this.#start] === undefined) this.#start++;
-    // Holes are cut off only when they are the larger half: constant work per update.
-    if (this.#start * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#start);
-      this.#start = 0;
+    for (const { id, bytes } of updates) {
+      this.#updates.delete(id);
+      this.#bytes -= bytes;
     }
     this.#options.onRemoved(updates, reason);
   }
 
   #renumber(): void {
     this.clear();
-    this.#entries = [];
-    this.#start = 0;
     this.#tail = this.#options.firstId();
-  }
-
-  #indexOf(id: number): number {
-    return id - this.#idAt(0);
-  }
-
-  #idAt(index: number): number {
-    return this.#tail - this.#entries.length + index;
   }
 }
 

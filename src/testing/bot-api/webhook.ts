@@ -155,12 +155,6 @@ function applyAllowedUpdates(request: ApiRequest, context: WebhookContext): void
     parseAllowedUpdates(jsonArgument(request.args, "allowed_updates")) ?? context.allowedUpdates;
 }
 
-interface WantedWebhook {
-  readonly url: string;
-  readonly ipAddress: string;
-  readonly secretToken: string;
-}
-
 /** `[protocol://][userinfo@]host[:port][/path]`; https where nothing is said. td/utils/HttpUrl.cpp parse_url:45. */
 function parseUrl(url: string): { readonly isHttps: boolean; readonly port: number } | undefined {
   const [, protocol = "https", authority = ""] = /^(?:([^:/?#@[\]]*):\/\/)?([^/?#]*)/.exec(url) ?? [];
@@ -175,14 +169,14 @@ function parseUrl(url: string): { readonly isHttps: boolean; readonly port: numb
 }
 
 /** Why a webhook is refused before anything is changed. Client.cpp do_set_webhook:16013-16024. */
-function malformation({ url, secretToken }: WantedWebhook): string | undefined {
+function malformation({ url, secretToken }: WebhookSettings): string | undefined {
   if (parseUrl(url) === undefined) return "invalid webhook URL specified";
   if (secretToken.length > limits.maxSecretTokenLength) return "secret token is too long";
   return /^[\w-]*$/.test(secretToken) ? undefined : "secret token contains unallowed characters";
 }
 
 /** Why a webhook that was begun is given up; names are not looked up here. WebhookActor.cpp start_up:705, check_ip_address:765. */
-function prohibition({ url, ipAddress }: WantedWebhook): string | undefined {
+function prohibition({ url, ipAddress }: WebhookSettings): string | undefined {
   const parsed = parseUrl(url);
   if (parsed?.isHttps === false) return "An HTTPS URL must be provided for webhook";
   if (![443, 88, 80, 8443].includes(parsed?.port ?? 0)) {

@@ -72,24 +72,24 @@ export interface LockConformanceOptions<Fixture extends LockFixture = LockFixtur
 }
 
 /** Checks by the names of their tests: sentences about a backend that is right. */
-export type Checks<Fixture extends LockFixture = LockFixture> = Readonly<
-  Record<string, (run: CheckRun<Fixture>) => Promise<void>>
->;
+export type Checks = Readonly<Record<string, (run: CheckRun) => Promise<void>>>;
 
 const defaultDeadlineMs = 10_000;
 /** How often a condition is looked at that nothing announces, in milliseconds. */
 const lookEveryMs = 10;
 
 /** One check's connections, and how it waits. */
-export class CheckRun<Fixture extends LockFixture = LockFixture> {
-  readonly fixture: Fixture;
+export class CheckRun {
+  readonly fixture: LockFixture;
   readonly deadlineMs: number;
+  readonly #hooks: LockHooks<LockFixture>;
   readonly #prefix = randomUUID().slice(0, 8);
   readonly #peers: Peer[] = [];
 
-  constructor(fixture: Fixture, deadlineMs = defaultDeadlineMs) {
+  constructor(fixture: LockFixture, hooks: LockHooks<LockFixture>, deadlineMs = defaultDeadlineMs) {
     this.fixture = fixture;
     this.deadlineMs = deadlineMs;
+    this.#hooks = hooks;
   }
 
   /** The other process's backend object. */
@@ -105,6 +105,22 @@ export class CheckRun<Fixture extends LockFixture = LockFixture> {
   /** A key that no other check uses. */
   key(name = "key"): string {
     return `${this.#prefix}-${name}`;
+  }
+
+  async forget(key: string): Promise<void> {
+    await this.#hooks.forget?.(this.fixture, key);
+  }
+
+  async takeAway(key: string): Promise<void> {
+    await this.#hooks.takeAway?.(this.fixture, key);
+  }
+
+  async loseNextAnswer(): Promise<void> {
+    await this.#hooks.loseNextAnswer?.(this.fixture);
+  }
+
+  async cutConnections(): Promise<void> {
+    await this.#hooks.cutConnections?.(this.fixture);
   }
 
   /** Opens a connection of a new owner. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Checks, LockFixture, LockHooks } from "./check-run.js";
+import type { Checks } from "./check-run.js";
 
 export const connectionChecks: Checks = {
   "closing gives everything up": async (run) => {
@@ -100,22 +100,18 @@ export const closeWakeChecks: Checks = {
   },
 };
 
-export function cutChecks<Fixture extends LockFixture>(
-  cutConnections: NonNullable<LockHooks<Fixture>["cutConnections"]>,
-): Checks<Fixture> {
-  return {
-    "a connection that breaks says so once, and its keys become free": async (run) => {
-      const a = await run.connect();
-      await a.grant(run.key());
+export const cutChecks: Checks = {
+  "a connection that breaks says so once, and its keys become free": async (run) => {
+    const a = await run.connect();
+    await a.grant(run.key());
 
-      await cutConnections(run.fixture);
-      await run.until("onClosed", () => (a.closures.length > 0 ? true : undefined));
+    await run.cutConnections();
+    await run.until("onClosed", () => (a.closures.length > 0 ? true : undefined));
 
-      await assert.rejects(a.beat(run.key()), "a broken connection is never revived");
-      await a.close();
-      const b = await run.connect(run.another);
-      await b.grantSoon(run.key());
-      assert.equal(a.closures.length, 1);
-    },
-  };
-}
+    await assert.rejects(a.beat(run.key()), "a broken connection is never revived");
+    await a.close();
+    const b = await run.connect(run.another);
+    await b.grantSoon(run.key());
+    assert.equal(a.closures.length, 1);
+  },
+};

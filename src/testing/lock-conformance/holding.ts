@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import type { Holder } from "../../lock/backend.js";
-import type { Checks, LockConformanceOptions, LockFixture, LockHooks, Peer } from "./check-run.js";
-
-type Hook<Fixture, Name extends keyof LockHooks<Fixture>> = NonNullable<LockHooks<Fixture>[Name]>;
+import type { Checks, LockConformanceOptions, LockFixture, Peer } from "./check-run.js";
 
 export const beatChecks: Checks = {
   "a beat confirms what is held": async (run) => {
@@ -44,69 +42,61 @@ export async function assertLost(peer: Peer, key: string): Promise<void> {
   assert.deepEqual(ours, [], "the next beat must not count the key as held");
 }
 
-export function takenAwayChecks<Fixture extends LockFixture>(
-  takeAway: Hook<Fixture, "takeAway">,
-): Checks<Fixture> {
-  return {
-    "the next beat reports a key that was taken away": async (run) => {
-      const a = await run.connect();
-      await a.grant(run.key());
+export const takenAwayChecks: Checks = {
+  "the next beat reports a key that was taken away": async (run) => {
+    const a = await run.connect();
+    await a.grant(run.key());
 
-      await takeAway(run.fixture, run.key());
+    await run.takeAway(run.key());
 
-      await assertLost(a, run.key());
-    },
+    await assertLost(a, run.key());
+  },
 
-    "the next beat reports a key that was taken away and is another's now": async (run) => {
-      const [a, b] = [await run.connect(), await run.connect(run.another)];
-      await a.grant(run.key());
-      await takeAway(run.fixture, run.key());
+  "the next beat reports a key that was taken away and is another's now": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
+    await run.takeAway(run.key());
+    await b.grantSoon(run.key());
+
+    await assertLost(a, run.key());
+
+    await b.holds(run.key());
+  },
+
+  "who lost a key does not release what its successor holds": async (run) => {
+    const [a, b, c] = [await run.connect(), await run.connect(run.another), await run.connect()];
+    await a.grant(run.key());
+    await run.takeAway(run.key());
+    const token = await b.grantSoon(run.key());
+
+    await a.connection.release([run.key()]).catch(() => "refused, which is as good");
+
+    await b.holds(run.key());
+    const holder = await c.refuse(run.key());
+    assert(holder.token === undefined || holder.token === token, "the record is the successor's");
+  },
+};
+
+export const lostAnswerChecks: Checks = {
+  "a claim without an answer leaves nothing that cannot be seen and given back": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await run.loseNextAnswer();
+
+    await assert.rejects(a.claimAll([run.key()]), "the answer was to be lost");
+
+    const seen = await a.beat().catch(() => "closed" as const);
+    const isFree = (await b.tryClaim(run.key())) !== undefined;
+    if (isFree) return;
+    if (seen === "closed") {
+      // Its keys went with the connection, or go with its lease.
       await b.grantSoon(run.key());
-
-      await assertLost(a, run.key());
-
-      await b.holds(run.key());
-    },
-
-    "who lost a key does not release what its successor holds": async (run) => {
-      const [a, b, c] = [await run.connect(), await run.connect(run.another), await run.connect()];
-      await a.grant(run.key());
-      await takeAway(run.fixture, run.key());
-      const token = await b.grantSoon(run.key());
-
-      await a.connection.release([run.key()]).catch(() => "refused, which is as good");
-
-      await b.holds(run.key());
-      const holder = await c.refuse(run.key());
-      assert(holder.token === undefined || holder.token === token, "the record is the successor's");
-    },
-  };
-}
-
-export function lostAnswerChecks<Fixture extends LockFixture>(
-  loseNextAnswer: Hook<Fixture, "loseNextAnswer">,
-): Checks<Fixture> {
-  return {
-    "a claim without an answer leaves nothing that cannot be seen and given back": async (run) => {
-      const [a, b] = [await run.connect(), await run.connect(run.another)];
-      await loseNextAnswer(run.fixture);
-
-      await assert.rejects(a.claimAll([run.key()]), "the answer was to be lost");
-
-      const seen = await a.beat().catch(() => "closed" as const);
-      const isFree = (await b.tryClaim(run.key())) !== undefined;
-      if (isFree) return;
-      if (seen === "closed") {
-        // Its keys went with the connection, or go with its lease.
-        await b.grantSoon(run.key());
-        return;
-      }
-      assert.deepEqual(seen, [run.key()], "the beat must show the key that nobody knows of");
-      await a.release(run.key());
-      await b.grant(run.key());
-    },
-  };
-}
+      return;
+    }
+    assert.deepEqual(seen, [run.key()], "the beat must show the key that nobody knows of");
+    await a.release(run.key());
+    await b.grant(run.key());
+  },
+};
 
 export const releaseChecks: Checks = {
   "a released key is free at once": async (run) => {
@@ -252,10 +242,10 @@ export const holderChecks: Checks = {
 };
 
 /** That the backend's own words and the options of this suite agree, so that no group of checks is missed. */
-export function selfDescriptionCheck<Fixture extends LockFixture>(
-  options: LockConformanceOptions<Fixture>,
-): Checks<Fixture> {
-  const { capabilities = {}, hooks = {} } = options;
+export function selfDescriptionCheck<Fixture extends LockFixture>({
+  capabilities = {},
+  hooks = {},
+}: LockConformanceOptions<Fixture>): Checks {
   return {
     "the backend describes itself": async ({ fixture }) => {
       const { name, leaseMs, pollMs } = fixture.backend;

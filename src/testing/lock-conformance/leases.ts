@@ -1,12 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  type CheckRun,
-  type Checks,
-  type LockFixture,
-  type LockHooks,
-  type Peer,
-  pause,
-} from "./check-run.js";
+import { type CheckRun, type Checks, type Peer, pause } from "./check-run.js";
 import { assertLost } from "./holding.js";
 
 const systemNow = Date.now;
@@ -138,57 +131,53 @@ async function refuseForgotten(peer: Peer, key: string): Promise<void> {
 }
 
 /** For backends whose server may forget a lease and keeps a record of every release. */
-export function forgettingChecks<Fixture extends LockFixture>(
-  forget: NonNullable<LockHooks<Fixture>["forget"]>,
-): Checks<Fixture> {
-  return {
-    "a key that nobody has released is left alone until it may be taken": async (run) => {
-      const a = await run.connect();
+export const forgettingChecks: Checks = {
+  "a key that nobody has released is left alone until it may be taken": async (run) => {
+    const a = await run.connect();
 
-      await refuseForgotten(a, run.key());
+    await refuseForgotten(a, run.key());
 
-      await a.grant(run.key(), { mayTakeForgotten: true });
-    },
+    await a.grant(run.key(), { mayTakeForgotten: true });
+  },
 
-    "a released key may be taken at once": async (run) => {
-      const [a, b] = [await run.connect(), await run.connect(run.another)];
-      await a.grant(run.key());
-      await a.release(run.key());
+  "a released key may be taken at once": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
+    await a.release(run.key());
 
-      await b.grant(run.key(), { mayTakeForgotten: false });
-    },
+    await b.grant(run.key(), { mayTakeForgotten: false });
+  },
 
-    "a key whose holder was forgotten is left alone until it may be taken": async (run) => {
-      const [a, b] = [await run.connect(), await run.connect(run.another)];
-      await a.grant(run.key());
-      await forget(run.fixture, run.key());
+  "a key whose holder was forgotten is left alone until it may be taken": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key());
+    await run.forget(run.key());
 
-      await refuseForgotten(b, run.key());
-      assert.equal(await b.inspect(run.key()), undefined);
+    await refuseForgotten(b, run.key());
+    assert.equal(await b.inspect(run.key()), undefined);
 
-      await b.grant(run.key(), { mayTakeForgotten: true });
-    },
+    await b.grant(run.key(), { mayTakeForgotten: true });
+  },
 
-    "the next beat reports a key that was forgotten": async (run) => {
-      const a = await run.connect();
-      await a.grant(run.key("kept"));
-      await a.grant(run.key("forgotten"));
-      await forget(run.fixture, run.key("forgotten"));
+  "the next beat reports a key that was forgotten": async (run) => {
+    const a = await run.connect();
+    await a.grant(run.key("kept"));
+    await a.grant(run.key("forgotten"));
+    await run.forget(run.key("forgotten"));
 
-      const ours = await a.beat(run.key("kept"), run.key("forgotten"));
+    const ours = await a.beat(run.key("kept"), run.key("forgotten"));
 
-      assert.deepEqual(ours, [run.key("kept")]);
-    },
+    assert.deepEqual(ours, [run.key("kept")]);
+  },
 
-    "tokens grow over a forgotten key": async (run) => {
-      const [a, b] = [await run.connect(), await run.connect(run.another)];
-      const before = await a.grant(run.key());
-      await a.release(run.key());
-      await forget(run.fixture, run.key());
+  "tokens grow over a forgotten key": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    const before = await a.grant(run.key());
+    await a.release(run.key());
+    await run.forget(run.key());
 
-      const after = await b.grant(run.key(), { mayTakeForgotten: true });
+    const after = await b.grant(run.key(), { mayTakeForgotten: true });
 
-      assert(after > before, `${after} after ${before}`);
-    },
-  };
-}
+    assert(after > before, `${after} after ${before}`);
+  },
+};
