@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { type Clock, systemClock } from "../clock.js";
 import type { HandoverAnswer, HandoverRequest, Holder } from "../lock/backend.js";
+import { wait } from "../waiting.js";
 import { handoverHelp, parseHandoverArguments } from "./arguments.js";
 import { describeHolder } from "./command.js";
 import { duration, holderName } from "./finding.js";
@@ -38,7 +39,7 @@ export function handover(
     const heard: HandoverRequest[] = [];
     const { lock, key } = await openHeldLock(options, environment, (_, request) => heard.push(request));
     try {
-      const { code, holder, message } = await askByHand(lock, heard);
+      const { code, holder, message } = await askByHand(lock, heard, systemClock);
       const known = holder ? describeHolder(holder) : null;
       if (options.json) terminal.printJson({ v: 1, key, code, holder: known, message }, 0);
       else terminal.print(message);
@@ -51,29 +52,33 @@ export function handover(
 }
 
 /** Asks once: a second copy could reach the successor. `heard` grows while we wait. */
-async function askByHand(lock: OpenLock, heard: readonly HandoverRequest[]): Promise<Outcome> {
+export async function askByHand(
+  lock: Pick<OpenLock, "holder" | "ask">,
+  heard: readonly HandoverRequest[],
+  clock: Clock,
+): Promise<Outcome> {
+  const now = () => clock.now().monotonicMs;
   const asked = await lock.holder();
   if (!asked) return { code: "free", message: "No instance holds the lock: there is nobody to ask." };
   const id = randomUUID();
   const { token } = asked;
   await lock.ask({ id, instance: "by hand", ...(token !== undefined && { token }) });
-  const askedAt = performance.now();
+  const askedAt = now();
   let freeSince: number | undefined;
   for (;;) {
     const holder = await lock.holder();
-    const now = performance.now();
     const answer = heard.find((request) => request.id === id)?.answer;
-    if (!holder) freeSince ??= now;
+    if (!holder) freeSince ??= now();
     const isNew = holder && (freeSince !== undefined || !isSameLease(holder, asked));
     if (isNew)
       return identityOf(holder) === identityOf(asked) ? takenAgain(holder) : handedOver(holder, asked);
     const outcome = holder
-      ? stillHeld(holder, answer, now - askedAt)
-      : now - (freeSince ?? now) > takeMs
+      ? stillHeld(holder, answer, now() - askedAt)
+      : now() - (freeSince ?? now()) > takeMs
         ? notTaken(asked)
         : undefined;
     if (outcome) return outcome;
-    await sleep(lookEveryMs);
+    await wait(clock, lookEveryMs, new AbortController().signal);
   }
 }
 

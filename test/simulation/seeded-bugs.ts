@@ -11,6 +11,9 @@ const told = "src/polling/told-offset.ts";
 const ledger = "src/polling/update-ledger.ts";
 const plan = "src/polling/poll-plan.ts";
 const userCode = "src/session/user-code.ts";
+const asks = "src/session/handover-requests.ts";
+const leading = "src/session/leading-tasks.ts";
+const claims = "src/lease/claims.ts";
 const clock = "src/clock.ts";
 const server = "test/simulation/lease-records.ts";
 
@@ -126,6 +129,70 @@ export const seededBugs: readonly Breakage[] = [
     plan,
     "if (!lowest) return { offset, limit };",
     "return { offset: ledger.nextOffset, limit };",
+  ]),
+  bug("an equal priority asks", [
+    asks,
+    "if (priority <= (holder.priority ?? 0)) return;",
+    "if (priority < (holder.priority ?? 0)) return;",
+  ]),
+  bug("a holder hands over to an equal", [asks, "priority > own ?", "priority >= own ?"]),
+  bug("a request for an earlier lease is obeyed, also after its sender has died", [
+    asks,
+    "if (token !== undefined && token !== current.token) return undefined;",
+    "",
+  ]),
+  bug("a second copy of a request is obeyed again", [
+    asks,
+    "if (!current || this.#answered.has(id)) return undefined;",
+    "if (!current) return undefined;",
+  ]),
+  bug("a holder that was asked never resigns", [asks, 'if (answer === "hands-over") handOver();', ""]),
+  bug("a holder that was asked asks back", [asks, "this.#hasGivenUp = true;", ""]),
+  bug("a standby asks as soon as it stands by", [asks, "const readyMs = 5_000;", "const readyMs = 0;"]),
+  bug("a standby asks soon after it has lost the lease", [
+    asks,
+    "this.#mayAskAt = this.#now() + afterLossMs;",
+    "this.#mayAskAt = this.#now();",
+  ]),
+  bug("a request that was lost is not sent again", [
+    asks,
+    "...(token !== undefined && { token }) }); this.#plan();",
+    "...(token !== undefined && { token }) });",
+  ]),
+  bug("lower standbys do not leave a lease to whoever asked for it", [
+    asks,
+    "holdBack(drainTimeoutMs + takesMs);",
+    "",
+  ]),
+  bug("a leading task begins without trust", [
+    leading,
+    "if (this.#term !== term || !this.leads() || !this.#entries.has(entry)) return;",
+    "if (!this.#entries.has(entry)) return;",
+  ]),
+  bug("leads() does not ask for trust", [
+    leading,
+    "!this.#term.signal.aborted && this.#term.trusted();",
+    "!this.#term.signal.aborted;",
+  ]),
+  bug("a leading task is not told that the lease has ended", [
+    leading,
+    'term.signal.addEventListener("abort", () => leading.abort(), { signal });',
+    "",
+  ]),
+  bug("a leading task begins again while its last run goes on", [
+    leading,
+    "entry.ended = entry.ended.then(() => {",
+    "entry.ended = Promise.resolve().then(() => {",
+  ]),
+  bug("a leading task is not waited for", [
+    term,
+    "const ends = [ledger.idle(), leading.ended(), beforePolling.ended()];",
+    "const ends = [ledger.idle(), beforePolling.ended()];",
+  ]),
+  bug("whoever the server names as holder stands by for itself (L1)", [
+    claims,
+    "} else if (answer.holder?.owner === open.owner) { notWanted.push(request.key); } else {",
+    "} else {",
   ]),
   bug("stop() in a handler waits for that handler (P5)", [
     userCode,

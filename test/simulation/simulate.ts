@@ -7,7 +7,7 @@ import { seededBugs } from "./seeded-bugs.js";
 
 const usage = `npm run simulate -- --seeds 100000 [--from 0]   plays that many seeds
 npm run simulate -- --seed 42                    tells the story of one
-npm run simulate -- --bugs                       counts the seeds that find each seeded bug
+npm run simulate -- --bugs [--only ask]          counts the seeds that find each seeded bug, or each whose name has a word
 npm run simulate -- --bugs --check               looks only whether each bug can still be put in`;
 
 const { values } = parseArgs({
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     from: { type: "string" },
     seed: { type: "string" },
     bugs: { type: "boolean" },
+    only: { type: "string", default: "" },
     check: { type: "boolean" },
   },
 });
@@ -61,7 +62,7 @@ async function playMany(count: number, from: number): Promise<void> {
 async function findSeededBugs(): Promise<void> {
   requireAnchors("seeded bug", seededBugs, "test/simulation/seeded-bugs.ts");
   if (values.check) return;
-  for (const { name, patches } of seededBugs) {
+  for (const { name, patches } of seededBugs.filter((bug) => bug.name.includes(values.only))) {
     await using bundle = await bundleSimulation(patches);
     const { broken } = await runSeeds(bundle, { from: 0, count: 10_000, stopsEarly: true, workers: 1 });
     const [first] = broken;
