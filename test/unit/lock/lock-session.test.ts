@@ -72,6 +72,24 @@ describe("a claim", () => {
     expect(b.trusted()).toBe(false);
   });
 
+  it("whose answer was lost two connections ago does not make it stand by for itself", async () => {
+    const a = startProcess("a").enter();
+    server.answers = "lost";
+    a.want();
+    await time.advance(100);
+    server.answers = "arrive";
+    // The next one does not reach the server: what it asked for is told as ours all the same.
+    server.failNext = "claim";
+    await time.advance(2_000);
+    expect(server.failNext).toBeUndefined();
+    expect(server.holderOf("bot")).toBe("a:1");
+
+    await time.advance(2_000);
+
+    expect(server.holderOf("bot")).toBe("a:3");
+    expect(a.events.filter((event) => !["trouble", "well"].includes(event))).toEqual(["granted 2"]);
+  });
+
   it("goes to the standby within a millisecond of a release, which wakes it", async () => {
     const a = startProcess("a").enter();
     a.want();
