@@ -63,7 +63,6 @@ server.registerTool("status", { description: "Whether this session polls, or sta
   answer(polling.state),
 );
 
-// The protocol before the polling: from now on somebody reads standard input.
 await server.connect(new StdioServerTransport());
 
 // Standard output is the protocol: log lines go to standard error.

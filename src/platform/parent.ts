@@ -1,6 +1,9 @@
 /** How the end of whoever started this process is noticed. */
 export type ParentSign = "stdin" | "process";
 
+/** How many pieces of an input that nobody reads are kept: of one that goes on, nobody will read the beginning. */
+const mostUnread = 16;
+
 /** How often the parent process is looked for, in milliseconds. */
 const lookEveryMs = 1_000;
 
@@ -16,9 +19,24 @@ function onInputEnd(stop: () => void): () => void {
   const { stdin } = process;
   stdin.once("end", stop);
   stdin.once("close", stop);
-  // The end of an input that nobody reads is never told. Whoever reads it has had a tick to begin.
+  const unread: Buffer[] = [];
+  const keep = (chunk: Buffer) => {
+    if (unread.length < mostUnread) unread.push(chunk);
+  };
+  const handOn = (event: string | symbol) => {
+    if (event !== "data" && event !== "readable") return;
+    stdin.off("newListener", handOn);
+    stdin.off("data", keep);
+    stdin.ref?.();
+    const all = Buffer.concat(unread);
+    if (all.length > 0) stdin.unshift(stdin.readableEncoding ? all.toString() : all);
+  };
+  // The end of an input that nobody reads is never told. So it is read here, and handed on to whoever reads it later.
   const reading = setImmediate(() => {
-    if (stdin.readableFlowing === null && stdin.listenerCount("readable") === 0) stdin.resume();
+    if (stdin.readableFlowing !== null || stdin.listenerCount("readable") > 0) return;
+    stdin.on("data", keep);
+    stdin.on("newListener", handOn);
+    stdin.unref?.();
   });
   return () => {
     clearImmediate(reading);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, describe, expect, it } from "vitest";
 import { root } from "../tools/markdown.js";
+import { Program } from "../tools/program.js";
 
 const state = mkdtempSync(join(tmpdir(), "gsp-parent-"));
 afterAll(() => rmSync(state, { recursive: true, force: true }));
@@ -46,6 +47,52 @@ describe("a bot that stops with its parent", () => {
     const [code] = await once(child, "exit");
 
     expect(code).toBe(0);
+  });
+
+  it.each([
+    ["on('data')", `process.stdin.on("data", (chunk) => { heard += chunk; });`],
+    ["setEncoding", `process.stdin.setEncoding("utf8").on("data", (text) => { heard += text.concat(""); });`],
+    ["for await", `(async () => { for await (const chunk of process.stdin) heard += chunk; })();`],
+    [
+      "readline",
+      `createInterface({ input: process.stdin }).on("line", (line) => { heard += line + "\\n"; });`,
+    ],
+  ])("loses nothing of an input that is read late, by %s, and ends with it", async (_, read) => {
+    await using api = await startBotApi();
+    const program = `
+      import { createInterface } from "node:readline";
+      import { setImmediate as next } from "node:timers/promises";
+      import { Bot } from "grammy";
+      import { safeStartPolling } from "grammy-safe-polling";
+      const bot = new Bot("${api.bot.token}", { client: { apiRoot: "${api.url}" } });
+      const polling = safeStartPolling(bot, { stopWithParent: "stdin" });
+      // As a server that has to connect somewhere before it reads.
+      while (process.stdin.bytesRead === 0) await next();
+      await polling.started();
+      let heard = "";
+      ${read}
+      console.error("reads");
+      await polling.done;
+      console.error("heard: " + heard);`;
+    await using child = new Program(node(program), { cwd: root, env, input: true });
+    child.process.stdin?.write("first é\n");
+    await child.prints("reads");
+    child.process.stdin?.end("second\n");
+
+    expect(await child.exited, child.output).toBe(0);
+    expect(child.output).toMatch(/^heard: first é\nsecond\n/m);
+  });
+
+  it("is kept alive by no input that nobody reads", async () => {
+    await using api = await startBotApi();
+    await using child = new Program(node(bot(api, "stdin")), { cwd: root, env, input: true });
+    child.process.stdin?.write("hello\n");
+    expect(await answerOf(api)).toBe(child.process.pid);
+
+    child.kill("SIGTERM");
+
+    expect(await child.exited, child.output).toBe(0);
+    expect(child.output).not.toContain("keeps the process alive");
   });
 
   it("hands over to the next session when the process that started it is killed", async () => {

@@ -217,6 +217,10 @@ const version = (api: BotApiEmulator, number: number) => `
 it.each([
   ["node --watch", ["--watch"]],
   ["tsx watch", [join(root, "node_modules/tsx/dist/cli.mjs"), "watch"]],
+  [
+    "nodemon --signal SIGTERM",
+    [join(root, "test/programs/node_modules/nodemon/bin/nodemon.js"), "--signal", "SIGTERM"],
+  ],
 ])("%s: the new code polls after the old one, without a 409", async (name, args) => {
   await using api = await startBotApi();
   const file = join(home, `${name.replace(/\W+/g, "-")}.mjs`);

@@ -103,6 +103,29 @@ describe.concurrent("an empty folder, and what README.md prints", () => {
   );
 });
 
+it("docs/quick-start.md: CommonJS, and a token in .env, as printed", async () => {
+  const quickStart = page("docs/quick-start.md");
+  const commonJs = codeBlocks(quickStart).find(({ language }) => language === "js")?.code ?? "";
+  for (const words of ["`node --env-file=.env bot.mjs`", "as `bot.cjs`", "node bot.cjs"])
+    expect(quickStart.text).toContain(words);
+  const folder = await installed(install);
+  writeFileSync(join(folder, "bot.cjs"), commonJs);
+
+  for (const command of ["node --env-file=.env bot.mjs", "node bot.cjs", "node --env-file=.env bot.cjs"]) {
+    await using api = await startBotApi();
+    writeFileSync(join(folder, ".env"), `BOT_TOKEN=${api.bot.token}\n`);
+    const line = command.includes(".env") ? command : `BOT_TOKEN=123456:ABC ${command}`;
+    await using bot = typed(folder, line, api);
+    api.pushMessage(api.bot.id, "one");
+    await api.waitForEvent("sent", ({ text }) => text === "You said: one", { timeoutMs: 30_000 });
+    bot.kill("SIGINT");
+
+    expect(await bot.exited, bot.output).toBe(0);
+    expect(bot.output).toMatch(/: stopped$/m);
+    expect(bot.output.includes("bye"), command).toBe(command.includes("cjs"));
+  }
+}, 90_000);
+
 it("a second copy stands by, and there is a handover between them", async () => {
   const folder = await installed(install);
   await using api = await startBotApi();

@@ -10,6 +10,8 @@ export interface ProgramOptions {
   readonly program?: string;
   /** Whether it heads a process group of its own, as a command typed into a terminal does; signals reach all of it. */
   readonly group?: boolean;
+  /** Whether its standard input is a pipe of ours. */
+  readonly input?: boolean;
 }
 
 const printDeadlineMs = 60_000;
@@ -24,14 +26,14 @@ export class Program implements AsyncDisposable {
 
   constructor(
     args: readonly string[],
-    { env, cwd = root, program = process.execPath, group = false }: ProgramOptions = {},
+    { env, cwd = root, program = process.execPath, group = false, input = false }: ProgramOptions = {},
   ) {
     this.#isGroup = group;
     this.process = spawn(program, args, {
       cwd,
       detached: group,
       env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
     });
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
