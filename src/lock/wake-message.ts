@@ -1,4 +1,4 @@
-import type { HandoverAnswer, HandoverRequest } from "./backend.js";
+import type { ConnectContext, HandoverAnswer, HandoverRequest } from "./backend.js";
 
 /**
  * What a holder tells those who wait when it has given keys back, whatever carries it (NOTIFY, pub/sub, a socket):
@@ -59,6 +59,13 @@ export function decodeAsk(message: string): { key: string; request: HandoverRequ
   } catch {
     return undefined;
   }
+}
+
+/** Tells whoever connected what a message says, if it is one of ours. */
+export function passOn(message: string, { onAsked, onWake }: ConnectContext): void {
+  const asked = decodeAsk(message);
+  if (asked) return onAsked?.(asked.key, asked.request);
+  for (const key of decodeWake(message)) onWake(key, true);
 }
 
 const answers: readonly HandoverAnswer[] = ["hands-over", "stopping", "outranked"];

@@ -470,7 +470,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/file/file-connection.ts",
-    find: "if (!isAtItsPath(file)) this.#free([key]);",
+    find: "if (!isAtItsPath(file)) free([key]);",
     replace: "",
     breaks: "a lock file that was deleted is not noticed",
     tests: [fileConformance, lockFiles, fileRecords],
@@ -484,7 +484,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/file/file-connection.ts",
-    find: "if (freed.length > 0) this.#server.announce(freed);",
+    find: "if (freed.length > 0) server.announce(freed);",
     replace: "",
     breaks: "a release wakes nobody",
     tests: [fileWake],
@@ -527,7 +527,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/postgres/session-connection.ts",
-    find: 'if (row?.server === this.#parts.pid && (row.standby ?? "f") === "f") return;',
+    find: 'if (row?.server === pid && (row.standby ?? "f") === "f") return;',
     replace: "if (row) return;",
     breaks: "a pooler that moves us to another session is not noticed",
     tests: [sessionConnection],

@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import type { Holder } from "../backend.js";
+import { readHolder } from "../holder.js";
 
 /** What the file beside a lock says: the newest token of the key, and who holds it unless it was given back. */
 export interface HolderRecord {
@@ -74,7 +75,7 @@ function parseRecord(text: string): HolderRecord | undefined {
   if (typeof v !== "number" || !isToken(token)) return undefined;
   if (!holder) return { token };
   // The token stands at both ends of a record: where they differ it is two records mixed.
-  return holder.token === token ? { token, holder: readHolder(holder) } : undefined;
+  return holder.token === token ? { token, holder: readRecordedHolder(holder) } : undefined;
 }
 
 /** The next token is one more, and must be a safe integer too. */
@@ -82,16 +83,9 @@ function isToken(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && value !== Number.MAX_SAFE_INTEGER;
 }
 
-function readHolder(fields: Record<string, unknown>): RecordedHolder {
-  const holder: Record<string, unknown> = {};
-  for (const name of ["owner", "instance", "revision"]) {
-    if (typeof fields[name] === "string") holder[name] = fields[name];
-  }
-  for (const name of ["since", "priority"]) {
-    if (typeof fields[name] === "number") holder[name] = fields[name];
-  }
+function readRecordedHolder(record: { readonly socket?: unknown }): RecordedHolder {
+  const { socket } = record;
+  const { token: _, ...holder } = readHolder(record);
   // It becomes part of a path.
-  if (typeof fields.socket === "string" && /^[0-9a-f]{16}$/.test(fields.socket))
-    holder.socket = fields.socket;
-  return holder;
+  return typeof socket === "string" && /^[0-9a-f]{16}$/.test(socket) ? { ...holder, socket } : holder;
 }

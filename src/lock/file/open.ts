@@ -1,5 +1,5 @@
 import type { ConnectContext, LockConnection } from "../backend.js";
-import { FileConnection } from "./file-connection.js";
+import { fileConnection } from "./file-connection.js";
 import { loadKernelLock } from "./kernel-lock.js";
 import {
   checkWritable,
@@ -22,7 +22,7 @@ export async function open(
   if (!allowNetworkFileSystem) refuseSharedFileSystem(directory);
   if (context.looksOnly) {
     checkWritable(directory);
-    return new FileConnection(directory, lock, noServer, context);
+    return fileConnection(directory, lock, noServer, context);
   }
   tryOutLocks(directory, lock);
   const server = await openWakeServer(directory, context.logger, context.onAsked);
@@ -31,5 +31,5 @@ export async function open(
     context.signal.throwIfAborted();
   }
   void removeDeadSockets(directory);
-  return new FileConnection(directory, lock, server, context);
+  return fileConnection(directory, lock, server, context);
 }

@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
-import type { HandoverRequest } from "../backend.js";
+import type { ConnectContext } from "../backend.js";
 import { decodeAsk } from "../wake-message.js";
 import { connectQuietly, onLines, readLine, wakeSocketPath } from "./wake-server.js";
 
@@ -16,17 +16,12 @@ export interface WakeClients {
   close(): void;
 }
 
-export interface WakeClientsOptions {
-  readonly directory: string;
-  wantedKeys(): readonly string[];
-  /** Whether the holder record of `key` still names this socket. */
-  isHeldBy(key: string, socketName: string): boolean;
-  onWake(key?: string): void;
-  readonly onAsked: (key: string, request: HandoverRequest) => void;
-}
-
-export function createWakeClients(options: WakeClientsOptions): WakeClients {
-  const { directory, wantedKeys, isHeldBy, onAsked, onWake } = options;
+/** `socketOfHolder`: what the holder record of a key names now. */
+export function createWakeClients(
+  directory: string,
+  { onAsked, onWake, wantedKeys }: ConnectContext,
+  socketOfHolder: (key: string) => string | undefined,
+): WakeClients {
   const sockets = new Map<Socket, string>();
   /** Every name connected to that still holds a key, with the keys refused until the holder said that it hears us. */
   const refused = new Map<string, Set<string> | undefined>();
@@ -42,11 +37,11 @@ export function createWakeClients(options: WakeClientsOptions): WakeClients {
 
   function onMessage(line: string, name: string): void {
     const asked = decodeAsk(line);
-    if (asked) return onAsked(asked.key, asked.request);
+    if (asked) return onAsked?.(asked.key, asked.request);
     const message = readLine(line);
     if (message === "heard") {
       // What was given back before the holder heard of us was announced without us.
-      if ([...(refused.get(name) ?? [])].some((key) => !isHeldBy(key, name))) onWake();
+      if ([...(refused.get(name) ?? [])].some((key) => socketOfHolder(key) !== name)) onWake();
       if (refused.has(name)) refused.set(name, undefined);
     } else {
       const wanted = new Set(wantedKeys());

@@ -6,18 +6,19 @@ const server = {
 };
 
 /**
- * Of a shared connection string and not used: these would become parameters of the start, which poolers refuse, or
- * timers of the client; the lock sets its own for its own session.
+ * Settings that an application shares with the lock and that are not used: parameters of the start, which poolers
+ * refuse, and timers of the client, after which the outcome of a message is unknown. The lock sets its own for its own
+ * session after connecting.
  */
-const unused = new Set([
+export const unusedSettings = [
   "application_name",
   "fallback_application_name",
   "statement_timeout",
   "lock_timeout",
   "query_timeout",
   "idle_in_transaction_session_timeout",
-  "replication",
-]);
+];
+const unused = new Set([...unusedSettings, "replication"]);
 
 /** What `pg` makes of these would take the place of the option `ssl`. */
 const ofTls = new Set([

@@ -1,6 +1,6 @@
 import type { ClaimRequest, ConnectContext } from "../backend.js";
 import { revisionAndPriority } from "./application-name.js";
-import { channel, epochMs, identifier, literal, setSettings, wakePayload } from "./sql.js";
+import { channel, epochMs, identifier, keepalives, literal, setSettings, wakePayload } from "./sql.js";
 
 /** The statements of one owner on one table. Each is one statement, and so one transaction, through any pooler. */
 export interface LeaseSql {
@@ -46,13 +46,7 @@ const limits = (leaseMs: number) =>
  * end it between two beats.
  */
 export function leaseSessionSettings(leaseMs: number): string {
-  return setSettings({
-    idle_session_timeout: 4 * leaseMs,
-    tcp_keepalives_idle: Math.max(1, Math.floor(leaseMs / 2_000)),
-    tcp_keepalives_interval: Math.max(1, Math.floor(leaseMs / 6_000)),
-    tcp_keepalives_count: 3,
-    tcp_user_timeout: leaseMs,
-  });
+  return setSettings({ idle_session_timeout: 4 * leaseMs, ...keepalives(leaseMs) });
 }
 
 /** Finds the tables of that name, whoever looks: what a search path leads to differs from role to role. */

@@ -1,12 +1,13 @@
 import { SafePollingError } from "../../errors.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { passOn } from "../wake-message.js";
 import { readRevision } from "./application-name.js";
 import type { ServerChecks } from "./check-server.js";
 import { configError } from "./connect-errors.js";
 import { findTables, type LeaseSql, leaseSessionSettings, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
 import type { PostgresSettings } from "./options.js";
-import { askClock, askNotification, channel, passOn } from "./sql.js";
+import { callsOfBoth, channel, wakeMessage } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
 
 /** A row per key in a table: needs nothing from the session, so it works through a pooler in transaction mode. */
@@ -20,7 +21,7 @@ export function connectLeaseTable(
     const wire = await openWire({
       config,
       signal: life.signal,
-      onNotification: ({ payload = "" }) => passOn(payload, context),
+      onNotification: ({ payload = "" }) => passOn(wakeMessage(payload), context),
       onClosed(error) {
         if (isReady) context.onClosed(error);
       },
@@ -122,6 +123,7 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
   /** Of what was granted here: a row with another one is not the lease that we know. */
   const tokens = new Map<string, string>();
   return {
+    ...callsOfBoth(wire),
     async claim(requests) {
       // A key that is asked for twice is granted to the first request.
       const asked = new Map(requests.toReversed().map((request) => [request.key, request]));
@@ -143,16 +145,9 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
       await wire.ask(sql.release(keys));
       for (const key of keys) tokens.delete(key);
     },
-    async ask(key, request) {
-      await wire.ask(askNotification(key, request));
-    },
     async inspect(key) {
       const [row] = await wire.ask(sql.find(key));
       return row && { ...holderFrom(row), silentMs: Number(row.silent) };
-    },
-    async clockMs() {
-      const [row] = await wire.ask(askClock);
-      return Number(row?.clock);
     },
     async close() {
       close();

@@ -2,7 +2,7 @@ import { SafePollingError } from "../../errors.js";
 import { checkOptions, invalidOption } from "../../option-checks.js";
 import { passwordOfPlatform } from "../../platform/instance.js";
 import { keepSecret } from "../../secrets.js";
-import { readConnectionString } from "./connection-string.js";
+import { readConnectionString, unusedSettings } from "./connection-string.js";
 
 /**
  * Where the database is, as `pg` takes it (`connectionString`, or `host`, `user`, … or nothing, for the PG*
@@ -86,12 +86,7 @@ const pgNames = [
   "client_encoding",
   "options",
   "stream",
-  "application_name",
-  "fallback_application_name",
-  "statement_timeout",
-  "lock_timeout",
-  "query_timeout",
-  "idle_in_transaction_session_timeout",
+  ...unusedSettings,
   "types",
   "pipeline",
   "binary",

@@ -13,8 +13,6 @@ import { connectSession } from "./session-connection.js";
  */
 export function postgresLock(options: PostgresLockOptions): LockBackend {
   const settings = resolveOptions(options);
-  const { leaseMs } = settings;
-  const location = locationOf(settings.config);
   const told = new Set<string>();
   const checks: ServerChecks = {
     isProven: false,
@@ -24,21 +22,14 @@ export function postgresLock(options: PostgresLockOptions): LockBackend {
       context.logger[level]({ lock: "postgres" }, message);
     },
   };
-  if (settings.mode === "lease") {
-    return {
-      name: "postgres",
-      location,
-      leaseMs,
-      // Nothing wakes a standby in this mode: with the session's jitter of a fifth, less than two questions a second.
-      pollMs: 650,
-      connect: (context) => connectLeaseTable(settings, context, checks),
-    };
-  }
+  const isTable = settings.mode === "lease";
+  const connect = isTable ? connectLeaseTable : connectSession;
   return {
     name: "postgres",
-    location,
-    leaseMs,
-    pollMs: 1_000,
-    connect: (context) => connectSession(settings, context, checks),
+    location: locationOf(settings.config),
+    leaseMs: settings.leaseMs,
+    // Nothing wakes a standby of the table: with the session's jitter of a fifth, less than two questions a second.
+    pollMs: isTable ? 650 : 1_000,
+    connect: (context) => connect(settings, context, checks),
   };
 }

@@ -1,12 +1,6 @@
 import { describeError } from "../../redact.js";
-import type {
-  Claim,
-  ClaimRequest,
-  ConnectContext,
-  HandoverRequest,
-  Holder,
-  LockConnection,
-} from "../backend.js";
+import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { passOn } from "../wake-message.js";
 import { applicationName, holderFromName, namePrefix } from "./application-name.js";
 import { checkServer, proveExclusion, type ServerChecks } from "./check-server.js";
 import { connectWith } from "./lifetime.js";
@@ -22,7 +16,7 @@ import {
   terminateSilent,
   unlockKeys,
 } from "./session-sql.js";
-import { askClock, askNotification, channel, keyNumber, passOn, wakePayload } from "./sql.js";
+import { callsOfBoth, channel, keyNumber, wakeMessage, wakePayload } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
 
 /** SQLSTATE of a table of locks without a free place ("out of shared memory"). */
@@ -47,7 +41,7 @@ export function connectSession(
       onNotification({ channel: source, payload = "", processId }) {
         // Our own releases are announced to us too.
         if (source !== channel || String(processId) === pid) return;
-        passOn(payload, context);
+        passOn(wakeMessage(payload), context);
       },
       onClosed(error) {
         life.abort(error);
@@ -74,7 +68,7 @@ export function connectSession(
       );
     }
     isReady = true;
-    return new SessionConnection({
+    return sessionConnection({
       wire,
       pid,
       memoryAgeMs: Number(ready?.age),
@@ -104,45 +98,31 @@ interface SessionParts {
 }
 
 /** The calls of a lock connection, on a session that is set up. */
-export class SessionConnection implements LockConnection {
-  readonly memoryAgeMs: number;
-  readonly #parts: SessionParts;
-  readonly #numbers = new Map<string, string>();
-  readonly #keys = new Map<string, string>();
+export function sessionConnection(parts: SessionParts): LockConnection {
+  const { context, end, memoryAgeMs, pid, watch, wire } = parts;
+  const numbers = new Map<string, string>();
+  const keysByNumber = new Map<string, string>();
 
-  constructor(parts: SessionParts) {
-    this.memoryAgeMs = parts.memoryAgeMs;
-    this.#parts = parts;
+  function numberOf(key: string): string {
+    const number = numbers.get(key) ?? keyNumber(key);
+    numbers.set(key, number);
+    keysByNumber.set(number, key);
+    return number;
   }
 
-  async claim(requests: readonly ClaimRequest[]): Promise<readonly Claim[]> {
-    const { watch } = this.#parts;
-    // A key that is asked for twice is granted to the first request.
-    const asked = new Map(requests.toReversed().map((request) => [this.#numberOf(request.key), request]));
-    const { rows, full } = await this.#tryKeys(asked);
-    for (const row of rows) this.#checkSession(row);
-    const holders = new Map<string, HolderSession>();
-    const claims = new Map<ClaimRequest, Claim>();
-    for (const row of rows) {
-      const request = asked.get(row.key ?? "");
-      if (!request) continue;
-      const session = this.#otherSession(row);
-      const claim = claimFrom(row, request, this.#ownerOf(row, request));
-      const hasNoPlace = full !== undefined && row.granted !== "t" && !row.holder && request.mayTakeForgotten;
-      claims.set(request, hasNoPlace ? { granted: false, failed: full } : claim);
-      if (session) holders.set(request.key, session);
-    }
-    watch.follow(holders);
-    await this.#endFormers(requests, holders);
-    return requests.map((request) => claims.get(request) ?? { granted: false, holder: {} });
+  /** The keys are with the session that took them: an answer from another one means that a pooler moved us. */
+  function checkSession(row: Row | undefined): void {
+    if (row?.server === pid && (row.standby ?? "f") === "f") return;
+    const error = new Error("moved to another process of the server, or the server has become a replica");
+    wire.destroy(error);
+    throw error;
   }
 
   /**
    * Where the server's table of locks is full, the statement fails and keeps what it had taken by then: that is given
    * back, and as many keys are tried again. `full`: why the others were not.
    */
-  async #tryKeys(asked: ReadonlyMap<string, ClaimRequest>) {
-    const { wire } = this.#parts;
+  async function tryKeys(asked: ReadonlyMap<string, ClaimRequest>) {
     let full: Error | undefined;
     for (let most = asked.size; ; ) {
       try {
@@ -156,67 +136,14 @@ export class SessionConnection implements LockConnection {
     }
   }
 
-  async beat(): Promise<readonly string[]> {
-    const [row] = await this.#parts.wire.askFirst(beat);
-    this.#checkSession(row);
-    const numbers = row?.keys?.split(",") ?? [];
-    return numbers.map((number) => this.#keys.get(number)).filter((key) => key !== undefined);
-  }
-
-  async release(keys: readonly string[]): Promise<void> {
-    const numbers = keys.map((key) => this.#numberOf(key));
-    await this.#parts.wire.ask(releaseKeys(numbers, wakePayload(keys)));
-  }
-
-  async ask(key: string, request: HandoverRequest): Promise<void> {
-    await this.#parts.wire.ask(askNotification(key, request));
-  }
-
-  async inspect(key: string): Promise<Holder | undefined> {
-    const [row] = await this.#parts.wire.ask(findHolder(this.#numberOf(key)));
-    return row && holderFrom(row);
-  }
-
-  async clockMs(): Promise<number> {
-    const [row] = await this.#parts.wire.ask(askClock);
-    return Number(row?.clock);
-  }
-
-  async evict(key: string, silentMs: number): Promise<boolean> {
-    return (await this.#parts.wire.ask(terminateSilent(this.#numberOf(key), silentMs))).length > 0;
-  }
-
-  async close(): Promise<void> {
-    this.#parts.end();
-  }
-
-  #numberOf(key: string): string {
-    const number = this.#numbers.get(key) ?? keyNumber(key);
-    this.#numbers.set(key, number);
-    this.#keys.set(number, key);
-    return number;
-  }
-
-  /** The keys are with the session that took them: an answer from another one means that a pooler moved us. */
-  #checkSession(row: Row | undefined): void {
-    if (row?.server === this.#parts.pid && (row.standby ?? "f") === "f") return;
-    const error = new Error("moved to another process of the server, or the server has become a replica");
-    this.#parts.wire.destroy(error);
-    throw error;
-  }
-
   /** The owner behind a holder, where it is this connection or the former one of this process. */
-  #ownerOf({ holder, name }: Row, { formerOwner }: ClaimRequest): string | undefined {
-    if (holder === this.#parts.pid) return this.#parts.context.owner;
+  function ownerOf({ holder, name }: Row, { formerOwner }: ClaimRequest): string | undefined {
+    if (holder === pid) return context.owner;
     return formerOwner !== undefined && name?.startsWith(namePrefix(formerOwner)) ? formerOwner : undefined;
   }
 
-  #otherSession({ holder, name }: Row): HolderSession | undefined {
-    return holder && holder !== this.#parts.pid ? { pid: holder, name: name ?? "" } : undefined;
-  }
-
   /** An earlier session of this process may outlive its connection on the server. Where it is surely ours, it is ended. */
-  async #endFormers(
+  async function endFormers(
     requests: readonly ClaimRequest[],
     holders: ReadonlyMap<string, HolderSession>,
   ): Promise<void> {
@@ -226,10 +153,9 @@ export class SessionConnection implements LockConnection {
       const prefix = formerOwner === undefined ? undefined : namePrefix(formerOwner);
       if (session && prefix && session.name.startsWith(prefix)) formers.set(session.pid, prefix);
     }
-    const { context, wire } = this.#parts;
-    for (const [pid, prefix] of formers) {
+    for (const [formerPid, prefix] of formers) {
       try {
-        const ended = await wire.ask(terminate(pid, prefix));
+        const ended = await wire.ask(terminate(formerPid, prefix));
         if (ended.length > 0) context.onWake();
       } catch (error) {
         context.logger.debug(
@@ -239,6 +165,57 @@ export class SessionConnection implements LockConnection {
       }
     }
   }
+
+  return {
+    memoryAgeMs,
+    ...callsOfBoth(wire),
+
+    async claim(requests) {
+      // A key that is asked for twice is granted to the first request.
+      const asked = new Map(requests.toReversed().map((request) => [numberOf(request.key), request]));
+      const { rows, full } = await tryKeys(asked);
+      for (const row of rows) checkSession(row);
+      const holders = new Map<string, HolderSession>();
+      const claims = new Map<ClaimRequest, Claim>();
+      for (const row of rows) {
+        const request = asked.get(row.key ?? "");
+        if (!request) continue;
+        const hasNoPlace =
+          full !== undefined && row.granted !== "t" && !row.holder && request.mayTakeForgotten;
+        const claim = claimFrom(row, request, ownerOf(row, request));
+        claims.set(request, hasNoPlace ? { granted: false, failed: full } : claim);
+        const { holder, name } = row;
+        if (holder && holder !== pid) holders.set(request.key, { pid: holder, name: name ?? "" });
+      }
+      watch.follow(holders);
+      await endFormers(requests, holders);
+      return requests.map((request) => claims.get(request) ?? { granted: false, holder: {} });
+    },
+
+    async beat() {
+      const [row] = await wire.askFirst(beat);
+      checkSession(row);
+      const ours = row?.keys?.split(",") ?? [];
+      return ours.map((number) => keysByNumber.get(number)).filter((key) => key !== undefined);
+    },
+
+    async release(keys) {
+      await wire.ask(releaseKeys(keys.map(numberOf), wakePayload(keys)));
+    },
+
+    async inspect(key) {
+      const [row] = await wire.ask(findHolder(numberOf(key)));
+      return row && holderFrom(row);
+    },
+
+    async evict(key, silentMs) {
+      return (await wire.ask(terminateSilent(numberOf(key), silentMs))).length > 0;
+    },
+
+    async close() {
+      end();
+    },
+  };
 }
 
 function claimFrom(row: Row, { mayTakeForgotten }: ClaimRequest, owner: string | undefined): Claim {

@@ -1,5 +1,5 @@
 import type { ClaimRequest } from "../backend.js";
-import { channel, epochMs, literal, livenessClass, setSettings } from "./sql.js";
+import { channel, epochMs, keepalives, literal, livenessClass, setSettings } from "./sql.js";
 
 /** Who holds which key, in this database. One-number advisory locks only: `objsubid` 2 are the two-number ones. */
 const keyLocks = `SELECT (classid::bigint << 32) | objid::bigint AS key, pid FROM pg_locks
@@ -55,10 +55,7 @@ export function setUp(applicationName: string, leaseMs: number): string {
     default_transaction_isolation: "read committed",
     default_transaction_read_only: "off",
     plan_cache_mode: "force_generic_plan",
-    tcp_keepalives_idle: Math.max(1, Math.floor(leaseMs / 2_000)),
-    tcp_keepalives_interval: Math.max(1, Math.floor(leaseMs / 6_000)),
-    tcp_keepalives_count: 3,
-    tcp_user_timeout: leaseMs,
+    ...keepalives(leaseMs),
   });
   return `${settings};
 LISTEN ${channel};

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import type { ConnectContext, HandoverRequest } from "../backend.js";
-import { decodeAsk, decodeWake, encodeAsk, encodeWake } from "../wake-message.js";
+import type { LockConnection } from "../backend.js";
+import { encodeAsk, encodeWake } from "../wake-message.js";
+import type { Wire } from "./wire.js";
 
 /** Version prefix of everything that is shared between releases of this library. */
 const keyPrefix = "gsp:v1:";
@@ -17,15 +18,9 @@ export function wakePayload(keys: readonly string[]): string {
   return message === "[]" ? "" : message;
 }
 
-export function askNotification(key: string, request: HandoverRequest): string {
-  return `NOTIFY ${channel}, ${literal(encodeAsk(key, request))}`;
-}
-
-/** What was notified on our channel. */
-export function passOn(payload: string, context: ConnectContext): void {
-  const asked = decodeAsk(payload);
-  if (asked) return context.onAsked?.(asked.key, asked.request);
-  for (const key of decodeWake(payload || "[]")) context.onWake(key, true);
+/** What a notification says, in the words of `encodeWake`. */
+export function wakeMessage(payload: string): string {
+  return payload === "" ? "[]" : payload;
 }
 
 /** The advisory lock of a key: the first 64 bits of a SHA-256, as a signed decimal number. */
@@ -37,7 +32,26 @@ export function keyNumber(key: string): string {
 /** A point in time as whole milliseconds since 1970. */
 export const epochMs = (time: string) => `floor(extract(epoch FROM ${time}) * 1000)::bigint`;
 
-export const askClock = `SELECT ${epochMs("clock_timestamp()")} AS clock`;
+/** The server finds out soon that its client is gone. */
+export const keepalives = (leaseMs: number) => ({
+  tcp_keepalives_idle: Math.max(1, Math.floor(leaseMs / 2_000)),
+  tcp_keepalives_interval: Math.max(1, Math.floor(leaseMs / 6_000)),
+  tcp_keepalives_count: 3,
+  tcp_user_timeout: leaseMs,
+});
+
+/** The calls that a session and the lease table answer alike. */
+export function callsOfBoth(wire: Wire): Required<Pick<LockConnection, "ask" | "clockMs">> {
+  return {
+    async ask(key, request) {
+      await wire.ask(`NOTIFY ${channel}, ${literal(encodeAsk(key, request))}`);
+    },
+    async clockMs() {
+      const [row] = await wire.ask(`SELECT ${epochMs("clock_timestamp()")} AS clock`);
+      return Number(row?.clock);
+    },
+  };
+}
 
 /** A string constant, whatever `standard_conforming_strings` says. Without NUL, which no text can have. */
 export function literal(text: string): string {

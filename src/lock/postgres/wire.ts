@@ -2,6 +2,7 @@ import { Socket } from "node:net";
 import { SafePollingError } from "../../errors.js";
 import { describeError } from "../../redact.js";
 import { configError } from "./connect-errors.js";
+import { unusedSettings } from "./connection-string.js";
 
 interface WireOptions {
   /** Configuration of the `pg` client. */
@@ -23,14 +24,8 @@ interface Job {
 const cancelRequest = 80_877_102;
 const cancelMs = 2_000;
 
-// Settings of the application that would break a lock: a timer of the client on a message makes its outcome
-// unknown, and the server's limits are set for this session alone after connecting.
-const unused = {
-  application_name: undefined,
-  statement_timeout: undefined,
-  lock_timeout: undefined,
-  query_timeout: undefined,
-  idle_in_transaction_session_timeout: undefined,
+const ownSettings = {
+  ...Object.fromEntries(unusedSettings.map((name) => [name, undefined])),
   binary: false,
   pipeline: false,
 };
@@ -77,7 +72,7 @@ export class Wire {
       keepAlive: true,
       keepAliveInitialDelayMillis: 5_000,
       ...config,
-      ...unused,
+      ...ownSettings,
       types: { getTypeParser: () => (text: string) => text },
       stream: (streamConfig: unknown) => {
         this.#socket = createStream?.(streamConfig) ?? new Socket();

@@ -1,7 +1,8 @@
 import { isSafePollingError } from "../../errors.js";
 import { describeError, redact } from "../../redact.js";
+import { unlessAborted } from "../../waiting.js";
 import type { ConnectContext, LockConnection } from "../backend.js";
-import { decodeAsk, decodeWake } from "../wake-message.js";
+import { passOn } from "../wake-message.js";
 import { clientForUrl, findServer, type RedisClient } from "./clients.js";
 import { type LockNames, lockNames, redisConnection } from "./connection.js";
 import type { RedisLink } from "./link.js";
@@ -25,7 +26,7 @@ export async function connectRedis(
   context: ConnectContext,
   warned: Set<string>,
 ): Promise<LockConnection> {
-  const { owner, instance, priority, revision, signal } = context;
+  const { signal } = context;
   const names = lockNames(target.prefix);
   const links: RedisLink[] = [];
   let isOpen = false;
@@ -42,39 +43,24 @@ export async function connectRedis(
     context.onClosed(redact(ended));
   };
   const onMessage = (message: string) => {
-    if (!isOpen) return;
-    const asked = decodeAsk(message);
-    if (asked) return context.onAsked?.(asked.key, asked.request);
-    for (const key of decodeWake(message)) context.onWake(key, true);
+    if (isOpen) passOn(message, context);
   };
 
   try {
     const client = target.client ?? (await clientForUrl(target.url ?? ""));
-    const open = await unlessAborted(signal, findServer(client, names.hash, signal));
+    const open = await unlessAborted(findServer(client, names.hash, signal), signal);
     const commands = open(false, { onEnd });
     const subscriber = open(true, { onReconnected: () => isOpen && context.onWake() });
     links.push(commands, subscriber);
-    const [startedMs] = await unlessAborted(
-      signal,
-      Promise.all([
-        startOwner(commands, names, context, warned),
-        subscriber.connect().then(() => subscriber.subscribe(names.channel, onMessage)),
-      ]),
-    );
+    const starting = Promise.all([
+      startOwner(commands, names, context, warned),
+      subscriber.connect().then(() => subscriber.subscribe(names.channel, onMessage)),
+    ]);
+    const [startedMs] = await unlessAborted(starting, signal);
     if (ended !== undefined) throw ended;
     isOpen = true;
     const { leaseMs } = target;
-    return redisConnection({
-      commands,
-      names,
-      owner,
-      instance,
-      revision,
-      priority,
-      leaseMs,
-      startedMs,
-      close,
-    });
+    return redisConnection({ commands, names, context, leaseMs, startedMs, close });
   } catch (error) {
     close();
     if (isSafePollingError(error)) throw error;
@@ -104,13 +90,4 @@ async function startOwner(
   const channel = looksOnly ? [] : [names.channel];
   const now = await commands.send(["EVAL", startScript, "1", names.hash, owner, ...channel]);
   return startOfServer(info, Number(now));
-}
-
-function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(new Error("connecting to Redis was given up"));
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort);
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

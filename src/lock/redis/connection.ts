@@ -1,4 +1,5 @@
-import type { Claim, Holder, LockConnection } from "../backend.js";
+import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { holderOf, readHolder } from "../holder.js";
 import { encodeAsk, encodeWake } from "../wake-message.js";
 import type { RedisLink } from "./link.js";
 import { beatScript, claimScript, inspectScript, releaseScript } from "./scripts.js";
@@ -17,10 +18,7 @@ export function lockNames(prefix: string): LockNames {
 export interface RedisConnectionOptions {
   readonly commands: RedisLink;
   readonly names: LockNames;
-  readonly owner: string;
-  readonly instance: string;
-  readonly revision: string | undefined;
-  readonly priority: number | undefined;
+  readonly context: ConnectContext;
   readonly leaseMs: number;
   /** When the server started, by its own clock; 0: not known. */
   readonly startedMs: number;
@@ -29,18 +27,11 @@ export interface RedisConnectionOptions {
 
 /** The lock as one owner sees it, over a link that is ready. */
 export function redisConnection(options: RedisConnectionOptions): LockConnection {
-  const { commands, names, instance, revision, startedMs } = options;
-  const owner = ownerName(options.owner);
+  const { commands, context, names, startedMs } = options;
+  const owner = ownerName(context.owner);
   const leaseMs = String(options.leaseMs);
   // Scripts look for the owner at the head.
-  const record = JSON.stringify({
-    owner,
-    v: 1,
-    instance,
-    revision,
-    priority: options.priority || undefined,
-    leaseMs: options.leaseMs,
-  });
+  const record = JSON.stringify({ ...holderOf({ ...context, owner }), v: 1, leaseMs: options.leaseMs });
   /**
    * Every key that the server may count as ours, with its token where we know it: nobody else makes claims under
    * our owner name, so a beat that asks for these finds all of them.
@@ -71,11 +62,11 @@ export function redisConnection(options: RedisConnectionOptions): LockConnection
         String(startedMs),
         ...asked,
       );
-      const claims = answers.map((answer) => toClaim(answer, owner, options.owner));
+      const claims = answers.map((answer) => toClaim(answer, owner, context.owner));
       requests.forEach(({ key }, index) => {
         const claim = claims[index];
         if (claim?.granted) owned.set(key, claim.token);
-        else if (claim?.holder?.owner !== options.owner) owned.delete(key);
+        else if (claim?.holder?.owner !== context.owner) owned.delete(key);
       });
       return claims;
     },
@@ -130,22 +121,9 @@ function toClaim(answer: unknown, written: string, owner: string): Claim {
   return { granted: false, holder: holder.owner === written ? { ...holder, owner } : holder, retryInMs };
 }
 
-const holderFields = {
-  owner: "string",
-  instance: "string",
-  revision: "string",
-  priority: "number",
-  token: "number",
-  since: "number",
-  leaseMs: "number",
-};
-
-/** The fields that we know, from a record that another version of this library may have written. */
 export function toHolder(record: string): Holder {
   try {
-    const content: Record<string, unknown> = JSON.parse(record);
-    const known = Object.entries(holderFields).filter(([name, type]) => typeof content[name] === type);
-    return Object.fromEntries(known.map(([name]) => [name, content[name]]));
+    return readHolder(JSON.parse(record));
   } catch {
     return {};
   }

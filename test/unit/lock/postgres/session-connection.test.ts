@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ConnectContext } from "../../../../src/lock/backend.js";
 import type { LivenessWatch } from "../../../../src/lock/postgres/liveness-watch.js";
-import { SessionConnection } from "../../../../src/lock/postgres/session-connection.js";
+import { sessionConnection } from "../../../../src/lock/postgres/session-connection.js";
 import type { Wire } from "../../../../src/lock/postgres/wire.js";
 
 /** A connection that was set up on session 7 of the server, and whose questions `row` answers from now on. */
@@ -9,7 +9,7 @@ function connectionThatHears(row: Record<string, string>) {
   const destroyed: unknown[] = [];
   const ask = async () => [row];
   const wire = { ask, askFirst: ask, destroy: (error: unknown) => destroyed.push(error) };
-  const connection = new SessionConnection({
+  const connection = sessionConnection({
     wire: wire as unknown as Wire,
     pid: "7",
     memoryAgeMs: 0,
@@ -24,7 +24,7 @@ describe("a session connection", () => {
   it("believes its own session", async () => {
     const { connection, destroyed } = connectionThatHears({ server: "7", standby: "f", keys: "" });
 
-    expect(await connection.beat()).toEqual([]);
+    expect(await connection.beat([])).toEqual([]);
     expect(destroyed).toEqual([]);
   });
 
@@ -35,7 +35,7 @@ describe("a session connection", () => {
     it(`ends when it hears ${what}`, async () => {
       const { connection, destroyed } = connectionThatHears(row);
 
-      await expect(connection.beat()).rejects.toThrow("moved to another process");
+      await expect(connection.beat([])).rejects.toThrow("moved to another process");
       expect(destroyed.length).toBe(1);
     });
   }
