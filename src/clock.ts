@@ -26,6 +26,11 @@ export function elapsedMs(from: Moment, to: Moment): number {
   return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs);
 }
 
+/** Time since a moment in milliseconds. */
+export function sinceMs(clock: Clock, from: Moment): number {
+  return elapsedMs(from, clock.now());
+}
+
 /** Milliseconds since 1970, for records that people or other processes read; never for measuring. */
 export function wallNow(): number {
   return Date.now();

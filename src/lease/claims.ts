@@ -1,10 +1,9 @@
-import type { Clock, Moment } from "../clock.js";
+import type { Moment } from "../clock.js";
 import { isSafePollingError, type SafePollingError } from "../errors.js";
-import type { Claim, ClaimRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
-import type { Logger } from "../logger.js";
+import type { Claim, ClaimRequest, Holder, LockConnection } from "../lock/backend.js";
 import { withDeadline } from "../waiting.js";
 import type { CandidateEntry, CandidateSet } from "./candidate.js";
-import { ClaimSchedule, type DueKeys } from "./claim-schedule.js";
+import { createClaimSchedule, type DueKeys } from "./claim-schedule.js";
 import {
   type ConnectionFacts,
   followsAnother,
@@ -14,6 +13,7 @@ import {
   succession,
 } from "./key-history.js";
 import type { LeaseKeeper, LossReason } from "./lease-keeper.js";
+import type { LockSessionOptions } from "./lock-session.js";
 import type { OutlivingLeases } from "./outliving-leases.js";
 import type { TroubleReport } from "./trouble-report.js";
 import { isTrusted, type LeaseTiming } from "./trust-window.js";
@@ -29,13 +29,7 @@ export interface OpenConnection extends ConnectionFacts {
   isLooking: boolean;
 }
 
-export interface ClaimsOptions {
-  readonly backend: LockBackend;
-  readonly instance: string;
-  readonly priority: number;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly logger: Logger;
+export interface ClaimsOptions extends LockSessionOptions {
   readonly timing: LeaseTiming;
   readonly candidates: CandidateSet;
   readonly histories: KeyHistories;
@@ -54,63 +48,50 @@ export interface ClaimsOptions {
  * Which keys are asked for, when, and what the answers mean. One claim in flight, at most one more due. Whoever the
  * server names as holder acts on it: a key that it counts as ours without our knowledge is given back.
  */
-export class Claims {
-  readonly #options: ClaimsOptions;
-  readonly #schedule: ClaimSchedule;
+export function createClaims(options: ClaimsOptions) {
+  const { backend, candidates, clock, histories, logger, outliving, timing, trouble } = options;
+  const { instance, isFormerOwner, onAnswered, onLost, onMistake, priority } = options;
+  const schedule = createClaimSchedule({ ...options, pollMs: backend.pollMs, onDue: claimDue });
   /** What is wrong with a key that was granted once is trouble, not a mistake of the set-up. */
-  readonly #everGranted = new Set<string>();
-  #everAnswered = false;
-  #open: OpenConnection | undefined;
-
-  constructor(options: ClaimsOptions) {
-    this.#options = options;
-    const { backend, clock, random } = options;
-    this.#schedule = new ClaimSchedule({
-      clock,
-      random,
-      pollMs: backend.pollMs,
-      onDue: (keys) => this.claimDue(keys),
-    });
-  }
+  const everGranted = new Set<string>();
+  let everAnswered = false;
+  let current: OpenConnection | undefined;
 
   /** From now on keys are asked for on this connection, or on none. */
-  use(open: OpenConnection | undefined): void {
-    this.#open = open;
-    if (open) this.claimDue();
-    else this.#schedule.stop();
+  function use(open: OpenConnection | undefined): void {
+    current = open;
+    if (open) claimDue();
+    else schedule.stop();
   }
 
   /** This key, or any, may be free. */
-  wake(key: string | undefined): void {
-    const { candidates } = this.#options;
-    if (key === undefined ? candidates.isWaiting() : candidates.waiting(key).length > 0)
-      this.#schedule.wake(key);
+  function wake(key: string | undefined): void {
+    if (key === undefined ? candidates.isWaiting() : candidates.waiting(key).length > 0) schedule.wake(key);
   }
 
   /** Asks for these keys, or for all that somebody wants. */
-  claimDue(keys?: DueKeys): void {
-    const open = this.#open;
+  function claimDue(keys?: DueKeys): void {
+    const open = current;
     if (!open?.keeper.endUnlessTrusted()) return;
-    this.#showSiblings(open);
+    showSiblings(open);
     if (open.claiming) {
       const isAll = !keys || (open.dueNext && !open.dueNext.keys);
       open.dueNext = { keys: isAll ? undefined : new Set([...(open.dueNext?.keys ?? []), ...keys]) };
       return;
     }
-    void this.#lookForSuccessors(open);
-    const asked = this.#keysToClaim(open, keys);
-    if (asked.length === 0) return this.#nextDue(keys);
-    const done = this.#claim(open, asked, keys).finally(() => {
+    void lookForSuccessors(open);
+    const asked = keysToClaim(open, keys);
+    if (asked.length === 0) return nextDue(keys);
+    const done = claim(open, asked, keys).finally(() => {
       open.claiming = undefined;
       const next = open.dueNext;
       open.dueNext = undefined;
-      if (next) this.claimDue(next.keys);
+      if (next) claimDue(next.keys);
     });
     open.claiming = { keys: new Set(asked), done };
   }
 
-  #keysToClaim({ keeper }: OpenConnection, keys: DueKeys): string[] {
-    const { candidates, outliving } = this.#options;
+  function keysToClaim({ keeper }: OpenConnection, keys: DueKeys): string[] {
     const wanted = candidates.claimableKeys().filter((key) => !keys || keys.has(key));
     // Not what we hold already, not what is still to be given back.
     return [...new Set([...outliving.keys, ...wanted])].filter(
@@ -118,17 +99,15 @@ export class Claims {
     );
   }
 
-  #nextDue(keys: DueKeys, retryInMs?: number): void {
-    const { candidates, outliving } = this.#options;
-    if (candidates.isWaiting() || outliving.keys.length > 0) this.#schedule.answered(keys, retryInMs);
-    else this.#schedule.stop();
+  function nextDue(keys: DueKeys, retryInMs?: number): void {
+    if (candidates.isWaiting() || outliving.keys.length > 0) schedule.answered(keys, retryInMs);
+    else schedule.stop();
   }
 
-  async #claim(open: OpenConnection, keys: readonly string[], due: DueKeys): Promise<void> {
-    const { clock, onAnswered, timing, trouble } = this.#options;
+  async function claim(open: OpenConnection, keys: readonly string[], due: DueKeys): Promise<void> {
     const sent = clock.now();
     try {
-      const requests = keys.map((key) => this.#request(open, key, sent));
+      const requests = keys.map((key) => requestFor(open, key, sent));
       const answers = await withDeadline(clock, open.connection.claim(requests), timing.deadlineMs, "claim");
       // We were frozen meanwhile, and what was granted may be another's by now.
       const isLate = open.leaseMs !== undefined && !isTrusted(timing, sent, clock.now());
@@ -136,23 +115,23 @@ export class Claims {
       // Under a lease that ended meanwhile nothing is granted: a late good answer revives nothing.
       if (!open.keeper.endUnlessTrusted()) return;
       open.keeper.renewed(sent);
-      this.#everAnswered = true;
+      everAnswered = true;
       onAnswered();
       trouble.well("connection", "claim");
-      await this.#takeAnswers(open, requests, answers, sent, due);
+      await takeAnswers(open, requests, answers, sent, due);
     } catch (error) {
-      if (!open.keeper.ended) this.#claimFailed(open, keys, error);
+      if (!open.keeper.ended) claimFailed(open, keys, error);
     }
   }
 
-  #request(open: OpenConnection, key: string, now: Moment): ClaimRequest {
-    const history = this.#options.histories.of(key);
+  function requestFor(open: OpenConnection, key: string, now: Moment): ClaimRequest {
+    const history = histories.of(key);
     const mayTakeForgotten = forgottenWaitMs(history, open, now) <= 0;
-    const former = formerOwner(history, this.#options.timing.leaseMs, now);
+    const former = formerOwner(history, timing.leaseMs, now);
     return { key, mayTakeForgotten, ...(former !== undefined && { formerOwner: former }) };
   }
 
-  async #takeAnswers(
+  async function takeAnswers(
     open: OpenConnection,
     requests: readonly ClaimRequest[],
     answers: readonly Claim[],
@@ -164,32 +143,34 @@ export class Claims {
     for (const [index, request] of requests.entries()) {
       const answer = answers[index];
       if (!answer) continue;
-      if (answer.granted || answer.failed === undefined) this.#options.trouble.keyWell(request.key);
+      if (answer.granted || answer.failed === undefined) trouble.keyWell(request.key);
       if (answer.granted) {
-        if (!this.#grant(open, request.key, answer)) notWanted.push(request.key);
+        if (!grant(open, request.key, answer)) notWanted.push(request.key);
       } else if (answer.failed !== undefined) {
-        this.#keyFailed(request.key, answer.failed);
+        keyFailed(request.key, answer.failed);
       } else if (answer.holder?.owner === open.owner) {
         notWanted.push(request.key);
       } else {
-        soonestMs = Math.min(soonestMs, this.#refused(open, request, answer, sent));
+        soonestMs = Math.min(soonestMs, refused(open, request, answer, sent));
       }
     }
-    this.#showSiblings(open);
-    this.#nextDue(due, soonestMs);
+    showSiblings(open);
+    nextDue(due, soonestMs);
     if (notWanted.length === 0) return;
     await open.keeper.release(notWanted);
     // What we were named the holder of without our knowledge is wanted all the same.
-    if (!open.keeper.ended && notWanted.some((key) => this.#options.candidates.next(key)))
-      this.#nextDue(undefined, 0);
+    if (!open.keeper.ended && notWanted.some((key) => candidates.next(key))) nextDue(undefined, 0);
   }
 
   /** False: nobody wants the key any more. */
-  #grant(open: OpenConnection, key: string, { token, isGivenBack }: Claim & { granted: true }): boolean {
-    const { candidates, clock, histories, outliving } = this.#options;
+  function grant(
+    open: OpenConnection,
+    key: string,
+    { token, isGivenBack }: Claim & { granted: true },
+  ): boolean {
     open.keeper.hold(key);
-    this.#everGranted.add(key);
-    this.#schedule.granted(key);
+    everGranted.add(key);
+    schedule.granted(key);
     const holding = candidates.of(key).find(({ phase }) => phase === "holding");
     if (outliving.delete(key)) {
       histories.granted(key, open.owner);
@@ -210,13 +191,12 @@ export class Claims {
   }
 
   /** Another has the key, or had it when the server forgot: when to ask again, in milliseconds. */
-  #refused(
+  function refused(
     open: OpenConnection,
     request: ClaimRequest,
     answer: Claim & { granted: false },
     sent: Moment,
   ): number {
-    const { histories, isFormerOwner, logger, outliving, onLost } = this.#options;
     const { key } = request;
     const { holder = {}, retryInMs = Number.POSITIVE_INFINITY } = answer;
     if (holder.owner !== undefined && isFormerOwner(holder.owner)) {
@@ -226,72 +206,66 @@ export class Claims {
       return 0;
     }
     if (outliving.delete(key)) onLost([key], "vanished");
-    if (answer.forgotten) return this.#forgotten(open, key);
-    this.#heldByOther(open, key, holder, sent);
+    if (answer.forgotten) return forgotten(open, key);
+    heldByOther(open, key, holder, sent);
     return retryInMs;
   }
 
-  #keyFailed(key: string, error: unknown): void {
-    if (!this.#everGranted.has(key) && isLockMistake(error)) this.#options.onMistake(error, key);
-    else this.#options.trouble.keyFailed(key, error);
+  function keyFailed(key: string, error: unknown): void {
+    if (!everGranted.has(key) && isLockMistake(error)) onMistake(error, key);
+    else trouble.keyFailed(key, error);
   }
 
-  #heldByOther(open: OpenConnection, key: string, holder: Holder, seen: Moment): void {
-    this.#options.histories.sawOther(key, seen, open.owner, holder.leaseMs ?? open.leaseMs);
-    this.#showHolder(key, holder);
+  function heldByOther(open: OpenConnection, key: string, holder: Holder, seen: Moment): void {
+    histories.sawOther(key, seen, open.owner, holder.leaseMs ?? open.leaseMs);
+    showHolder(key, holder);
   }
 
   /** Handles whose key another handle of this process holds stand by for that one. */
-  #showSiblings({ keeper, owner }: OpenConnection): void {
-    const { candidates, instance, priority } = this.#options;
+  function showSiblings({ keeper, owner }: OpenConnection): void {
     for (const key of candidates.waitedKeys()) {
-      if (keeper.held.has(key)) this.#showHolder(key, { owner, instance, priority });
+      if (keeper.held.has(key)) showHolder(key, { owner, instance, priority });
     }
   }
 
-  #showHolder(key: string, holder: Holder): void {
-    const shown = identityOf(holder);
-    for (const entry of this.#options.candidates.waiting(key)) {
-      if (entry.shownHolder === shown) continue;
-      entry.shownHolder = shown;
-      entry.events.standby(holder);
-    }
+  function showHolder(key: string, holder: Holder): void {
+    for (const { events } of notYetShown(key, identityOf(holder))) events.standby(holder);
   }
 
   /** Free, but without a release on record: how long to leave it alone. */
-  #forgotten(open: OpenConnection, key: string): number {
-    const { candidates, clock, histories } = this.#options;
+  function forgotten(open: OpenConnection, key: string): number {
     const now = clock.now();
     histories.foundForgotten(key, open.owner, now);
     const waitMs = forgottenWaitMs(histories.of(key), open, now);
     // Each connection waits for itself.
-    const shown = `forgotten/${open.owner}`;
-    for (const entry of candidates.waiting(key)) {
-      if (entry.shownHolder === shown) continue;
-      entry.shownHolder = shown;
-      entry.events.forgotten(waitMs);
-    }
+    for (const { events } of notYetShown(key, `forgotten/${open.owner}`)) events.forgotten(waitMs);
     return waitMs;
+  }
+
+  /** Those who wait for the key and were told something else last. */
+  function notYetShown(key: string, shown: string): CandidateEntry[] {
+    const entries = candidates.waiting(key).filter(({ shownHolder }) => shownHolder !== shown);
+    for (const entry of entries) entry.shownHolder = shown;
+    return entries;
   }
 
   /**
    * A resigned key is not claimed but looked at: once another instance has held it, it is wanted as any other.
    * One look at a time, so that claims of other keys go in between.
    */
-  async #lookForSuccessors(open: OpenConnection): Promise<void> {
+  async function lookForSuccessors(open: OpenConnection): Promise<void> {
     if (open.isLooking) return;
     open.isLooking = true;
     try {
-      for (const entry of this.#options.candidates.paused()) await this.#lookForSuccessor(open, entry);
+      for (const entry of candidates.paused()) await lookForSuccessor(open, entry);
     } catch (error) {
-      if (!open.keeper.ended) this.#claimFailed(open, [], error);
+      if (!open.keeper.ended) claimFailed(open, [], error);
     } finally {
       open.isLooking = false;
     }
   }
 
-  async #lookForSuccessor(open: OpenConnection, entry: CandidateEntry): Promise<void> {
-    const { candidates, clock, isFormerOwner, timing } = this.#options;
+  async function lookForSuccessor(open: OpenConnection, entry: CandidateEntry): Promise<void> {
     const { key } = entry;
     if (open.keeper.ended || !candidates.paused().includes(entry)) return;
     const holder = await withDeadline(clock, open.connection.inspect(key), timing.deadlineMs, "inspect");
@@ -301,20 +275,21 @@ export class Claims {
     // The one that it stands by for already is handing over to another.
     if (entry.shownHolder === identityOf(holder)) return;
     entry.pause = undefined;
-    this.#heldByOther(open, key, holder, clock.now());
+    heldByOther(open, key, holder, clock.now());
   }
 
   /** The outcome is unknown. A connection that holds nothing is dropped; one that holds keys gives these back. */
-  #claimFailed({ keeper }: OpenConnection, keys: readonly string[], error: unknown): void {
-    const { backend, onLost, onMistake, outliving, trouble } = this.#options;
-    if (!this.#everAnswered && isLockMistake(error)) return onMistake(error);
+  function claimFailed({ keeper }: OpenConnection, keys: readonly string[], error: unknown): void {
+    if (!everAnswered && isLockMistake(error)) return onMistake(error);
     if (keeper.held.size === 0) return keeper.end("connection", error);
     trouble.failed("claim", error, `the ${backend.name} lock did not answer a claim; trying again`);
     const left = keys.filter((key) => outliving.delete(key));
     if (left.length > 0) onLost(left, "connection");
     if (keys.length > 0) void keeper.release(keys);
-    this.#nextDue(undefined);
+    nextDue(undefined);
   }
+
+  return { use, wake, claimDue };
 }
 
 function identityOf({ owner, instance, token, since }: Holder): string {

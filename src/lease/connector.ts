@@ -1,8 +1,8 @@
 import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
-import type { Clock, Timer } from "../clock.js";
+import type { Timer } from "../clock.js";
 import type { HandoverRequest, LockBackend, LockConnection } from "../lock/backend.js";
-import type { Logger } from "../logger.js";
 import { isDeadline, withDeadline } from "../waiting.js";
+import type { LockSessionOptions } from "./lock-session.js";
 
 /** How long connecting may take, in milliseconds. */
 const connectDeadlineMs = 10_000;
@@ -10,15 +10,7 @@ const connectDeadlineMs = 10_000;
 const closeDeadlineMs = 1_000;
 const reconnectBackoff: ExponentialBackoff = { firstMs: 50, capMs: 5_000 };
 
-export interface ConnectorOptions {
-  readonly backend: LockBackend;
-  readonly instance: string;
-  readonly revision: string | undefined;
-  readonly priority: number;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly newId: () => string;
-  readonly logger: Logger;
+export interface ConnectorOptions extends LockSessionOptions {
   wantedKeys(): readonly string[];
   onConnected(connection: LockConnection, owner: string): void;
   onFailed(error: unknown): void;
@@ -31,58 +23,52 @@ export interface ConnectorOptions {
  * Opens the session's connections, one at a time, each under a new owner name, with growing delays between
  * failures. What a connection that is not the current one says is ignored.
  */
-export class Connector {
-  readonly #options: ConnectorOptions;
-  #currentOwner: string | undefined;
-  #attempt: AbortController | undefined;
-  #timer: Timer | undefined;
-  #failures = 0;
-
-  constructor(options: ConnectorOptions) {
-    this.#options = options;
-  }
+export function createConnector(options: ConnectorOptions) {
+  const { backend, clock, instance, logger, newId, priority, random, revision } = options;
+  const { onAsked, onClosed, onConnected, onFailed, onWake, wantedKeys } = options;
+  let currentOwner: string | undefined;
+  let attempt: AbortController | undefined;
+  let timer: Timer | undefined;
+  let failures = 0;
 
   /** Connects now, or after a delay that grows with each failure since the last `succeeded()`. */
-  connect(): void {
-    if (this.#currentOwner !== undefined || this.#attempt || this.#timer) return;
-    const { clock, random } = this.#options;
-    const delayMs =
-      this.#failures === 0 ? 0 : exponentialDelayMs(reconnectBackoff, this.#failures - 1, random);
-    this.#timer = clock.setTimer(() => {
-      this.#timer = undefined;
-      void this.#open();
+  function connect(): void {
+    if (currentOwner !== undefined || attempt || timer) return;
+    const delayMs = failures === 0 ? 0 : exponentialDelayMs(reconnectBackoff, failures - 1, random);
+    timer = clock.setTimer(() => {
+      timer = undefined;
+      void open();
     }, delayMs);
   }
 
   /** The server has done what it was asked for: a later failure is a new series. */
-  succeeded(): void {
-    this.#failures = 0;
+  function succeeded(): void {
+    failures = 0;
   }
 
   /** Gives up the current connection and any attempt. Resolves when the sockets are closed; never rejects. */
-  async disconnect(connection: LockConnection | undefined): Promise<void> {
-    this.#currentOwner = undefined;
-    this.#timer?.clear();
-    this.#timer = undefined;
-    this.#attempt?.abort();
-    this.#attempt = undefined;
-    if (connection) await this.#close(connection);
+  async function disconnect(connection: LockConnection | undefined): Promise<void> {
+    currentOwner = undefined;
+    timer?.clear();
+    timer = undefined;
+    attempt?.abort();
+    attempt = undefined;
+    if (connection) await close(connection);
   }
 
   /** The current connection broke or lost its trust: the next one is a new owner. */
-  dropped(connection: LockConnection): void {
-    this.#currentOwner = undefined;
-    this.#failures += 1;
-    void this.#close(connection);
+  function dropped(connection: LockConnection): void {
+    currentOwner = undefined;
+    failures += 1;
+    void close(connection);
   }
 
-  async #open(): Promise<void> {
-    const { backend, clock, instance, newId, priority, revision, logger, wantedKeys } = this.#options;
+  async function open(): Promise<void> {
     const owner = `${instance}:${newId()}`;
-    const attempt = new AbortController();
-    this.#attempt = attempt;
+    const current = new AbortController();
+    attempt = current;
     let closed: { error: unknown } | undefined;
-    const isCurrent = () => this.#currentOwner === owner;
+    const isCurrent = () => currentOwner === owner;
     const opening = Promise.resolve().then(() =>
       backend.connect({
         owner,
@@ -90,46 +76,45 @@ export class Connector {
         revision,
         priority,
         logger,
-        signal: attempt.signal,
         wantedKeys,
+        signal: current.signal,
         onWake: (key, isGivenBack = false) => {
-          if (isCurrent()) this.#options.onWake(key, isGivenBack);
+          if (isCurrent()) onWake(key, isGivenBack);
         },
         onAsked: (key, request) => {
-          if (isCurrent()) this.#options.onAsked(key, request);
+          if (isCurrent()) onAsked(key, request);
         },
         onClosed: (error) => {
           closed = { error };
-          if (isCurrent()) this.#options.onClosed(error);
+          if (isCurrent()) onClosed(error);
         },
       }),
     );
     try {
       const connection = await withDeadline(clock, opening, connectDeadlineMs, "connecting");
       // An abandoned attempt may end while the next one is under way.
-      if (attempt.signal.aborted) return void (await this.#close(connection));
-      this.#attempt = undefined;
+      if (current.signal.aborted) return void (await close(connection));
+      attempt = undefined;
       if (closed) throw closed.error ?? new Error("the connection was closed at once");
-      this.#currentOwner = owner;
-      this.#options.onConnected(connection, owner);
+      currentOwner = owner;
+      onConnected(connection, owner);
     } catch (error) {
-      const abandoned = attempt.signal.aborted;
-      attempt.abort();
-      opening.then(
-        (late) => this.#close(late),
-        () => {},
-      );
+      const abandoned = current.signal.aborted;
+      current.abort();
+      opening.then(close, () => {});
       if (abandoned) return;
-      this.#attempt = undefined;
-      this.#failures += 1;
-      this.#options.onFailed(isDeadline(error) ? tooSlow(backend) : error);
+      attempt = undefined;
+      failures += 1;
+      onFailed(isDeadline(error) ? tooSlow(backend) : error);
     }
   }
 
-  async #close(connection: LockConnection): Promise<void> {
+  async function close(connection: LockConnection): Promise<void> {
     const closing = Promise.resolve().then(() => connection.close());
-    await withDeadline(this.#options.clock, closing, closeDeadlineMs, "close").catch(() => {});
+    await withDeadline(clock, closing, closeDeadlineMs, "close").catch(() => {});
   }
+
+  return { connect, succeeded, disconnect, dropped };
 }
 
 function tooSlow({ name, location }: LockBackend): Error {

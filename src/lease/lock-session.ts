@@ -49,12 +49,12 @@ import {
   CandidateSet,
   type Renewal,
 } from "./candidate.js";
-import { Claims, isLockMistake, type OpenConnection } from "./claims.js";
-import { Connector } from "./connector.js";
+import { createClaims, isLockMistake, type OpenConnection } from "./claims.js";
+import { createConnector } from "./connector.js";
 import { KeyHistories } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
 import { OutlivingLeases } from "./outliving-leases.js";
-import { TroubleReport } from "./trouble-report.js";
+import { createTroubleReport, type TroubleReport } from "./trouble-report.js";
 import { checkTimes, defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
 
 /** How many owner names of earlier connections are kept: a server cannot name an older one under a live lease. */
@@ -79,8 +79,8 @@ export class LockSession {
   readonly #histories = new KeyHistories();
   readonly #outliving: OutlivingLeases;
   readonly #trouble: TroubleReport;
-  readonly #connector: Connector;
-  readonly #claims: Claims;
+  readonly #connector: ReturnType<typeof createConnector>;
+  readonly #claims: ReturnType<typeof createClaims>;
   /** Who waits for the confirmation of a release. */
   readonly #releases = new Map<string, Deferred<boolean>>();
   #formerOwners: readonly string[] = [];
@@ -90,13 +90,13 @@ export class LockSession {
   /** @throws ERR_INVALID_OPTION */
   constructor(options: LockSessionOptions) {
     this.#options = options;
-    const { backend, clock, logger } = options;
+    const { backend, clock } = options;
     checkTimes(backend);
     this.#timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
     this.#candidates = new CandidateSet(clock);
     this.#outliving = new OutlivingLeases(clock, this.#timing, (keys) => this.#lose(keys, "connection"));
-    this.#trouble = new TroubleReport({ lock: backend.name, clock, logger, candidates: this.#candidates });
-    this.#claims = new Claims({
+    this.#trouble = createTroubleReport({ ...options, candidates: this.#candidates });
+    this.#claims = createClaims({
       ...options,
       timing: this.#timing,
       candidates: this.#candidates,
@@ -108,7 +108,7 @@ export class LockSession {
       onMistake: (error, key) => this.#fail(error, key),
       onLost: (keys, reason) => this.#lose(keys, reason),
     });
-    this.#connector = new Connector({
+    this.#connector = createConnector({
       ...options,
       wantedKeys: () => this.#candidates.waitedKeys(),
       onConnected: (connection, owner) => this.#connected(connection, owner),

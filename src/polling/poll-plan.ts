@@ -1,6 +1,5 @@
 import type { Update } from "grammy/types";
-import { elapsedMs, type Moment } from "../clock.js";
-import type { Logger } from "../logger.js";
+import { type Moment, sinceMs } from "../clock.js";
 import { page } from "../pages.js";
 import { AbortedError, abortable, unlessAborted } from "../waiting.js";
 import type { PollingRecord } from "./polling-record.js";
@@ -48,19 +47,23 @@ export interface PollRange {
  * unfinished id. Telegram then answers at once, with what is known here already: such a poll is sent only when it
  * can bring something new.
  */
-export class PollPlan {
-  readonly #options: PollPlanOptions;
-  #last: (PollRange & { readonly answeredAt: Moment }) | undefined;
+export function createPollPlan({
+  bot,
+  context,
+  ledger,
+  record,
+  limit,
+  concurrency,
+  confirm,
+  signal,
+}: PollPlanOptions) {
+  const { clock, logger } = context;
+  let last: (PollRange & { readonly answeredAt: Moment }) | undefined;
   /** The last answer had no room for new updates, though some wait. */
-  #wasCutShort = false;
-
-  constructor(options: PollPlanOptions) {
-    this.#options = options;
-  }
+  let wasCutShort = false;
 
   /** Resolves when a poll is due; rejects with AbortedError. */
-  async next(): Promise<PollRange> {
-    const { concurrency, confirm, ledger, limit, signal } = this.#options;
+  async function next(): Promise<PollRange> {
     if (confirm === "fetched" && concurrency > 1) {
       const places = Math.max(1, concurrency - ledger.running);
       return { offset: ledger.nextOffset, limit: Math.min(limit, places) };
@@ -68,68 +71,63 @@ export class PollPlan {
     for (;;) {
       const { offset, known, lowest } = ledger.front;
       if (!lowest) return { offset, limit };
-      const isBlocked = known >= mostUpdates || (this.#wasCutShort && offset === this.#last?.offset);
-      const leftMs = isBlocked ? this.#leftPatienceMs(lowest) : this.#leftPauseMs(offset, known);
-      if (leftMs > 0) await this.#pause(leftMs);
-      else if (isBlocked) this.#letGo(lowest);
+      const isBlocked = known >= mostUpdates || (wasCutShort && offset === last?.offset);
+      const leftMs = isBlocked ? leftPatienceMs(lowest) : leftPauseMs(offset, known);
+      if (leftMs > 0) await pause(leftMs);
+      else if (isBlocked) letGo(lowest);
       else return { offset, limit: Math.min(mostUpdates, known + limit) };
       if (signal.aborted) throw new AbortedError();
     }
   }
 
   /** A poll was answered; `fresh`: what was not known. */
-  async answered(range: PollRange, updates: readonly Update[], fresh: readonly Update[]): Promise<void> {
+  async function answered(
+    range: PollRange,
+    updates: readonly Update[],
+    fresh: readonly Update[],
+  ): Promise<void> {
     const mayBeCutShort =
       fresh.length === 0 &&
       updates.length > 0 &&
       updates.length < range.limit &&
       JSON.stringify(updates).length >= largeAnswer;
-    this.#wasCutShort = mayBeCutShort && (await this.#pendingCount()) > updates.length;
-    this.#last = { ...range, answeredAt: this.#now() };
+    wasCutShort = mayBeCutShort && (await pendingCount()) > updates.length;
+    last = { ...range, answeredAt: clock.now() };
   }
 
-  #leftPauseMs(offset: number, known: number): number {
-    if (!this.#last) return 0;
+  function leftPauseMs(offset: number, known: number): number {
+    if (!last) return 0;
     const movedPauseMs = known <= mostUpdates / 2 ? roomyPauseMs : tightPauseMs;
-    const pauseMs = offset === this.#last.offset ? sameOffsetPauseMs : movedPauseMs;
-    return pauseMs - elapsedMs(this.#last.answeredAt, this.#now());
+    const pauseMs = offset === last.offset ? sameOffsetPauseMs : movedPauseMs;
+    return pauseMs - sinceMs(clock, last.answeredAt);
   }
 
-  #leftPatienceMs({ startedAt }: LedgerEntry): number {
-    return startedAt ? patienceMs - elapsedMs(startedAt, this.#now()) : patienceMs;
+  function leftPatienceMs({ startedAt }: LedgerEntry): number {
+    return startedAt ? patienceMs - sinceMs(clock, startedAt) : patienceMs;
   }
 
-  #letGo(entry: LedgerEntry): void {
-    const { context, ledger, record } = this.#options;
+  function letGo(entry: LedgerEntry): void {
     ledger.letGo(entry);
-    const runningMs = entry.startedAt ? Math.round(elapsedMs(entry.startedAt, this.#now())) : 0;
-    warnOfLetGo(context.logger, entry.id, runningMs);
+    const runningMs = entry.startedAt ? Math.round(sinceMs(clock, entry.startedAt)) : 0;
+    logger.warn(
+      { updateId: entry.id, runningMs, see: page("options.md#confirm") },
+      "a slow handler holds up all updates behind it: Telegram is told that its update is done, so a crash now would lose it. Let slow work end sooner or run it outside of the handler",
+    );
     record.letGo(entry.id, runningMs);
   }
 
   /** Until the next handler ends, at most this long. */
-  async #pause(ms: number): Promise<void> {
-    const { context, ledger, signal } = this.#options;
+  async function pause(ms: number): Promise<void> {
     const handlerEnds = (callSignal: AbortSignal) => unlessAborted(ledger.nextEnd(), callSignal);
-    await abortable(context.clock, handlerEnds, ms, signal).catch(() => {});
+    await abortable(clock, handlerEnds, ms, signal).catch(() => {});
   }
 
   /** Best effort; 0: not known. */
-  async #pendingCount(): Promise<number> {
-    const { bot, context, signal } = this.#options;
+  async function pendingCount(): Promise<number> {
     const ask = (callSignal: AbortSignal) => bot.api.getWebhookInfo(callSignal);
-    const info = await abortable(context.clock, ask, pendingCountDeadlineMs, signal).catch(() => undefined);
+    const info = await abortable(clock, ask, pendingCountDeadlineMs, signal).catch(() => undefined);
     return info?.pending_update_count ?? 0;
   }
 
-  #now(): Moment {
-    return this.#options.context.clock.now();
-  }
-}
-
-function warnOfLetGo(logger: Logger, updateId: number, runningMs: number): void {
-  logger.warn(
-    { updateId, runningMs, see: page("options.md#confirm") },
-    "a slow handler holds up all updates behind it: Telegram is told that its update is done, so a crash now would lose it. Let slow work end sooner or run it outside of the handler",
-  );
+  return { next, answered };
 }

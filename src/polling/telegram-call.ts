@@ -1,5 +1,5 @@
 import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
-import { type Clock, elapsedMs } from "../clock.js";
+import { type Clock, sinceMs } from "../clock.js";
 import { Lasting } from "../lasting.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
@@ -34,7 +34,7 @@ export async function callTelegram<T>(
   signal: AbortSignal,
 ): Promise<T> {
   let deadlineMs = callDeadlineMs;
-  const trouble = new TelegramTrouble(context, method);
+  const trouble = telegramTrouble(context, method);
   for (;;) {
     if (signal.aborted) throw new AbortedError();
     try {
@@ -62,48 +62,37 @@ export async function askTelegram<T>(
 ): Promise<T> {
   const sent = clock.now();
   const result = await abortable(clock, call, deadlineMs, signal);
-  roundTrip.measured(elapsedMs(sent, clock.now()));
+  roundTrip.measured(sinceMs(clock, sent));
   return result;
 }
 
 /** One series of failures of a call: waits after each, and tells the log when it begins, that it lasts, and its end. */
-export class TelegramTrouble {
-  readonly #context: CallContext;
-  readonly #method: string;
-  readonly #trouble: Lasting;
-  #failures = 0;
-
-  constructor(context: CallContext, method: string) {
-    this.#context = context;
-    this.#method = method;
-    this.#trouble = new Lasting(context.clock);
-  }
+export function telegramTrouble({ clock, random, logger }: CallContext, method: string) {
+  const trouble = new Lasting(clock);
+  let failures = 0;
 
   /** Waits as long as the failure asks for; rejects with AbortedError when `signal` aborts meanwhile. */
-  async waitOut(failure: TelegramFailure, error: unknown, signal: AbortSignal): Promise<void> {
-    const { clock, random } = this.#context;
+  async function waitOut(failure: TelegramFailure, error: unknown, signal: AbortSignal): Promise<void> {
     const isFlood = failure.kind === "flood";
-    const delayMs = isFlood
-      ? failure.retryAfterMs
-      : exponentialDelayMs(troubleBackoff, this.#failures, random);
-    this.#failures += 1;
-    this.#tell(error, delayMs);
+    const delayMs = isFlood ? failure.retryAfterMs : exponentialDelayMs(troubleBackoff, failures, random);
+    failures += 1;
+    tell(error, delayMs);
     if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
   }
 
   /** The call has succeeded. */
-  isOver(): void {
-    this.#failures = 0;
-    const seconds = this.#trouble.over();
+  function isOver(): void {
+    failures = 0;
+    const seconds = trouble.over();
     if (seconds === undefined) return;
-    this.#context.logger.info({ method: this.#method }, `Telegram answers again after ${seconds} s`);
+    logger.info({ method }, `Telegram answers again after ${seconds} s`);
   }
 
-  #tell(error: unknown, delayMs: number): void {
-    const { isDue, forSeconds } = this.#trouble.met();
-    this.#context.logger[isDue ? "warn" : "debug"](
+  function tell(error: unknown, delayMs: number): void {
+    const { isDue, forSeconds } = trouble.met();
+    logger[isDue ? "warn" : "debug"](
       {
-        method: this.#method,
+        method,
         error: describeError(error),
         retryInMs: Math.round(delayMs),
         forSeconds,
@@ -112,6 +101,8 @@ export class TelegramTrouble {
       "Telegram did not answer as it should; trying again. If it lasts, look at the network",
     );
   }
+
+  return { waitOut, isOver };
 }
 
 /** Assumed while nothing was measured, and the largest value believed, in milliseconds. */

@@ -1,5 +1,5 @@
 import type { Update } from "grammy/types";
-import { elapsedMs, type Moment } from "../clock.js";
+import { type Moment, sinceMs } from "../clock.js";
 import { describeError } from "../redact.js";
 import { abortable } from "../waiting.js";
 import type { Gate } from "./gate.js";
@@ -18,25 +18,23 @@ export interface ToldOffsetOptions {
   readonly gate: Gate;
 }
 
-/** What Telegram was told under one lease: a poll with an offset confirms all updates below, if it arrives. */
-export class ToldOffset {
-  readonly #options: ToldOffsetOptions;
-  #sent = 0;
-  #sentAt: Moment | undefined;
+export type ToldOffset = ReturnType<typeof createToldOffset>;
 
-  constructor(options: ToldOffsetOptions) {
-    this.#options = options;
-  }
+/** What Telegram was told under one lease: a poll with an offset confirms all updates below, if it arrives. */
+export function createToldOffset({ bot, context, ledger, gate }: ToldOffsetOptions) {
+  const { clock, logger } = context;
+  let sent = 0;
+  let sentAt: Moment | undefined;
 
   /** A poll goes out. */
-  sending(offset: number): void {
-    this.#sent = offset;
-    this.#sentAt = this.#options.context.clock.now();
+  function sending(offset: number): void {
+    sent = offset;
+    sentAt = clock.now();
   }
 
   /** The last poll was answered in a way that shows that its offset was read. */
-  wasRead(): void {
-    this.#options.ledger.told(this.#sent);
+  function wasRead(): void {
+    ledger.told(sent);
   }
 
   /**
@@ -44,33 +42,33 @@ export class ToldOffset {
    * aborted may have told it or not, and the same offset again would be a 3 s poll, which would hit the successor's:
    * where that may be, Telegram is asked first what it has.
    */
-  async confirm(signal: AbortSignal): Promise<void> {
-    const { context, gate, ledger } = this.#options;
+  async function confirm(signal: AbortSignal): Promise<void> {
     const { offset } = ledger.front;
     if (offset <= ledger.toldOffset || !(await gate.isOpen())) return;
     try {
-      if (offset <= this.#sent && this.#wasSentJustNow()) {
-        const [earliest] = await this.#shortPoll(0, signal);
+      if (offset <= sent && wasSentJustNow()) {
+        const [earliest] = await shortPoll(0, signal);
         if (!earliest || earliest.update_id >= offset || !(await gate.isOpen())) return;
       }
-      await this.#shortPoll(offset, signal);
+      await shortPoll(offset, signal);
     } catch (error) {
-      context.logger.warn(
+      logger.warn(
         { offset, error: describeError(error) },
         "could not tell Telegram which updates are done; some will be delivered again",
       );
     }
   }
 
-  #wasSentJustNow(): boolean {
-    return !!this.#sentAt && elapsedMs(this.#sentAt, this.#options.context.clock.now()) < repeatMs;
+  function wasSentJustNow(): boolean {
+    return !!sentAt && sinceMs(clock, sentAt) < repeatMs;
   }
 
   /** Confirms what is below the offset, 0: nothing. Resolves with the earliest unconfirmed update, if there is any. */
-  #shortPoll(offset: number, signal: AbortSignal): Promise<Update[]> {
-    const { bot, context } = this.#options;
+  function shortPoll(offset: number, signal: AbortSignal): Promise<Update[]> {
     const call = (callSignal: AbortSignal) =>
       bot.api.getUpdates({ offset, timeout: 0, limit: 1 }, callSignal);
-    return abortable(context.clock, call, confirmDeadlineMs, signal);
+    return abortable(clock, call, confirmDeadlineMs, signal);
   }
+
+  return { sending, wasRead, confirm };
 }

@@ -8,7 +8,7 @@ import { page } from "../pages.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { RoundTrip } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
-import { WebhookGuard } from "../polling/webhook-guard.js";
+import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { wideSignal } from "../wide-signal.js";
 import { BeforePolling } from "./before-polling.js";
@@ -68,7 +68,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     ledger,
     log,
     record,
-    webhook: new WebhookGuard(bot, context, options.webhook),
+    webhook: createWebhookGuard(bot, context, options.webhook),
     userCode,
     leading: new LeadingTasks({ clock, logger, userCode, ended }),
     beforePolling: new BeforePolling(options.beforePolling, context, userCode, ended),

@@ -1,6 +1,6 @@
 import { tellWhileItLasts } from "../lasting.js";
 import { page } from "../pages.js";
-import { type CallContext, TelegramTrouble } from "../polling/telegram-call.js";
+import { type CallContext, telegramTrouble } from "../polling/telegram-call.js";
 import { classifyFailure, type TelegramFailure } from "../polling/telegram-failure.js";
 import { AbortedError } from "../waiting.js";
 
@@ -16,7 +16,7 @@ export async function retryPassingTrouble(
   signal: AbortSignal,
   ended = signal,
 ): Promise<void> {
-  const series = new TelegramTrouble(context, name);
+  const series = telegramTrouble(context, name);
   for (;;) {
     try {
       await toldWhileItLasts(context, name, code, ended);

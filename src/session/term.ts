@@ -4,7 +4,7 @@ import { probeKey } from "../lock/probe-key.js";
 import { page } from "../pages.js";
 import type { Overlap } from "../polling/conflict-series.js";
 import { silenceMs } from "../polling/fetching.js";
-import { Poller } from "../polling/poller.js";
+import { createPoller, type Poller } from "../polling/poller.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
@@ -148,7 +148,7 @@ export class Term {
     const { options } = this.#parts;
     const { candidate, offerLease, onFirstPoll } = this.#session;
     const handlers = { ...options, ...this.#parts };
-    return new Poller({
+    return createPoller({
       ...options,
       ...this.#parts,
       parameters: options.polling,

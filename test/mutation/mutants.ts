@@ -271,7 +271,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/connector.ts",
-    find: "if (attempt.signal.aborted) return void (await this.#close(connection));",
+    find: "if (current.signal.aborted) return void (await close(connection));",
     replace: "",
     breaks: "a connection that was given up while it opened is used",
     tests: [lockSession],
@@ -286,21 +286,21 @@ export const mutants: readonly Mutant[] = [
   // Polling
   {
     file: "src/polling/poller.ts",
-    find: "if (!(await this.#mayGoOn()) || !this.#options.trusted()) break;",
+    find: "if (!(await mayGoOn()) || !trusted()) break;",
     replace: "",
     breaks: "handlers start without a lease",
     tests: [botSession],
   },
   {
     file: "src/polling/poller.ts",
-    find: "if (!(await this.#mayGoOn())) throw new AbortedError();",
-    replace: "if (this.#stopping.signal.aborted) throw new AbortedError();",
+    find: "if (!(await mayGoOn())) throw new AbortedError();",
+    replace: "if (signal.aborted) throw new AbortedError();",
     breaks: "polls are sent without a lease",
     tests: [botSession],
   },
   {
     file: "src/polling/fetching.ts",
-    find: "await this.#inFlight;",
+    find: "await inFlight;",
     replace: "",
     breaks: "the lease is released before the cut poll has really ended",
     tests: [poller],
@@ -356,7 +356,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/fetching.ts",
-    find: "this.#wasRefused = true;",
+    find: "wasRefused = true;",
     replace: "",
     breaks: "a revoked token is asked about for ever",
     tests: [trouble],
@@ -391,7 +391,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/fetching.ts",
-    find: "if (this.#isPredecessors(updates, sentAt, window)) return await this.#pause(lookAgainMs);",
+    find: "if (isPredecessors(updates, sentAt, window)) return await pause(lookAgainMs);",
     replace: "",
     breaks: "without a lock a newcomer handles what its predecessor handles now",
     tests: [arrival],

@@ -49,8 +49,8 @@ export const seededBugs: readonly Breakage[] = [
   ),
   bug("trust is not checked before a handler starts", [
     poller,
-    "if (!(await this.#mayGoOn()) || !this.#options.trusted()) break;",
-    "if (this.#stopping.signal.aborted) break;",
+    "if (!(await mayGoOn()) || !trusted()) break;",
+    "if (signal.aborted) break;",
   ]),
   bug("the lease is released before the poller has stopped and handlers have ended", [
     session,
@@ -102,8 +102,8 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a standby waits for a wake-up and nothing else", [
     schedule,
-    "this.#pollAt = now + withJitter(this.#pollMs, 0.2, this.#random);",
-    "this.#pollAt = undefined;",
+    "pollAt = now() + withJitter(pollMs, 0.2, random);",
+    "pollAt = undefined;",
   ]),
   bug("a 409 ends polling", [
     fetching,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ClaimSchedule } from "../../../src/lease/claim-schedule.js";
+import { createClaimSchedule } from "../../../src/lease/claim-schedule.js";
 import { VirtualTime } from "../../tools/virtual-time.js";
 
 /** A schedule that polls every second, and the moments when it was due. `early`: how much too early timers fire. */
@@ -7,7 +7,7 @@ function start(early = 0) {
   const time = new VirtualTime();
   const clock = time.clock();
   const due: number[] = [];
-  const schedule = new ClaimSchedule({
+  const schedule = createClaimSchedule({
     clock: { now: clock.now, setTimer: (callback, ms) => clock.setTimer(callback, Math.max(0, ms - early)) },
     random: () => 0.5,
     pollMs: 1_000,

@@ -2,7 +2,7 @@ import type { Update } from "grammy/types";
 import { describe, expect, it, vi } from "vitest";
 import type { Clock } from "../../../src/clock.js";
 import { silentLogger } from "../../../src/logger.js";
-import { Poller } from "../../../src/polling/poller.js";
+import { createPoller, type Poller } from "../../../src/polling/poller.js";
 import type { TelegramBot } from "../../../src/polling/telegram-bot.js";
 import { RoundTrip } from "../../../src/polling/telegram-call.js";
 import { UpdateLedger } from "../../../src/polling/update-ledger.js";
@@ -41,7 +41,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     trusted = () => true,
   } = surroundings;
   const nothing = () => {};
-  return new Poller({
+  return createPoller({
     bot: { api: { getUpdates } } as unknown as TelegramBot,
     context: {
       clock,
