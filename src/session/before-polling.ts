@@ -6,72 +6,54 @@ import { unlessAborted } from "../waiting.js";
 import { retryPassingTrouble } from "./passing-trouble.js";
 import type { UserCode } from "./user-code.js";
 
+export type BeforePolling = ReturnType<typeof createBeforePolling>;
+
 /**
  * The user's `beforePolling` over all leases of one handle. It never runs twice at once: not here, and, because the
  * lease is given back only when it has ended, not in two instances. What it has set up once holds until another
- * instance has held the lease.
+ * instance has held the lease. `handleEnded`: nobody waits any more for a hook that has outlived its handle.
  */
-export class BeforePolling {
-  readonly #hook: SafePollingOptions["beforePolling"];
-  readonly #context: CallContext;
-  readonly #userCode: UserCode;
-  readonly #ended: AbortSignal;
-  #running: Promise<void> | undefined;
-  /** Counts the times that others held the lease. */
-  #era = 0;
-  #doneInEra = -1;
-
-  /** `ended`: the handle has ended, and nobody waits any more for a hook that has outlived it. */
-  constructor(
-    hook: SafePollingOptions["beforePolling"],
-    context: CallContext,
-    userCode: UserCode,
-    ended: AbortSignal,
-  ) {
-    this.#hook = hook;
-    this.#context = context;
-    this.#userCode = userCode;
-    this.#ended = ended;
-  }
-
-  get isRunning(): boolean {
-    return this.#running !== undefined;
-  }
+export function createBeforePolling(
+  hook: SafePollingOptions["beforePolling"],
+  context: CallContext,
+  userCode: UserCode,
+  handleEnded: AbortSignal,
+) {
+  let running: Promise<void> | undefined;
+  let isSetUp = false;
 
   /** Another instance holds the lease, or has held it: what was set up may be different now. */
-  othersHeldTheLease(): void {
-    this.#era += 1;
+  function othersHeldTheLease(): void {
+    isSetUp = false;
   }
 
   /** Resolves when what it sets up is set up; rejects with its error, or with AbortedError when `signal` aborts. */
-  async run(lease: Lease, signal: AbortSignal): Promise<void> {
+  async function run(lease: Lease, signal: AbortSignal): Promise<void> {
     // One that has outlived its lease.
-    await unlessAborted(this.ended(), signal);
-    if (!this.#hook || this.#doneInEra === this.#era) return;
-    const run = this.#run(this.#hook, lease, signal);
-    this.#running = run.finally(() => {
-      this.#running = undefined;
+    await unlessAborted(ended(), signal);
+    if (!hook || isSetUp) return;
+    const call = () => userCode.run(() => hook(lease, { signal }));
+    running = setUp(call, signal).finally(() => {
+      running = undefined;
     });
-    await unlessAborted(this.#running, signal);
+    await unlessAborted(running, signal);
   }
 
   /** Resolves when it does not run. */
-  async ended(): Promise<void> {
-    await this.#running?.catch(() => {});
+  async function ended(): Promise<void> {
+    await running?.catch(() => {});
   }
 
-  async #run(
-    hook: NonNullable<SafePollingOptions["beforePolling"]>,
-    lease: Lease,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const era = this.#era;
-    const call = () => this.#userCode.run(() => hook(lease, { signal }));
+  async function setUp(call: () => unknown, signal: AbortSignal): Promise<void> {
+    // From its beginning: where another instance holds the lease meanwhile, that counts.
+    isSetUp = true;
     try {
-      await retryPassingTrouble(this.#context, "beforePolling", call, signal, this.#ended);
+      await retryPassingTrouble(context, "beforePolling", call, signal, handleEnded);
     } catch (error) {
+      isSetUp = false;
       throw redactIfSecret(error);
     }
-    this.#doneInEra = era;
   }
+
+  return { othersHeldTheLease, run, ended, isRunning: () => running !== undefined };
 }

@@ -3,7 +3,7 @@ import type { EventHub, Lease, PollingState } from "../events.js";
 import type { Candidate, CandidateEvents } from "../lease/candidate.js";
 import { AbortedError, type Deferred, deferred, unlessAborted } from "../waiting.js";
 import { DoneAndStarted } from "./done-and-started.js";
-import { HandoverRequests } from "./handover-requests.js";
+import { createHandoverRequests } from "./handover-requests.js";
 import type { LeadingTasks } from "./leading-tasks.js";
 import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
@@ -35,7 +35,7 @@ export class BotSession {
   readonly #promises = new DoneAndStarted<Lease>();
   readonly #ending = new AbortController();
   readonly #candidate: Candidate;
-  readonly #requests: HandoverRequests;
+  readonly #requests: ReturnType<typeof createHandoverRequests>;
   #failure: { readonly error: unknown } | undefined;
   #granted: Deferred<Term> = deferred();
   #term: Term | undefined;
@@ -46,7 +46,7 @@ export class BotSession {
     this.#options = options;
     this.leading = options.leading;
     this.#candidate = options.enter(this.#candidateEvents());
-    this.#requests = new HandoverRequests({
+    this.#requests = createHandoverRequests({
       ...options,
       ...options.options,
       ...options.context,

@@ -11,7 +11,7 @@ import { UpdateLedger } from "../polling/update-ledger.js";
 import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { wideSignal } from "../wide-signal.js";
-import { BeforePolling } from "./before-polling.js";
+import { createBeforePolling } from "./before-polling.js";
 import { botLogger } from "./bot-logger.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
 import { HandleLog } from "./handle-log.js";
@@ -71,7 +71,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     webhook: createWebhookGuard(bot, context, options.webhook),
     userCode,
     leading: new LeadingTasks({ clock, logger, userCode, ended }),
-    beforePolling: new BeforePolling(options.beforePolling, context, userCode, ended),
+    beforePolling: createBeforePolling(options.beforePolling, context, userCode, ended),
     ended,
     startDelayMs,
     newId,

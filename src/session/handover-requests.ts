@@ -45,140 +45,138 @@ export interface HandoverRequestsOptions {
  * is taken by force. Equal or lower never asks; whoever has given the lease up on purpose does not ask for it before it
  * has held it again: so no two instances hand it to and fro.
  */
-export class HandoverRequests {
-  readonly #options: HandoverRequestsOptions;
-  readonly #answered = new Set<string>();
-  #holder: Holder | undefined;
+export function createHandoverRequests({
+  priority: own,
+  drainTimeoutMs,
+  instance,
+  logger,
+  clock,
+  record,
+  newId,
+  holdBack,
+  send,
+  lease,
+  isEnding,
+  handOver,
+}: HandoverRequestsOptions) {
+  const answered = new Set<string>();
+  let holder: Holder | undefined;
   /** By the monotonic clock; undefined: not ready. */
-  #mayAskAt: number | undefined;
-  #hasGivenUp = false;
-  #lastAskedAt = Number.NEGATIVE_INFINITY;
-  #hasHeldBack = false;
-  #asks = 0;
-  #timer: Timer | undefined;
-  #sent = 0;
-  readonly #answers = { "hands-over": 0, stopping: 0, outranked: 0 };
-  #last: HealthReport["handoverRequests"]["last"];
+  let mayAskAt: number | undefined;
+  let hasGivenUp = false;
+  let lastAskedAt = Number.NEGATIVE_INFINITY;
+  let hasHeldBack = false;
+  let asks = 0;
+  let timer: Timer | undefined;
+  let sent = 0;
+  const answers = { "hands-over": 0, stopping: 0, outranked: 0 };
+  let last: HealthReport["handoverRequests"]["last"];
 
-  constructor(options: HandoverRequestsOptions) {
-    this.#options = options;
-  }
-
-  report(): HealthReport["handoverRequests"] {
-    return { sent: this.#sent, answered: { ...this.#answers }, last: this.#last };
+  function report(): HealthReport["handoverRequests"] {
+    return { sent, answered: { ...answers }, last };
   }
 
   /** The bot can poll as soon as it holds the lease. */
-  ready(): void {
-    this.#mayAskAt = this.#now() + readyMs;
-    this.#plan();
+  function ready(): void {
+    mayAskAt = now() + readyMs;
+    plan();
   }
 
   /** Another instance holds the lease, or another one than before. */
-  standby(holder: Holder): void {
-    this.#holder = holder;
-    this.#asks = 0;
-    this.#hasHeldBack = false;
-    this.#plan();
+  function standby(newHolder: Holder): void {
+    holder = newHolder;
+    asks = 0;
+    hasHeldBack = false;
+    plan();
   }
 
-  granted(): void {
-    this.#holder = undefined;
-    this.#hasGivenUp = false;
-    this.#plan();
+  function granted(): void {
+    holder = undefined;
+    hasGivenUp = false;
+    plan();
   }
 
-  lost(): void {
-    if (this.#mayAskAt !== undefined) this.#mayAskAt = this.#now() + afterLossMs;
+  function lost(): void {
+    if (mayAskAt !== undefined) mayAskAt = now() + afterLossMs;
   }
 
   /** The lease was given up on purpose, or the handle stops. */
-  gaveUp(): void {
-    this.#hasGivenUp = true;
-    this.#plan();
+  function gaveUp(): void {
+    hasGivenUp = true;
+    plan();
   }
 
   /** Something was asked or answered under our key, perhaps meant for others, perhaps long ago. */
-  asked(request: HandoverRequest): void {
-    const { instance, send, handOver } = this.#options;
-    if (request.answer !== undefined) return this.#heardAnswer(request);
-    const answer = this.#answerTo(request);
+  function asked(request: HandoverRequest): void {
+    if (request.answer !== undefined) return heardAnswer(request);
+    const answer = answerTo(request);
     if (!answer) return;
-    this.#answered.add(request.id);
-    const [oldest] = this.#answered;
-    if (this.#answered.size > maxRemembered && oldest !== undefined) this.#answered.delete(oldest);
-    this.#tell(request, answer);
+    answered.add(request.id);
+    const [oldest] = answered;
+    if (answered.size > maxRemembered && oldest !== undefined) answered.delete(oldest);
+    tell(request, answer);
     void send({ ...request, instance, answer });
     if (answer === "hands-over") handOver();
   }
 
   /** A lease that is handed over to somebody above us is left to that one, though handlers must end first: once a holder. */
-  #heardAnswer({ answer, id, priority }: HandoverRequest): void {
-    const { drainTimeoutMs, holdBack, priority: own } = this.#options;
+  function heardAnswer({ answer, id, priority }: HandoverRequest): void {
     if (answer !== "hands-over" || priority === undefined || priority <= own) return;
     // Some servers bring us what we have answered ourselves.
-    if (!this.#holder || this.#hasHeldBack || this.#answered.has(id)) return;
-    this.#hasHeldBack = true;
+    if (!holder || hasHeldBack || answered.has(id)) return;
+    hasHeldBack = true;
     holdBack(drainTimeoutMs + takesMs);
   }
 
   /** Undefined: it was not meant for this lease. */
-  #answerTo({ id, priority, token }: HandoverRequest): HandoverAnswer | undefined {
-    const { lease, isEnding, priority: own } = this.#options;
+  function answerTo({ id, priority, token }: HandoverRequest): HandoverAnswer | undefined {
     const current = lease();
-    if (!current || this.#answered.has(id)) return undefined;
+    if (!current || answered.has(id)) return undefined;
     if (token !== undefined && token !== current.token) return undefined;
     if (isEnding()) return "stopping";
     return priority === undefined || priority > own ? "hands-over" : "outranked";
   }
 
-  #tell({ instance: from, priority }: HandoverRequest, answer: HandoverAnswer): void {
-    const { clock, record } = this.#options;
+  function tell({ instance: from, priority }: HandoverRequest, answer: HandoverAnswer): void {
     const what =
       answer === "hands-over"
         ? "handing over, as somebody asks for the lease"
         : "somebody asks for the lease; it is not handed over for that";
-    this.#log("info", { from, priority: priority ?? "by hand", answer }, what);
-    this.#answers[answer] += 1;
-    this.#last = { from, priority, answer, at: new Date(clock.now().wallMs) };
+    logger.info({ from, priority: priority ?? "by hand", answer }, what);
+    answers[answer] += 1;
+    last = { from, priority, answer, at: new Date(clock.now().wallMs) };
     record.emit("asked", { from, priority, answer });
   }
 
-  #plan(): void {
-    this.#timer?.clear();
-    this.#timer = undefined;
-    const { clock, priority } = this.#options;
-    const holder = this.#holder;
-    if (!holder || this.#hasGivenUp || this.#mayAskAt === undefined) return;
-    if (priority <= (holder.priority ?? 0)) return;
-    const pauseMs =
-      this.#asks === 0 ? betweenHoldersMs : Math.min(maxRepeatMs, firstRepeatMs * 2 ** (this.#asks - 1));
-    const dueAt = Math.max(this.#mayAskAt, this.#lastAskedAt + pauseMs);
-    this.#timer = clock.setTimer(() => this.#ask(holder), Math.max(0, dueAt - this.#now()));
+  function plan(): void {
+    timer?.clear();
+    timer = undefined;
+    const asked = holder;
+    if (!asked || hasGivenUp || mayAskAt === undefined) return;
+    if (own <= (asked.priority ?? 0)) return;
+    const pauseMs = asks === 0 ? betweenHoldersMs : Math.min(maxRepeatMs, firstRepeatMs * 2 ** (asks - 1));
+    const dueAt = Math.max(mayAskAt, lastAskedAt + pauseMs);
+    timer = clock.setTimer(() => ask(asked), Math.max(0, dueAt - now()));
   }
 
-  #ask({ instance: holder, token }: Holder): void {
-    const { instance, newId, priority, send } = this.#options;
-    this.#lastAskedAt = this.#now();
-    this.#asks += 1;
-    this.#sent += 1;
-    const fields = { holder, priority };
-    if (this.#asks === 1) this.#log("info", fields, "asks the holder, whose priority is lower, to hand over");
-    if (this.#asks === unheardAsks)
-      this.#log(
-        "warn",
+  function ask({ instance: from, token }: Holder): void {
+    lastAskedAt = now();
+    asks += 1;
+    sent += 1;
+    const fields = { holder: from, priority: own };
+    if (asks === 1) logger.info(fields, "asks the holder, whose priority is lower, to hand over");
+    if (asks === unheardAsks)
+      logger.warn(
         fields,
         "the holder has not handed over, though it was asked; going on asking. Release 1.0.0 knows no such requests",
       );
-    void send({ id: newId(), instance, priority, ...(token !== undefined && { token }) });
-    this.#plan();
+    void send({ id: newId(), instance, priority: own, ...(token !== undefined && { token }) });
+    plan();
   }
 
-  #log(level: "info" | "warn", fields: object, message: string): void {
-    this.#options.logger[level](fields, message);
+  function now(): number {
+    return clock.now().monotonicMs;
   }
 
-  #now(): number {
-    return this.#options.clock.now().monotonicMs;
-  }
+  return { report, ready, standby, granted, lost, gaveUp, asked };
 }

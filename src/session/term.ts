@@ -109,7 +109,7 @@ export class Term {
   async drain(): Promise<void> {
     const { beforePolling, context, leading, ledger, options, record } = this.#parts;
     const poller = this.#poller;
-    if (!poller && !beforePolling.isRunning && leading.running.length === 0) return;
+    if (!poller && !beforePolling.isRunning() && leading.running.length === 0) return;
     record.enter("draining");
     await poller?.stop();
     const hasEnded = new AbortController();
@@ -182,7 +182,7 @@ export class Term {
         "leading tasks still run after the drain time, and may soon run elsewhere too. Let them end when their signal aborts",
       );
     }
-    if (beforePolling.isRunning) {
+    if (beforePolling.isRunning()) {
       warn(
         {},
         "beforePolling still runs after the drain time, and may soon run elsewhere too. Let it end when its signal aborts",

@@ -322,7 +322,7 @@ export const mutants: readonly Mutant[] = [
   {
     file: "src/polling/told-offset.ts",
     find: "if (offset <= ledger.toldOffset || !(await gate.isOpen())) return;",
-    replace: "if (offset <= this.#sent || !(await gate.isOpen())) return;",
+    replace: "if (offset <= sent || !(await gate.isOpen())) return;",
     breaks: "a poll that was cut before it was sent counts as a confirm",
     tests: [poller],
   },
