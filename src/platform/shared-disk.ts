@@ -1,19 +1,7 @@
 import { existsSync, statfsSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, posix, win32 } from "node:path";
-import { platformFacts } from "./instance.js";
-
-/** Platforms that give every instance a disk of its own: a file lock there excludes nobody. */
-const separateDisks = new Set([
-  "render",
-  "railway",
-  "fly",
-  "heroku",
-  "koyeb",
-  "kubernetes",
-  "cloud-run",
-  "ecs",
-]);
+import { overlapOfPlatform, platformFacts } from "./instance.js";
 
 // statfs f_type values (linux/magic.h) of a container's own layers, which no other container sees.
 const containerFileSystems = new Set([0x794c7630 /* overlayfs */, 0x01021994 /* tmpfs */]);
@@ -24,7 +12,8 @@ const containerFileSystems = new Set([0x794c7630 /* overlayfs */, 0x01021994 /* 
  */
 export function separateDiskReason(directory: string, env = process.env): string | undefined {
   const { platform } = platformFacts(env);
-  if (platform && separateDisks.has(platform)) return `every instance on ${platform} has a disk of its own`;
+  // Where an instance lives on beside its successor, it is on another machine or in another container.
+  if (overlapOfPlatform(platform) > 0) return `every instance on ${platform} has a disk of its own`;
   if (!isContainer() || !containerFileSystems.has(fileSystemType(directory))) return undefined;
   return "the lock directory is inside the container, where no other container sees it";
 }

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { platformFacts } from "../../../src/platform/instance.js";
-import { overlapOfPlatform } from "../../../src/platform/overlap.js";
+import { overlapOfPlatform, platformFacts } from "../../../src/platform/instance.js";
 
 const page = readFileSync(new URL("../../../docs/platforms/README.md", import.meta.url), "utf8");
 const rows =
