@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { memoryLock } from "../../src/lock/memory.js";
 import type { LockCapabilities, LockHooks } from "../../src/testing/lock-conformance/check-run.js";
 import { lockConformance } from "../../src/testing/lock-conformance.js";
+import { LeaseServer } from "../tools/lease-server.js";
 import * as broken from "./broken-backends.js";
-import { LeaseServer } from "./lease-model.js";
 
 interface Fixture {
   readonly backend: LockBackend;
@@ -138,13 +139,13 @@ const defects: [
   [
     "a claim that does not renew",
     "leases",
-    (right, server) => broken.unrenewingClaim(right, server.leaseEnds),
+    (right, server) => broken.unrenewingClaim(right, server.leases),
     "a claim renews the lease, granted or not",
   ],
   [
     "a lease that never ends",
     "leases",
-    (right, server) => broken.eternalLease(right, server.leaseEnds),
+    (right, server) => broken.eternalLease(right, server.leases),
     "the lease of a silent holder runs out",
   ],
   [
@@ -165,7 +166,8 @@ function fixtureOf(
   kind: "memory" | "leases",
   change: (right: LockBackend, server: LeaseServer) => LockBackend,
 ): Fixture {
-  const server = new LeaseServer(300);
+  const server = new LeaseServer(systemClock, 300);
+  server.hasForgotten = true;
   const right = broken.withLostAnswers(kind === "memory" ? memoryLock() : server.backend());
   return { backend: change(right.backend, server), server, lose: right.lose };
 }

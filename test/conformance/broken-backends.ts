@@ -5,7 +5,7 @@ import type {
   LockBackend,
   LockConnection,
 } from "../../src/lock/backend.js";
-import type { LeaseServer } from "./lease-model.js";
+import type { LeaseServer } from "../tools/lease-server.js";
 
 /** Some other way to do what a connection does, around the right one. */
 type Break = (right: LockConnection, context: ConnectContext) => Partial<LockConnection>;
@@ -240,30 +240,30 @@ export function carefree(backend: LockBackend): LockBackend {
   }));
 }
 
-/** Renews the lease with a beat only. `leaseEnds` is the server's own. */
-export function unrenewingClaim(backend: LockBackend, leaseEnds: Map<string, number>): LockBackend {
+/** Renews the lease with a beat only. `leases` is the server's own. */
+export function unrenewingClaim(backend: LockBackend, leases: Map<string, number>): LockBackend {
   return broken(backend, (right, { owner }) => ({
     async claim(requests) {
-      const end = leaseEnds.get(owner);
+      const end = leases.get(owner);
       const claims = await right.claim(requests);
-      if (end !== undefined) leaseEnds.set(owner, end);
+      if (end !== undefined) leases.set(owner, end);
       return claims;
     },
   }));
 }
 
 /** Lets nothing run out: a backend that tells `leaseMs` and does not enforce it. */
-export function eternalLease(backend: LockBackend, leaseEnds: Map<string, number>): LockBackend {
+export function eternalLease(backend: LockBackend, leases: Map<string, number>): LockBackend {
   return broken(backend, (right, { owner }) => ({
     async claim(requests) {
       const claims = await right.claim(requests);
-      leaseEnds.set(owner, Number.POSITIVE_INFINITY);
+      leases.set(owner, Number.POSITIVE_INFINITY);
       return claims;
     },
   }));
 }
 
-/** Looks first and takes then: two steps, between which others look too. `records` and `leaseEnds` are the server's own. */
+/** Looks first and takes then: two steps, between which others look too. `records` and `leases` are the server's own. */
 export function twoStepTakeover(backend: LockBackend, server: LeaseServer): LockBackend {
   return broken(backend, (right, { owner }) => ({
     async claim(requests) {
@@ -287,7 +287,7 @@ export function clientClockExpiry(backend: LockBackend, server: LeaseServer): Lo
     async claim(requests) {
       for (const { key } of requests) {
         const owner = server.records.get(key)?.owner;
-        if (owner !== undefined && Date.now() > (endsAt.get(key) ?? 0)) server.leaseEnds.set(owner, 0);
+        if (owner !== undefined && Date.now() > (endsAt.get(key) ?? 0)) server.leases.set(owner, 0);
       }
       const claims = await right.claim(requests);
       for (const [index, { key }] of requests.entries()) {

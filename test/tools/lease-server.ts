@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/clock.js";
+import { type Clock, systemClock } from "../../src/clock.js";
 import type {
   Claim,
   ClaimRequest,
@@ -17,7 +17,7 @@ interface Record {
 
 /**
  * A model of a lock server with leases (the rules of the Redis backend, without Redis), with the faults that a
- * network and an administrator can make. Time is the given clock's.
+ * network and an administrator can make. Time is the given clock's. It passes the conformance suite.
  */
 export class LeaseServer {
   readonly leaseMs: number;
@@ -43,10 +43,11 @@ export class LeaseServer {
   asksComeBack = false;
   readonly connections = new Set<{ owner: string; context: ConnectContext }>();
   /** False: of a key that was never held, the server knows that it is free. */
-  #hasForgotten = false;
+  hasForgotten = false;
+  #lastToken = 0;
   #held: (() => void)[] = [];
 
-  constructor(clock: Clock, leaseMs = 10_000) {
+  constructor(clock: Clock = systemClock, leaseMs = 10_000) {
     this.clock = clock;
     this.leaseMs = leaseMs;
   }
@@ -66,7 +67,17 @@ export class LeaseServer {
     this.records.clear();
     this.leases.clear();
     this.bornMs = this.#now();
-    this.#hasForgotten = true;
+    this.hasForgotten = true;
+  }
+
+  nextToken(): number {
+    this.#lastToken += 1;
+    return this.#lastToken;
+  }
+
+  /** How long an owner's lease still lasts; not above 0: it has none. */
+  remainingMs(owner: string): number {
+    return (this.leases.get(owner) ?? Number.NEGATIVE_INFINITY) - this.#now();
   }
 
   holderOf(key: string): string | undefined {
@@ -95,12 +106,14 @@ export class LeaseServer {
     this.calls.push(`${context.owner} connect`);
     this.#fail("connect");
     if (!this.#reaches(context)) await never();
+    context.signal.throwIfAborted();
     const entry = { owner: context.owner, context };
     this.connections.add(entry);
     const { owner } = context;
     const call = async <T>(verb: string, keys: readonly string[], work: () => T): Promise<T> => {
       this.calls.push(`${owner} ${verb} ${keys.join(",")}`);
       this.#fail(verb);
+      if (!this.connections.has(entry)) throw new Error("the connection is closed");
       if (!this.#reaches(context)) return never();
       const result = work();
       if (this.answers === "lost") return never();
@@ -141,11 +154,10 @@ export class LeaseServer {
       const record = this.records.get(key);
       if (record?.owner === owner) return { granted: false, holder: { owner } };
       if (record?.owner !== undefined && record.owner !== formerOwner && this.#isLive(record.owner)) {
-        const retryInMs = (this.leases.get(record.owner) ?? 0) - this.#now();
-        return { granted: false, holder: this.#holder(record), retryInMs };
+        return { granted: false, holder: this.#holder(record), retryInMs: this.remainingMs(record.owner) };
       }
-      if (!record && this.#hasForgotten && !mayTakeForgotten) return { granted: false, forgotten: true };
-      const token = (record?.token ?? 0) + 1;
+      if (!record && this.hasForgotten && !mayTakeForgotten) return { granted: false, forgotten: true };
+      const token = this.nextToken();
       this.records.set(key, { owner, token, ...(priority && { priority }) });
       return { granted: true, token };
     });
@@ -181,7 +193,7 @@ export class LeaseServer {
   }
 
   #isLive(owner: string): boolean {
-    return (this.leases.get(owner) ?? Number.NEGATIVE_INFINITY) > this.#now();
+    return this.remainingMs(owner) > 0;
   }
 
   #fail(verb: string): void {

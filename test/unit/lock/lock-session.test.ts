@@ -191,7 +191,7 @@ describe("a claim", () => {
 
     const ofBot = server.calls.filter((call) => call.endsWith(" bot"));
     expect(ofBot).toEqual(["a:1 claim bot", "a:1 release bot", "a:1 claim bot"]);
-    expect(a.events.at(-1)).toBe("granted 1");
+    expect(a.events.at(-1)).toBe("granted 2");
   });
 
   it("that stop() overtakes is awaited, and what it granted is released", async () => {
@@ -446,7 +446,7 @@ describe("a server that forgets", () => {
       expect(a.trusted() && b.trusted()).toBe(false);
     }
 
-    expect(b.events).toEqual(["standby a:1", "forgotten 10000", "granted 1"]);
+    expect(b.events).toEqual(["standby a:1", "forgotten 10000", "granted 2"]);
   });
 
   it("grants it nothing at once either to a standby that was frozen for longer than a lease", async () => {
@@ -504,7 +504,7 @@ describe("a server that forgets", () => {
     expect(a.events.at(-1)).toMatch(/^forgotten 9\d\d\d$/);
     await time.advance(200);
 
-    expect(a.events.at(-1)).toBe("granted 1");
+    expect(a.events.at(-1)).toBe("granted 2");
   });
 });
 

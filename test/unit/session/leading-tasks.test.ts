@@ -228,12 +228,12 @@ describe("nobody else's task begins before ours has ended or the lease is lost:"
 
     world.locks.dropConnections();
     world.locks.forget();
-    await world.until(() => instance.session.lease?.token === 1 && eventsOf(instance, "lost").length === 1);
+    await world.until(() => instance.session.lease?.token === 2 && eventsOf(instance, "lost").length === 1);
     await world.until(() => messagesAbout(instance, "has outlived its lease").length === 1);
     expect(words()).toEqual(["a begins (1)", "a aborts"]);
     await world.until(() => words().length === 4);
 
-    expect(words().slice(2)).toEqual(["a ends", "a begins (1)"]);
+    expect(words().slice(2)).toEqual(["a ends", "a begins (2)"]);
   });
 
   it("one that never ends is named after the drain, and the lease is given back", async () => {
