@@ -141,4 +141,13 @@ describe("a bad option is named, with what was expected and what came:", () => {
       /polling\.timeoutSeconds.*client\.timeoutSeconds \(20\)/,
     );
   });
+
+  it("a poll timeout that the bot's own client would cut by a hair, and none two seconds below it (P12)", () => {
+    const client = asTelegramBot(new Bot(token, { client: { timeoutSeconds: 30 } }));
+    const polling = (timeoutSeconds: number) =>
+      resolveOptions(client, { polling: { timeoutSeconds } }).polling.timeoutSeconds;
+
+    for (const seconds of [29, 30]) expect(() => polling(seconds)).toThrow(/client\.timeoutSeconds \(30\)/);
+    expect(polling(28)).toBe(28);
+  });
 });

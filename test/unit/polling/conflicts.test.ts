@@ -51,6 +51,23 @@ describe("a rival without our lock", () => {
     const delays = eventsOf(a, "retry").map(({ payload }) => payload.delayMs);
     expect(delays.length).toBeGreaterThan(20);
     expect(delays.slice(0, 4)).toEqual([1_000, 2_000, 2_000, 2_000]);
+    // "attempt 50 of 3" would be nonsense (P21).
+    const told = a.logs.filter(({ message }) => message.startsWith("someone else polls"));
+    expect(told.length).toBeGreaterThan(2);
+    for (const { fields } of told) expect(fields).toMatchObject({ attempts: undefined });
+  });
+
+  it("is met with as many attempts as a long schedule has, whatever the budget of ten (P21)", async () => {
+    startRogue(world);
+    const a = world.start("a", { options: { backoff: { delaysMs: Array(20).fill(1_000), jitter: 0 } } });
+
+    await world.until(() => a.outcome.done !== undefined, 300_000);
+
+    const attempts = eventsOf(a, "retry").map(
+      ({ payload: { attempt, attempts } }) => `${attempt}/${attempts}`,
+    );
+    expect(attempts).toEqual(Array.from({ length: 20 }, (_, index) => `${index + 1}/21`));
+    expect(a.outcome.done).toMatchObject({ error: { code: "ERR_CONFLICT" } });
   });
 
   it("ends a handle gracefully with onExhausted: exit", async () => {

@@ -66,6 +66,23 @@ describe("trouble that passes", () => {
   });
 });
 
+describe("a slow network", () => {
+  it.each([6, 15])("of %i s each way: the bot polls and answers all the same (P33)", async (seconds) => {
+    world.latencyMs = seconds * 1_000;
+    const a = world.start("a");
+    const first = world.push();
+    await world.advance(10 * 60_000);
+    // A quiet poll, too, is waited for as long as this network takes.
+    expect(a.session.health().telegramTrouble).toBeUndefined();
+    const second = world.push();
+    await world.advance(5 * 60_000);
+
+    expect(a.handled).toEqual([first, second]);
+    expect(a.outcome.done).toBeUndefined();
+    expect(world.locks.holderOf(String(world.account.id))).toBeDefined();
+  });
+});
+
 describe("trouble that stays", () => {
   it("is told when it begins, at growing intervals, and when it is over", async () => {
     const a = world.start("a");

@@ -578,6 +578,40 @@ describe("beforePolling", () => {
   });
 });
 
+describe("code that holds up the bot", () => {
+  it.each(["beforePolling", "bot.init"])("%s: is told again and again, and so is its end", async (name) => {
+    let resolve = () => {};
+    const promise = new Promise<void>((settle) => {
+      resolve = settle;
+    });
+    const a = world.start("a", {
+      options: name === "beforePolling" ? { beforePolling: () => promise } : {},
+      configure(bot) {
+        const init = bot.init.bind(bot);
+        if (name === "bot.init") bot.init = async (signal) => init(signal).then(() => promise);
+      },
+    });
+    const told = (words: string) => a.logs.filter(({ message }) => message.startsWith(words));
+    await world.advance(301_000);
+
+    const lasting = told(`still waiting for ${name} to return`);
+    expect(lasting.map(({ fields }) => (fields as { forSeconds: number }).forSeconds)).toEqual([
+      10, 30, 60, 300,
+    ]);
+    expect(lasting[0]).toMatchObject({
+      level: "warn",
+      fields: { see: expect.stringContaining("#your-code") },
+    });
+    expect(told("no longer waiting")).toEqual([]);
+    resolve();
+    await world.until(() => a.session.state === "polling");
+
+    expect(told(`no longer waiting for ${name}`)).toHaveLength(1);
+    await world.advance(3_600_000);
+    expect(told("still waiting")).toHaveLength(4);
+  });
+});
+
 describe("called by what it waits for", () => {
   it.each(["stop", "resign"] as const)(
     "%s() in a handler resolves, and the update is done",
