@@ -132,8 +132,8 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("an equal priority asks", [
     asks,
-    "if (priority <= (holder.priority ?? 0)) return;",
-    "if (priority < (holder.priority ?? 0)) return;",
+    "if (own <= (asked.priority ?? 0)) return;",
+    "if (own < (asked.priority ?? 0)) return;",
   ]),
   bug("a holder hands over to an equal", [asks, "priority > own ?", "priority >= own ?"]),
   bug("a request for an earlier lease is obeyed, also after its sender has died", [
@@ -143,20 +143,20 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a second copy of a request is obeyed again", [
     asks,
-    "if (!current || this.#answered.has(id)) return undefined;",
+    "if (!current || answered.has(id)) return undefined;",
     "if (!current) return undefined;",
   ]),
   bug("a holder that was asked never resigns", [asks, 'if (answer === "hands-over") handOver();', ""]),
-  bug("a holder that was asked asks back", [asks, "this.#hasGivenUp = true;", ""]),
+  bug("a holder that was asked asks back", [asks, "hasGivenUp = true;", ""]),
   bug("a standby asks as soon as it stands by", [asks, "const readyMs = 5_000;", "const readyMs = 0;"]),
   bug("a standby asks soon after it has lost the lease", [
     asks,
-    "this.#mayAskAt = this.#now() + afterLossMs;",
-    "this.#mayAskAt = this.#now();",
+    "mayAskAt = now() + afterLossMs;",
+    "mayAskAt = now();",
   ]),
   bug("a request that was lost is not sent again", [
     asks,
-    "...(token !== undefined && { token }) }); this.#plan();",
+    "...(token !== undefined && { token }) }); plan();",
     "...(token !== undefined && { token }) });",
   ]),
   bug("lower standbys do not leave a lease to whoever asked for it", [
