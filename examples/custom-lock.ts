@@ -12,28 +12,28 @@ export function socketLock(): LockBackend {
 }
 
 const pathOf = (key: string) => `\0safe-polling:${createHash("sha256").update(key).digest("hex")}`;
+const wallMs = () => performance.timeOrigin + performance.now();
 const quiet = (socket: Socket) => socket.on("error", () => {}).resume();
 
 async function openConnection({ owner, signal, onWake }: ConnectContext): Promise<LockConnection> {
   signal.throwIfAborted();
   const held = new Map<string, AbortController>();
   const watched = new Map<string, Socket>();
-  let isClosed = false;
 
   async function claim({ key }: ClaimRequest): Promise<Claim> {
-    if (isClosed) throw new Error("This connection is closed");
     if (held.has(key)) return { granted: false, holder: { owner } };
+    // Kept before it is granted: a release may come first.
     const lock = new AbortController();
+    held.set(key, lock);
     const server = createServer((waiter) => addAbortSignal(lock.signal, quiet(waiter)));
     // `exclusive`: in a cluster worker the primary process would own the socket, and outlive the worker.
     server.listen({ path: pathOf(key), exclusive: true, signal: lock.signal });
-    const error = await once(server, "listening").catch((reason) => reason);
-    if (error.code === "EADDRINUSE") return standBy(key);
-    if (error instanceof Error) throw error;
-    held.set(key, lock);
-    if (isClosed) free([key]);
-    // Microseconds since the machine was started: larger than every earlier holder's.
-    return { granted: true, token: Number(process.hrtime.bigint() / 1_000n) };
+    const error = await once(server, "listening", { signal: lock.signal }).catch((reason) => reason);
+    // Microseconds since 1970, not since the machine was started: larger than every earlier holder's, after that too.
+    if (!(error instanceof Error)) return { granted: true, token: Math.floor(wallMs() * 1_000) };
+    if (held.get(key) === lock) held.delete(key);
+    if ("code" in error && error.code === "EADDRINUSE") return standBy(key);
+    throw error;
   }
 
   /** Stays connected to the holder, until that frees the key or dies. */
@@ -61,7 +61,6 @@ async function openConnection({ owner, signal, onWake }: ConnectContext): Promis
       return isHeld ? {} : undefined;
     },
     async close() {
-      isClosed = true;
       free(held.keys());
       for (const socket of watched.values()) socket.destroy();
       watched.clear();

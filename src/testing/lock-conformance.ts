@@ -11,12 +11,18 @@ import {
   beatChecks,
   holderChecks,
   lostAnswerChecks,
+  orderChecks,
   releaseChecks,
   releaseWakeChecks,
   selfDescriptionCheck,
   takenAwayChecks,
 } from "./lock-conformance/holding.js";
-import { forgettingChecks, leaseChecks, outlivingLeaseChecks } from "./lock-conformance/leases.js";
+import {
+  forgettingChecks,
+  leaseChecks,
+  outlivingLeaseChecks,
+  takeoverChecks,
+} from "./lock-conformance/leases.js";
 
 /**
  * Registers the checks that every lock backend must pass, each as one test of the caller's runner. They speak to
@@ -35,6 +41,7 @@ export function lockConformance<Fixture extends LockFixture>(options: LockConfor
     "one connection at a time holds a key, and none twice; a refusal names the holder": exclusionChecks,
     "every request of a batch has its own answer, whatever the key is called": batchChecks,
     "deciding and granting is one atomic step": contentionChecks,
+    "calls are carried out in the order in which they were made": orderChecks,
     "only its holder releases a key, and at once": releaseChecks,
     "a release wakes whoever waits, once per batch":
       capabilities.wakes === false ? undefined : releaseWakeChecks,
@@ -48,6 +55,9 @@ export function lockConformance<Fixture extends LockFixture>(options: LockConfor
       : undefined,
     "the server's clock ends a lease that is not renewed for leaseMs": capabilities.leaseRunsOut
       ? leaseChecks
+      : undefined,
+    "deciding and granting is one atomic step, at the end of a lease too": capabilities.leaseRunsOut
+      ? takeoverChecks
       : undefined,
     "a former owner of the same process may be replaced at once": capabilities.leaseOutlivesConnection
       ? outlivingLeaseChecks

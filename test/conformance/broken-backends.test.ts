@@ -76,6 +76,12 @@ const defects: [
     "a claim under way at the close leaves nothing behind",
   ],
   [
+    "a release that overtakes a claim",
+    "memory",
+    broken.overtakenClaim,
+    "a release behind a claim that is under way frees what it was granted",
+  ],
+  [
     "a beat that ignores a vanished claim",
     "leases",
     broken.blindBeat,

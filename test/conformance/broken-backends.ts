@@ -95,6 +95,16 @@ export function lateGrant(backend: LockBackend): LockBackend {
   }));
 }
 
+/** Sends a claim so late that a release that was made after it goes first. */
+export function overtakenClaim(backend: LockBackend): LockBackend {
+  return broken(backend, (right) => ({
+    async claim(requests) {
+      await new Promise((resolve) => setImmediate(resolve));
+      return await right.claim(requests);
+    },
+  }));
+}
+
 /** Renews without looking at the claims. */
 export function blindBeat(backend: LockBackend): LockBackend {
   return broken(backend, (right) => ({

@@ -184,6 +184,7 @@ export class Peer {
   readonly closures: unknown[] = [];
   readonly #run: CheckRun;
   #connection: LockConnection | undefined;
+  #closing: Promise<void> | undefined;
   #onWake: (() => void) | undefined;
 
   constructor(run: CheckRun, owner: string, priority: number) {
@@ -304,8 +305,11 @@ export class Peer {
     return await this.#run.until(`a grant of ${JSON.stringify(key)}`, () => this.tryClaim(key), extraMs);
   }
 
+  /** Once, as a session does. */
   async close(): Promise<void> {
-    if (this.#connection) await this.#run.within("an end of close", this.#connection.close());
+    if (!this.#connection) return;
+    this.#closing ??= this.#connection.close();
+    await this.#run.within("an end of close", this.#closing);
   }
 
   #nextWake(): Promise<void> {

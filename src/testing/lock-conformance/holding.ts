@@ -5,7 +5,6 @@ import type { Checks, LockConformanceOptions, LockFixture, Peer } from "./check-
 export const beatChecks: Checks = {
   "a beat confirms what is held": async (run) => {
     const a = await run.connect();
-    await a.holds();
     await a.grant(run.key("first"));
     await a.grant(run.key("second"));
 
@@ -95,6 +94,33 @@ export const lostAnswerChecks: Checks = {
     assert.deepEqual(seen, [run.key()], "the beat must show the key that nobody knows of");
     await a.release(run.key());
     await b.grant(run.key());
+  },
+};
+
+/** What a session sends when a claim has no answer in time: a release, before it knows what the claim did. */
+export const orderChecks: Checks = {
+  "a release behind a claim that is under way frees what it was granted": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+
+    const claim = a.tryClaim(run.key()).catch(() => "its outcome is unknown, which is as good");
+    await a.release(run.key());
+    await claim;
+
+    await b.grant(run.key());
+    await a.holds();
+  },
+
+  "a claim behind a release that is under way is not freed by it": async (run) => {
+    const [a, b] = [await run.connect(), await run.connect(run.another)];
+    await a.grant(run.key("freed"));
+    await a.grant(run.key("kept"));
+
+    const release = a.release(run.key("freed"), run.key("next"));
+    await a.grant(run.key("next"));
+    await release;
+
+    await a.holds(run.key("kept"), run.key("next"));
+    await b.refuse(run.key("next"));
   },
 };
 
