@@ -74,8 +74,8 @@ export interface LockConnection {
    */
   readonly memoryAgeMs?: number;
   /**
-   * Tries to take keys; never waits for a holder. Answers in the order of the requests. Starts or renews the
-   * lease of this connection in the same atomic step, whether or not a key is granted. A key that this
+   * Tries to take keys; never waits for a holder. Answers in the order of the requests. Has started or renewed the
+   * lease of this connection before it answers, whether or not a key is granted. A key that this
    * connection already holds is never granted again. ERR_LOCK_CONFIG and ERR_LOCK_UNSAFE end polling when the
    * first claim of the process rejects with them; later they are trouble like any other.
    */

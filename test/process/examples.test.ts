@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type MariadbServer, startMariadb } from "../tools/mariadb-server.js";
 import { page, root } from "../tools/markdown.js";
 import { type PostgresServer, startPostgres } from "../tools/postgres-server.js";
 import { Program } from "../tools/program.js";
@@ -15,19 +16,20 @@ const examples = [...readme.matchAll(/`npm run example ([\w-]+)`/g)].map(([, nam
 
 let postgres: PostgresServer;
 let redis: RedisServer;
+let mariadb: MariadbServer;
 const directory = mkdtempSync(join(tmpdir(), "gsp-examples-"));
 
 beforeAll(async () => {
-  [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+  [postgres, redis, mariadb] = await Promise.all([startPostgres(), startRedis(), startMariadb()]);
 }, 120_000);
 afterAll(async () => {
-  await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
+  await Promise.all([postgres, redis, mariadb].map((server) => server?.[Symbol.asyncDispose]()));
   rmSync(directory, { recursive: true });
 });
 
 const example = (args: readonly string[], env: NodeJS.ProcessEnv) =>
   new Program(["--import", "tsx", ...args], {
-    env: { DATABASE_URL: postgres.url(), REDIS_URL: redis.url, ...env },
+    env: { DATABASE_URL: postgres.url(), REDIS_URL: redis.url, MARIADB_URL: mariadb.url(), ...env },
   });
 
 describe("npm run example", () => {
@@ -131,7 +133,7 @@ describe("the examples", () => {
     expect(reached()).toEqual(chats);
   }, 120_000);
 
-  it.each(["minimal", "custom-lock-bot"])(
+  it.each(["minimal", "custom-lock-bot", "mariadb-lock-bot"])(
     "%s: the second copy stands by, and takes over after SIGKILL",
     async (name) => {
       // The socket lock has no directory of its own: an id that no other run on this machine has.
@@ -151,6 +153,43 @@ describe("the examples", () => {
     120_000,
   );
 });
+
+it("mariadb-lock: rolling deploys under traffic lose nothing, and answer nothing twice", async () => {
+  await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:example` } });
+  const answers = () => api.events.flatMap((event) => (event.type === "sent" ? [event.text] : []));
+  const programs: Program[] = [];
+  const start = () => {
+    const program = bot("mariadb-lock-bot", api);
+    programs.push(program);
+    return program;
+  };
+  const pushed: string[] = [];
+  const traffic = setInterval(() => {
+    pushed.push(`message ${pushed.length}`);
+    api.pushMessage(api.bot.id, pushed.at(-1) ?? "");
+  }, 50);
+  try {
+    let poller = start();
+    await poller.prints(": this instance polls now");
+    for (let deploy = 0; deploy < 3; deploy += 1) {
+      const next = start();
+      await next.prints("stands by: another instance polls");
+      poller.process.kill("SIGTERM");
+      await next.prints("this instance polls now (by=handover");
+      expect(await poller.exited, poller.output).toBe(0);
+      poller = next;
+    }
+    clearInterval(traffic);
+    await api.waitForEvent("sent", () => answers().length >= pushed.length, { timeoutMs: 30_000 });
+  } finally {
+    clearInterval(traffic);
+    for (const program of programs) await program[Symbol.asyncDispose]();
+  }
+
+  expect(pushed.length).toBeGreaterThan(50);
+  expect(answers().sort()).toEqual(pushed.map((text) => `You said: ${text}`).sort());
+  expect(api.events.filter((event) => event.type === "conflict")).toEqual([]);
+}, 180_000);
 
 /** An example by itself; every copy for one emulator shares its state directory. */
 function bot(name: string, api: Awaited<ReturnType<typeof startBotApi>>): Program {

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -80,13 +81,16 @@ export function installPackages(names: string, unless = "false"): void {
   }
 }
 
-/** A port that was free a moment ago. */
+/**
+ * A port that was free a moment ago, and none of those that the kernel gives to outgoing connections: one of them may
+ * have it before the server does, or while that is stopped.
+ */
 export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (typeof address !== "object" || address === null) throw new Error("no port");
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_000, 32_768);
+    const probe = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(probe, "listening").then(Boolean, () => false);
+    probe.close();
+    if (isFree) return port;
+  }
 }

@@ -86,7 +86,7 @@ export const exclusionChecks: Checks = {
   },
 };
 
-const grantsPerPeer = 25;
+const grantsPerPeer = 15;
 
 /** What is guarded: at most one user a key, with tokens that only grow. */
 class Guarded {

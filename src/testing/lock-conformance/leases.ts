@@ -81,8 +81,8 @@ export const leaseChecks: Checks = {
 };
 
 /**
- * Claims one key after the other, each until somebody has taken it over, and without a pause: what several do at the
- * same moment shows whether looking and taking is one step. Gives what was granted.
+ * Claims one key after the other, each until somebody has taken it over, and without a pause once the first is: what
+ * several do at the same moment shows whether looking and taking is one step. Gives what was granted.
  */
 async function takeOneByOne(
   run: CheckRun,
@@ -91,7 +91,7 @@ async function takeOneByOne(
   taken: Set<string>,
 ): Promise<string[]> {
   const granted: string[] = [];
-  const lastMs = performance.now() + run.leaseMs + run.deadlineMs;
+  const lastMs = performance.now() + run.leaseMs * 1.5 + run.deadlineMs;
   for (const key of keys) {
     while (!taken.has(key)) {
       if ((await rival.tryClaim(key)) !== undefined) {
@@ -99,7 +99,7 @@ async function takeOneByOne(
         taken.add(key);
       }
       assert(performance.now() < lastMs, `nobody has taken ${key} over`);
-      await new Promise((resolve) => setImmediate(resolve));
+      if (taken.size === 0) await pause(10);
     }
   }
   return granted;
@@ -115,7 +115,6 @@ export const takeoverChecks: Checks = {
     );
 
     const taken = new Set<string>();
-    await pause(run.leaseMs * 0.8);
     const granted = await Promise.all(rivals.map((rival) => takeOneByOne(run, rival, keys, taken)));
 
     // Who took it in two steps may have overwritten another's grant after its answer.
