@@ -12,7 +12,7 @@ const minutes = Number(values.minutes);
 const sampleMs = 15_000;
 
 const startedAt = performance.now();
-using playground = await startPlayground("--no-open");
+await using playground = await startPlayground("--no-open");
 const upAfterMs = performance.now() - startedAt;
 const browser = await startChromium();
 const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
@@ -58,7 +58,7 @@ for (let elapsedMs = 0; elapsedMs < minutes * 60_000; elapsedMs += sampleMs) {
 }
 await browser.close();
 playground.process.kill("SIGTERM");
-await playground.ended;
+await playground.exited;
 
 async function command(content: object): Promise<void> {
   const headers = { "content-type": "application/json" };

@@ -35,7 +35,7 @@ describe.concurrent("the stories of the playground", () => {
   it.each([[["deploy", "redis", "laptop"]], [["no-lock", "priority"]]])(
     "%s end without damage in the lane with this library, and with some in the plain one",
     async (stories) => {
-      using playground = await startPlayground(...quick);
+      await using playground = await startPlayground(...quick);
       for (const story of stories) {
         await using playing = await PlaygroundPage.open(browser, playground.url);
 
@@ -58,7 +58,7 @@ describe.concurrent("the stories of the playground", () => {
         for (const line of told[story] ?? []) await playing.logs(line);
       }
       playground.process.kill("SIGTERM");
-      expect(await playground.ended, playground.output).toBe(0);
+      expect(await playground.exited, playground.output).toBe(0);
     },
     240_000,
   );
@@ -71,7 +71,7 @@ describe("the links of the playground", () => {
   }, 60_000);
   afterAll(async () => {
     playground.process.kill("SIGTERM");
-    expect(await playground.ended, playground.output).toBe(0);
+    expect(await playground.exited, playground.output).toBe(0);
   });
 
   it("lead from every line into a page of the documentation", async () => {
@@ -118,7 +118,7 @@ async function expectCountersOfEmulator(playing: PlaygroundPage, lane: LaneName)
 
 describe("the buttons of the playground", () => {
   it("do with the lock server and the instances what they say", async () => {
-    using playground = await startPlayground(...quick);
+    await using playground = await startPlayground(...quick);
     await using free = await PlaygroundPage.open(browser, playground.url);
     await free.page.locator('input[value="redis"]:enabled').waitFor({ timeout: 60_000 });
 
@@ -163,11 +163,11 @@ describe("the buttons of the playground", () => {
     // The page would complain about the end of its feed.
     await free.page.goto("about:blank");
     playground.process.kill("SIGTERM");
-    expect(await playground.ended, playground.output).toBe(0);
+    expect(await playground.exited, playground.output).toBe(0);
   }, 240_000);
 
   it("can be used with the keyboard alone", async () => {
-    using playground = await startPlayground(...quick);
+    await using playground = await startPlayground(...quick);
     await using typing = await PlaygroundPage.open(browser, playground.url);
     const { keyboard } = typing.page;
     const tabTo = async (selector: string) => {
@@ -203,7 +203,7 @@ describe("the page of the playground", () => {
   it.each(["light", "dark"] as const)(
     "fits 400 pixels and has nothing serious for axe in %s",
     async (colorScheme) => {
-      using playground = await startPlayground(...quick);
+      await using playground = await startPlayground(...quick);
       const narrow = { viewport: { width: 400, height: 800 }, colorScheme };
       await using phone = await PlaygroundPage.open(browser, playground.url, narrow);
 
@@ -219,7 +219,7 @@ describe("the page of the playground", () => {
   );
 
   it("moves smoothly, and once a second where less motion is asked for", async () => {
-    using playground = await startPlayground(...quick);
+    await using playground = await startPlayground(...quick);
     const countFrames = `
       frames = 0;
       const { clearRect } = CanvasRenderingContext2D.prototype;
@@ -248,7 +248,7 @@ describe("the end of the playground", () => {
   it.each(["SIGTERM", "SIGKILL"] as const)(
     "leaves no process and no directory after %s",
     async (signal) => {
-      using playground = await startPlayground(...quick);
+      await using playground = await startPlayground(...quick);
       await using watching = await PlaygroundPage.open(browser, playground.url);
       for (const kind of ["postgres", "redis"])
         await watching.page.locator(`input[value="${kind}"]:enabled`).waitFor({ timeout: 60_000 });
@@ -267,7 +267,7 @@ describe("the end of the playground", () => {
 
       playground.process.kill(signal);
 
-      expect(await playground.ended, playground.output).toBe(signal === "SIGTERM" ? 0 : null);
+      expect(await playground.exited, playground.output).toBe(signal === "SIGTERM" ? 0 : null);
       const isLeft = () => playgroundLeftovers(started, pid);
       await expect.poll(isLeft, { timeout: 10_000 }).toEqual([]);
     },

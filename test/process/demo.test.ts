@@ -21,9 +21,9 @@ function directories({ process: { pid } }: ProcessGroup): string[] {
 
 describe("npm run demo", () => {
   it("tells of a deploy and a crash without damage, and ends with code 0", async () => {
-    using program = demo();
+    await using program = demo();
 
-    expect(await program.ended, program.output).toBe(0);
+    expect(await program.exited, program.output).toBe(0);
 
     expect(figure(program, "pushed")).toBeGreaterThan(60);
     expect(figure(program, "answered")).toBe(figure(program, "pushed"));
@@ -41,9 +41,9 @@ describe("npm run demo", () => {
   }, 70_000);
 
   it.concurrent("--unsafe shows the damage of plain grammY, and ends with code 0", async () => {
-    using program = demo("--unsafe");
+    await using program = demo("--unsafe");
 
-    expect(await program.ended, program.output).toBe(0);
+    expect(await program.exited, program.output).toBe(0);
 
     expect(figure(program, "409s (live)")).toBeGreaterThan(0);
     expect(figure(program, "crashes")).toBeGreaterThan(0);
@@ -53,9 +53,9 @@ describe("npm run demo", () => {
   }, 70_000);
 
   it("--no-lock tells of a deploy where the old version gives way, and ends with code 0", async () => {
-    using program = demo("--no-lock");
+    await using program = demo("--no-lock");
 
-    expect(await program.ended, program.output).toBe(0);
+    expect(await program.exited, program.output).toBe(0);
 
     expect(figure(program, "pushed")).toBeGreaterThan(60);
     expect(figure(program, "lost")).toBe(0);
@@ -68,9 +68,9 @@ describe("npm run demo", () => {
   }, 70_000);
 
   it.concurrent("--priority tells of a newer release that takes over, crashes, and the old one is back", async () => {
-    using program = demo("--priority");
+    await using program = demo("--priority");
 
-    expect(await program.ended, program.output).toBe(0);
+    expect(await program.exited, program.output).toBe(0);
 
     expect(figure(program, "answered")).toBe(figure(program, "pushed"));
     expect(figure(program, "twice on the planned deploy")).toBe(0);
@@ -84,28 +84,28 @@ describe("npm run demo", () => {
   }, 70_000);
 
   it.concurrent("leaves nothing behind when it is ended by a signal", async () => {
-    using program = demo();
+    await using program = demo();
     await program.prints("version 2 starts");
 
     program.process.kill("SIGTERM");
 
-    expect(await program.ended).toBe(143);
+    expect(await program.exited).toBe(143);
     await program.leavesNothing();
     expect(directories(program)).toEqual([]);
   }, 70_000);
 
   it.concurrent("leaves no process behind when it is killed while an instance starts", async () => {
-    using program = demo();
+    await using program = demo();
     await program.prints("version 2 starts");
 
     program.process.kill("SIGKILL");
 
-    await program.ended;
+    await program.exited;
     await program.leavesNothing();
   }, 70_000);
 
   it.concurrent("says what is wrong when an instance hangs", async () => {
-    using program = demo();
+    await using program = demo();
     await program.prints("version 1 polls");
     const bot = processes().find(
       ({ ppid, args }) => ppid === program.process.pid && /bot-process/.test(args),
@@ -113,15 +113,15 @@ describe("npm run demo", () => {
 
     process.kill(bot?.pid as number, "SIGSTOP");
 
-    expect(await program.ended).toBe(1);
+    expect(await program.exited).toBe(1);
     expect(program.output).toContain("The demo hangs: 28 s are over. It waited until this happens: version");
     await program.leavesNothing();
   }, 70_000);
 
   it.concurrent("explains itself when an argument is unknown", async () => {
-    using program = demo("--safe");
+    await using program = demo("--safe");
 
-    expect(await program.ended).toBe(2);
+    expect(await program.exited).toBe(2);
     expect(program.output).toContain("--safe");
     expect(program.output).toContain("Usage: npm run demo");
   });
@@ -133,13 +133,17 @@ describe.concurrent("examples/bot.ts", () => {
   it("answers a message, and ends with code 0 on SIGTERM", async () => {
     await using api = await startBotApi();
     const stateDirectory = mkdtempSync(join(tmpdir(), "gsp-demo-"));
-    using program = bot({ BOT_TOKEN: api.bot.token, API_ROOT: api.url, STATE_DIRECTORY: stateDirectory });
+    await using program = bot({
+      BOT_TOKEN: api.bot.token,
+      API_ROOT: api.url,
+      STATE_DIRECTORY: stateDirectory,
+    });
     api.pushMessage(api.bot.id, "hello");
 
     const { text } = await api.waitForEvent("sent", undefined, { timeoutMs: 20_000 });
     program.process.kill("SIGTERM");
 
-    expect(await program.ended, program.output).toBe(0);
+    expect(await program.exited, program.output).toBe(0);
     rmSync(stateDirectory, { recursive: true });
     expect(text).toBe("hello");
     expect(api.counters()).toMatchObject({ pending: 0, answered: 1, repeatedAnswers: 0 });
@@ -149,16 +153,16 @@ describe.concurrent("examples/bot.ts", () => {
   }, 40_000);
 
   it("says what to type when BOT_TOKEN is missing", async () => {
-    using program = bot({ BOT_TOKEN: undefined });
+    await using program = bot({ BOT_TOKEN: undefined });
 
-    expect(await program.ended).toBe(2);
+    expect(await program.exited).toBe(2);
     expect(program.output).toContain("BOT_TOKEN=123456:ABC npx tsx examples/bot.ts");
   }, 40_000);
 
   it("says which variable is missing for LOCK=postgres", async () => {
-    using program = bot({ BOT_TOKEN: "1:a", LOCK: "postgres", DATABASE_URL: undefined });
+    await using program = bot({ BOT_TOKEN: "1:a", LOCK: "postgres", DATABASE_URL: undefined });
 
-    expect(await program.ended).toBe(1);
+    expect(await program.exited).toBe(1);
     expect(program.output).toContain("is DATABASE_URL set?");
   }, 40_000);
 });

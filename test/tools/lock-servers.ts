@@ -1,26 +1,32 @@
 import type { LockChoice } from "./bot-fleet.js";
-import { type PostgresServerOptions, startPostgres } from "./postgres-server.js";
+import { type PostgresServer, type PostgresServerOptions, startPostgres } from "./postgres-server.js";
 import { startRedis } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
 
-/** A real lock server, with everything that process tests do to one. */
-export interface LockServer {
-  readonly name: "postgres" | "redis";
-  readonly url: string;
-  /** How an instance reaches it; through a proxy, where one is given. */
-  choice(options?: {
-    readonly leaseMs?: number;
-    readonly through?: TcpProxy;
-    /** Postgres only: its lease table. */
-    readonly mode?: "lease";
-  }): LockChoice;
-  /** A proxy in front of it. */
-  proxy(): Promise<TcpProxy>;
+interface ChoiceOptions {
+  readonly leaseMs?: number;
+  readonly through?: TcpProxy;
+  /** Postgres only: its lease table. */
+  readonly mode?: "lease";
+}
+
+/** What is done to a server's process. */
+interface Acts {
   freeze(): Promise<void> | void;
   thaw(): void;
   /** SIGKILL. What was on disk is there again after `start`. */
   kill(): Promise<void>;
   start(): Promise<void>;
+}
+
+/** A real lock server, with everything that process tests do to one. */
+export interface LockServer extends Acts {
+  readonly name: "postgres" | "redis";
+  readonly url: string;
+  /** How an instance reaches it; through a proxy, where one is given. */
+  choice(options?: ChoiceOptions): LockChoice;
+  /** A proxy in front of it. */
+  proxy(): Promise<TcpProxy>;
   /** When the lease of whoever holds a key ends, in milliseconds since 1970; only where leases outlive their holders. */
   leaseEnd?(): Promise<number>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -68,20 +74,31 @@ async function postgresServer(options: LockServerOptions): Promise<LockServer> {
   return {
     name: "postgres",
     url: server.url(),
-    choice: ({ leaseMs, through, mode } = {}) => ({
-      kind: "postgres",
-      options: {
-        connectionString: server.url(through?.port),
-        ...(leaseMs ? { leaseMs } : {}),
-        ...(mode ? { mode } : {}),
-      },
-    }),
+    choice: (choice) => postgresChoice(server, choice),
     proxy: () => startTcpProxy(server),
-    freeze: () => server.freeze(),
-    thaw: () => server.thaw(),
-    kill: () => server.kill(),
-    start: () => server.start(),
+    ...actsOn(() => server),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+export function postgresChoice(
+  server: PostgresServer,
+  { leaseMs, through, mode }: ChoiceOptions = {},
+): LockChoice {
+  const connectionString = server.url(through?.port);
+  return {
+    kind: "postgres",
+    options: { connectionString, ...(leaseMs && { leaseMs }), ...(mode && { mode }) },
+  };
+}
+
+/** On the server that it is at that moment: a primary may change. */
+export function actsOn(server: () => Acts): Acts {
+  return {
+    freeze: () => server().freeze(),
+    thaw: () => server().thaw(),
+    kill: () => server().kill(),
+    start: () => server().start(),
   };
 }
 
@@ -99,10 +116,7 @@ async function redisServer({ home, keepsData = true }: LockServerOptions): Promi
       },
     }),
     proxy: () => startTcpProxy(server),
-    freeze: () => server.freeze(),
-    thaw: () => server.thaw(),
-    kill: () => server.kill(),
-    start: () => server.start(),
+    ...actsOn(() => server),
     async leaseEnd() {
       const lock = await server.command("hgetall", "{grammy-safe-polling}:lock");
       const owner = /^claim:.*\n.*"owner":"([^"]*)"/m.exec(lock)?.[1];

@@ -1,42 +1,16 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { expect, vi } from "vitest";
-
-const printsWithinMs = 30_000;
-const packagePath = fileURLToPath(new URL("../..", import.meta.url));
+import { Program } from "./program.js";
 
 /** A program of examples/, at the head of a process group of its own. */
-export class ProcessGroup implements Disposable {
-  readonly process: ChildProcess;
-  readonly ended: Promise<number | null>;
-  output = "";
-
+export class ProcessGroup extends Program {
   constructor(path: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.process = spawn(process.execPath, ["--import", "tsx", path, ...args], {
-      cwd: packagePath,
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined, ...env },
+    super(["--import", "tsx", path, ...args], {
+      group: true,
+      env: { NO_COLOR: "1", FORCE_COLOR: undefined, ...env },
     });
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream?.on("data", (chunk: Buffer) => {
-        this.output += chunk;
-      });
-    }
-    this.ended = new Promise((resolve) => this.process.once("exit", (code) => resolve(code)));
-  }
-
-  /** Resolves when it has printed a text. */
-  async prints(text: string): Promise<void> {
-    const giveUp = AbortSignal.timeout(printsWithinMs);
-    while (!this.output.includes(text)) {
-      if (giveUp.aborted || this.process.exitCode !== null)
-        throw new Error(`it did not print "${text}":\n${this.output}`);
-      await sleep(20);
-    }
   }
 
   /** What lives on of it and of the processes that it started in its group. */
@@ -62,10 +36,6 @@ export class ProcessGroup implements Disposable {
       parents = children.map(({ pid }) => pid);
     }
     return found;
-  }
-
-  [Symbol.dispose](): void {
-    if (this.alive.length > 0) process.kill(-(this.process.pid as number), "SIGKILL");
   }
 }
 

@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Failover, FailoverKind, ReplicatedServer } from "./lock-servers.js";
+import {
+  actsOn,
+  type Failover,
+  type FailoverKind,
+  postgresChoice,
+  type ReplicatedServer,
+} from "./lock-servers.js";
 import { monotonicNow } from "./monotonic-clock.js";
 import { type PostgresServer, startPostgres } from "./postgres-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
@@ -51,24 +57,14 @@ export async function startReplicatedPostgres(): Promise<ReplicatedServer> {
   return {
     name: "postgres",
     url: primary.server.url(),
-    choice: ({ leaseMs, through, mode } = {}) => ({
-      kind: "postgres",
-      options: {
-        connectionString: primary.server.url(through?.port),
-        ...(leaseMs ? { leaseMs } : {}),
-        ...(mode ? { mode } : {}),
-      },
-    }),
+    choice: (choice) => postgresChoice(primary.server, choice),
     proxy: () =>
       startTcpProxy({
         get port() {
           return primary.server.port;
         },
       }),
-    freeze: () => primary.server.freeze(),
-    thaw: () => primary.server.thaw(),
-    kill: () => primary.server.kill(),
-    start: () => primary.server.start(),
+    ...actsOn(() => primary.server),
     async failOver(kind, over) {
       const done = await failOver(kind, over);
       standby = await withLink(await primary.server.streamTo(primary.link.port));

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Failover, FailoverKind, ReplicatedServer } from "./lock-servers.js";
+import { actsOn, type Failover, type FailoverKind, type ReplicatedServer } from "./lock-servers.js";
 import { monotonicNow } from "./monotonic-clock.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
@@ -111,10 +111,7 @@ export async function startReplicatedRedis(): Promise<ReplicatedServer> {
       waysOf.set(proxy, ways);
       return proxy;
     },
-    freeze: () => primary.server.freeze(),
-    thaw: () => primary.server.thaw(),
-    kill: () => primary.server.kill(),
-    start: () => primary.server.start(),
+    ...actsOn(() => primary.server),
     async failOver(kind, over) {
       const done = await failOver(kind, over);
       await swap();
