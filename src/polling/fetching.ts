@@ -89,7 +89,8 @@ export function createFetching({
   let inFlight: Promise<unknown> = Promise.resolve();
   /** When the poll was sent that is under way, or was aborted. */
   let inFlightSince: Moment | undefined;
-  let graceMs = pollGraceMs;
+  // A quiet poll on a slow network lasts its timeout and the way there and back.
+  let graceMs = Math.max(pollGraceMs, 2 * roundTrip.ms);
   let lastAnswerAt = startedAt;
   let hasPolled = false;
   let wasAnswered = false;
@@ -137,8 +138,8 @@ export function createFetching({
    */
   async function hasSurelyArrived(ending: AbortSignal): Promise<void> {
     if (!inFlightSince) return;
-    const leftMs = 2 * roundTrip.ms - sinceMs(clock, inFlightSince);
-    if (leftMs > 0) await wait(clock, Math.min(1_000, leftMs), ending);
+    const leftMs = Math.min(1_000, 2 * roundTrip.ms) - sinceMs(clock, inFlightSince);
+    if (leftMs > 0) await wait(clock, leftMs, ending);
   }
 
   function send({ offset, limit }: PollRange, window: QuietWindow): Promise<Update[]> {

@@ -105,9 +105,8 @@ export function telegramTrouble({ clock, random, logger }: CallContext, method: 
   return { waitOut, isOver };
 }
 
-/** Assumed while nothing was measured, and the largest value believed, in milliseconds. */
+/** Assumed while nothing was measured, in milliseconds. */
 const unknownMs = 250;
-const capMs = 500;
 
 /**
  * The round trip to Telegram, by the last call that does not park. A poll that was cut less than two round
@@ -117,7 +116,7 @@ export class RoundTrip {
   #lastMs: number | undefined;
 
   measured(ms: number): void {
-    this.#lastMs = Math.min(capMs, Math.max(1, ms));
+    this.#lastMs = Math.max(1, ms);
   }
 
   get ms(): number {

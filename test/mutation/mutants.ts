@@ -307,8 +307,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/fetching.ts",
-    find: "const leftMs = 2 * roundTrip.ms",
-    replace: "const leftMs = 0 * roundTrip.ms",
+    find: "const leftMs = Math.min(1_000, 2 * roundTrip.ms)",
+    replace: "const leftMs = 0",
     breaks: "a cut poll that is still on its way can displace the successor's",
     tests: [poller],
   },

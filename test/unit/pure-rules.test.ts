@@ -254,14 +254,12 @@ describe("a failed call", () => {
 });
 
 describe("the round trip", () => {
-  it("is 250 ms while unknown, at least 1, at most 500", () => {
+  it("is 250 ms while unknown, at least 1", () => {
     const roundTrip = new RoundTrip();
     expect(roundTrip.ms).toBe(250);
     roundTrip.measured(0.2);
     expect(roundTrip.ms).toBe(1);
     roundTrip.measured(40);
     expect(roundTrip.ms).toBe(40);
-    roundTrip.measured(9_000);
-    expect(roundTrip.ms).toBe(500);
   });
 });
