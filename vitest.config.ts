@@ -5,7 +5,8 @@ import { LongestFirst } from "./test/tools/longest-first.js";
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
 
 /** Process tests run the built package. */
-const build = "test/tools/build-once.ts";
+const build = "test/tools/set-up-run.ts";
+/** Bun, Deno and another Node.js, 405 MB: they come while other tests run, and these wait for them. */
 const runtimes = "test/runtimes/install.ts";
 
 // A project's set-up runs only where one of its files does: `npm run test:unit` builds and downloads nothing.
@@ -18,10 +19,14 @@ export default defineConfig({
       project("simulation", ["test/simulation/**/*.test.ts"]),
       project("unit", ["test/unit/**/*.test.ts"]),
       project("processes", ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], [build]),
-      // Bun, Deno and another Node.js, 405 MB.
-      project("runtimes", ["test/runtimes/**/*.test.ts"], [build, runtimes]),
+      project("runtimes", ["test/runtimes/**/*.test.ts"], [build, runtimes], ["test/runtimes/installed.ts"]),
       // Frameworks, queues and package managers that the documentation shows.
-      project("programs", ["test/programs/**/*.test.ts"], [build, runtimes, "test/programs/install.ts"]),
+      project(
+        "programs",
+        ["test/programs/**/*.test.ts"],
+        [build, runtimes, "test/programs/install.ts"],
+        ["test/programs/installed.ts"],
+      ),
     ],
   },
 });
@@ -31,6 +36,7 @@ function project(
   name: string,
   include: string[],
   globalSetup: string[] = [],
+  setupFiles: string[] = [],
 ): TestProjectInlineConfiguration {
   return {
     resolve: {
@@ -43,6 +49,7 @@ function project(
       name,
       include,
       globalSetup,
+      setupFiles,
       // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
       testTimeout: 60_000,
       hookTimeout: 120_000,

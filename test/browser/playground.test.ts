@@ -37,7 +37,8 @@ describe.concurrent("the stories of the playground", () => {
     async (stories) => {
       await using playground = await startPlayground(...quick);
       for (const story of stories) {
-        await using playing = await PlaygroundPage.open(browser, playground.url);
+        const reducedMotion = story === "deploy" ? "no-preference" : "reduce";
+        await using playing = await PlaygroundPage.open(browser, playground.url, { reducedMotion });
 
         await playing.play(story);
 

@@ -30,7 +30,7 @@ class Copy {
     symlinkSync(join(root, "node_modules"), join(this.#directory, "node_modules"));
     // The built package is there already; no mutant is tested by it.
     writeFileSync(
-      join(this.#directory, "test/tools/build-once.ts"),
+      join(this.#directory, "test/tools/set-up-run.ts"),
       "export default function nothing() {}\n",
     );
   }

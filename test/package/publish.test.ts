@@ -10,7 +10,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startLockServer } from "../tools/lock-servers.js";
 import { root } from "../tools/markdown.js";
 import { type NpmRegistry, startNpmRegistry } from "../tools/npm-registry.js";
+import { type PackedPackage, packedPackage } from "../tools/packed-package.js";
 import { Program } from "../tools/program.js";
+import { freePort } from "../tools/server-process.js";
 import { pack, withAbsoluteLinks } from "./pack.js";
 
 const run = promisify(execFile);
@@ -28,7 +30,7 @@ const libraries = {
 };
 
 const directory = mkdtempSync(join(tmpdir(), "gsp-published-"));
-let tarball: string;
+let packed: PackedPackage;
 let registry: NpmRegistry;
 
 /** A new project that gets everything from the registry, the package by its name. */
@@ -43,10 +45,10 @@ async function project(name: string, wanted: readonly string[]): Promise<string>
 }
 
 beforeAll(async () => {
-  tarball = pack(directory);
+  packed = await packedPackage();
   registry = await startNpmRegistry("grammy-safe-polling");
   writeFileSync(join(directory, ".npmrc"), registry.npmrc);
-  await run("npm", ["publish", tarball], { cwd: directory });
+  await run("npm", ["publish", packed.tarball], { cwd: directory });
 }, 240_000);
 
 afterAll(async () => {
@@ -55,18 +57,18 @@ afterAll(async () => {
 });
 
 describe("what is published", () => {
-  it("is the same file when it is packed again", () => {
+  it("is the same file when it is packed again", { timeout: 240_000 }, () => {
     const again = mkdtempSync(join(tmpdir(), "gsp-packed-"));
     const hash = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
     try {
-      expect(hash(pack(again))).toBe(hash(tarball));
+      expect(hash(pack(again))).toBe(hash(packed.tarball));
     } finally {
       rmSync(again, { recursive: true });
     }
   });
 
   it("names its repository, and nothing of ours", () => {
-    const manifest = JSON.parse(readFileSync(join(directory, "package/package.json"), "utf8"));
+    const manifest = JSON.parse(readFileSync(join(packed.directory, "package/package.json"), "utf8"));
 
     expect(manifest.repository.url).toMatch(/^git\+https:\/\/github\.com\/[\w-]+\/grammy-safe-polling\.git$/);
     expect(manifest.bugs.url).toMatch(/^https:\/\/.*\/issues$/);
@@ -75,7 +77,7 @@ describe("what is published", () => {
   });
 
   it("has the licence of everything that is bundled", () => {
-    const licences = readFileSync(join(directory, "package/THIRD-PARTY-LICENSES"), "utf8");
+    const licences = readFileSync(join(packed.directory, "package/THIRD-PARTY-LICENSES"), "utf8");
 
     for (const name of ["p-retry", "is-network-error"])
       expect(licences).toMatch(new RegExp(`^${name} \\d`, "m"));
@@ -84,7 +86,7 @@ describe("what is published", () => {
 
   it("has no link in its READMEs that leads nowhere outside of the repository", () => {
     for (const file of ["README.md", "README.ru.md"]) {
-      const text = readFileSync(join(directory, "package", file), "utf8");
+      const text = readFileSync(join(packed.directory, "package", file), "utf8");
       const targets = [...text.matchAll(/\]\(([^)\s]+)|\bsrc(?:set)?="([^"]+)"/g)].map(
         ([, link, src]) => link ?? src,
       );
@@ -227,7 +229,7 @@ describe("examples/starter, copied and installed", () => {
   });
 
   it("serves /readyz where the platform gives a port", async () => {
-    const port = 18_080;
+    const port = await freePort();
     await using api = await startBotApi();
     await using bot = start(api, { PORT: String(port) });
     await answers(api, "one");

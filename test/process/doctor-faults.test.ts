@@ -596,8 +596,9 @@ async function setScene(): Promise<Scene & AsyncDisposable> {
   };
 }
 
-describe("doctor finds", () => {
-  it.each(faults)("$name", { timeout: 60_000 }, async ({ seed, exitCode, finding, sentence, fix }) => {
+// Most of them wait: for a watch, or for somebody who is silent.
+describe.concurrent("doctor finds", () => {
+  it.each(faults)("$name", { timeout: 120_000 }, async ({ seed, exitCode, finding, sentence, fix }) => {
     await using stage = await setScene();
     const { fleet } = stage;
     const { args, env, uid } = await seed(stage);
@@ -614,7 +615,7 @@ describe("doctor finds", () => {
   });
 });
 
-describe("doctor cannot tell", () => {
+describe.concurrent("doctor cannot tell", () => {
   const token = `1:${"A".repeat(35)}`;
   const mistakes: readonly [name: string, args: string[], env: Record<string, string>, message: RegExp][] = [
     ["without a token", [], {}, /^Could not tell: BOT_TOKEN is not set/],

@@ -59,45 +59,50 @@ const locks: readonly [
   ],
 ];
 
-describe.each(locks)("a healthy bot under the %s lock", (name, choose) => {
-  it("is called healthy under traffic, with its holder, and is not disturbed", {
-    timeout: 60_000,
-  }, async () => {
-    const { choice, args } = choose();
-    await using fleet = await BotFleet.start(choice);
-    const bot = await pollingBot(fleet);
-    const pushing = setInterval(() => fleet.push("hello"), 50);
-    const from = bot.lines.length;
+// At once, as far as each has a lock server of its own: every fleet's bot has the same key.
+describe.concurrent("a healthy bot", () => {
+  it.each(locks)(
+    "under the %s lock is called healthy under traffic, with its holder, and is not disturbed",
+    {
+      timeout: 60_000,
+    },
+    async (name, choose) => {
+      const { choice, args } = choose();
+      await using fleet = await BotFleet.start(choice);
+      const bot = await pollingBot(fleet);
+      const pushing = setInterval(() => fleet.push("hello"), 50);
+      const from = bot.lines.length;
 
-    const text = await examine(fleet, ...args(fleet));
-    const { report } = await examine(fleet, ...args(fleet), "--json");
+      const text = await examine(fleet, ...args(fleet));
+      const { report } = await examine(fleet, ...args(fleet), "--json");
 
-    clearInterval(pushing);
-    expect(text.stdout).toMatch(/\nHealthy\.\n$/);
-    expect(text.stderr).toBe("");
-    expect([text.code, report.exitCode, report.verdict]).toEqual([0, 0, "healthy"]);
-    expect(report.holder?.instance).toMatch(new RegExp(`:${bot.process.pid}$`));
-    expect(report.lock?.backend).toBe(name);
-    expect(report.findings.map(({ check }) => check).join()).toMatch(
-      /^telegram,token,webhook,lock(,lock)*,holder,updates,clock,rival$/,
-    );
-    expect(Object.keys(report).join()).toBe(
-      "v,verdict,exitCode,bot,lock,holder,pendingUpdates,findings,repairs",
-    );
-    await until(fleet.api, "every update is answered", () => fleet.api.counters().pending === 0);
-    const { lost, duplicates, conflicts } = fleet.api.counters();
-    expect({ lost, duplicates }).toEqual({ lost: 0, duplicates: 0 });
-    expect(Object.values(conflicts).reduce((sum, { live, zombie }) => sum + live + zombie, 0)).toBe(0);
-    const doctors = fleet.api.events.filter(
-      (event) => event.type === "request" && event.instance === "doctor",
-    );
-    expect(new Set(doctors.map((event) => event.type === "request" && event.method))).toEqual(
-      new Set(["getme", "getwebhookinfo"]),
-    );
-    const events = bot.lines.slice(from).map(({ event }) => event);
-    expect(events).not.toContain("lost");
-    expect(events).not.toContain("state");
-  });
+      clearInterval(pushing);
+      expect(text.stdout).toMatch(/\nHealthy\.\n$/);
+      expect(text.stderr).toBe("");
+      expect([text.code, report.exitCode, report.verdict]).toEqual([0, 0, "healthy"]);
+      expect(report.holder?.instance).toMatch(new RegExp(`:${bot.process.pid}$`));
+      expect(report.lock?.backend).toBe(name);
+      expect(report.findings.map(({ check }) => check).join()).toMatch(
+        /^telegram,token,webhook,lock(,lock)*,holder,updates,clock,rival$/,
+      );
+      expect(Object.keys(report).join()).toBe(
+        "v,verdict,exitCode,bot,lock,holder,pendingUpdates,findings,repairs",
+      );
+      await until(fleet.api, "every update is answered", () => fleet.api.counters().pending === 0);
+      const { lost, duplicates, conflicts } = fleet.api.counters();
+      expect({ lost, duplicates }).toEqual({ lost: 0, duplicates: 0 });
+      expect(Object.values(conflicts).reduce((sum, { live, zombie }) => sum + live + zombie, 0)).toBe(0);
+      const doctors = fleet.api.events.filter(
+        (event) => event.type === "request" && event.instance === "doctor",
+      );
+      expect(new Set(doctors.map((event) => event.type === "request" && event.method))).toEqual(
+        new Set(["getme", "getwebhookinfo"]),
+      );
+      const events = bot.lines.slice(from).map(({ event }) => event);
+      expect(events).not.toContain("lost");
+      expect(events).not.toContain("state");
+    },
+  );
 });
 
 describe("a bot of this library that is probed", () => {
@@ -125,7 +130,7 @@ describe("a bot of this library that is probed", () => {
   });
 });
 
-describe("a bot that six probes in a row disturb", () => {
+describe.concurrent("a bot that six probes in a row disturb", () => {
   it.each(locks)(
     "still polls under the %s lock, though its backoff is 1 s once",
     { timeout: 120_000 },

@@ -27,17 +27,19 @@ function keepAlive(fleet: BotFleet, way: ContenderName) {
       current = start();
     }
   })();
+  const end = async (signal: "SIGTERM" | "SIGKILL") => {
+    isWanted = false;
+    current.kill(signal);
+    await lives;
+  };
   return {
     first,
     get crashes() {
       return crashes;
     },
     /** As the platform ends it after the overlap. */
-    async end() {
-      isWanted = false;
-      current.kill("SIGTERM");
-      await lives;
-    },
+    end: () => end("SIGTERM"),
+    [Symbol.asyncDispose]: () => end("SIGKILL"),
   };
 }
 
@@ -50,7 +52,7 @@ describe.concurrent("the first deploy over a bot that its platform starts again 
       it(`by ${way}: the new version, with ${lock} lock, outlives it`, async () => {
         await using server = lock === "no" ? undefined : await startLockServer("postgres");
         await using fleet = await BotFleet.start(server?.choice() ?? { kind: "none" });
-        const old = keepAlive(fleet, way);
+        await using old = keepAlive(fleet, way);
         await fleet.polling(old.first);
         const next = fleet.instance("new", { options });
 

@@ -42,7 +42,7 @@ async function end(instance: Instance): Promise<void> {
   await instance.exited;
 }
 
-describe.each(names)("handover with the lock: %s", (name) => {
+describe.concurrent.each(names)("handover with the lock: %s", (name) => {
   it("moves the lease to the other instance and back; nothing is lost or in conflict", {
     timeout: 120_000,
   }, async () => {
@@ -71,7 +71,7 @@ describe.each(names)("handover with the lock: %s", (name) => {
   });
 });
 
-describe("handover says", () => {
+describe.concurrent("handover says", () => {
   it("that the holder is stopping", { timeout: 60_000 }, async () => {
     await using scene = await twoBots("file");
     const { fleet, handover } = scene;

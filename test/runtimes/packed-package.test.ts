@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BotFleet, until } from "../tools/bot-fleet.js";
 import { type LockServer, startLockServer } from "../tools/lock-servers.js";
-import { installInto, type PackedPackage, packPackage } from "../tools/packed-package.js";
+import { installInto, type PackedPackage, packedPackage } from "../tools/packed-package.js";
 import { type RuntimeCommand, runtimeCommand } from "./binaries.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -21,18 +22,17 @@ const libraries = [
 
 let packed: PackedPackage;
 /** An empty project into which the tarball was installed. */
-let project: string;
+const project = mkdtempSync(join(tmpdir(), "gsp-consumer-"));
 
-beforeAll(() => {
-  packed = packPackage();
-  project = join(packed.directory, "project");
+beforeAll(async () => {
+  packed = await packedPackage();
   installInto(project, packed.tarball, libraries);
   cpSync(here("../package/fixtures/consumer"), project, { recursive: true });
   cpSync(join(project, "typed.mts"), join(project, "typed.cts"));
   cpSync(here("../tools/bot-process.mjs"), join(project, "bot-process.mjs"));
 }, 300_000);
 
-afterAll(() => rmSync(packed.directory, { recursive: true, force: true }));
+afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 /** Runs a program in the project; what it prints, which a failure has in its message. */
 function run([program, ...args]: RuntimeCommand, ...more: string[]): string {

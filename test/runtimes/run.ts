@@ -11,8 +11,8 @@ const others = ["bun", "deno"] as const;
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const vitest = fileURLToPath(new URL("../../node_modules/vitest/vitest.mjs", import.meta.url));
 
-installLocked("test/runtimes");
-installLocked("test/runtimes/older-node"); // 375 MB more
+await installLocked("test/runtimes");
+await installLocked("test/runtimes/older-node"); // 375 MB more
 
 const wanted = process.argv.slice(2);
 const isWanted = (name: string) => wanted.length === 0 || wanted.includes(name);

@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pack } from "../package/pack.js";
+import { oncePerRun } from "./once-per-run.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
@@ -12,17 +12,17 @@ const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), 
 
 /** The package as it is published. */
 export interface PackedPackage {
-  /** The directory with everything of it; the caller's to remove. */
+  /** Has `package/`, from which the tarball was made. */
   readonly directory: string;
   readonly tarball: string;
   /** Paths in the tarball. */
   readonly files: readonly string[];
 }
 
-/** Builds the package with its types, beside `dist`, and packs it. */
-export function packPackage(): PackedPackage {
-  const directory = mkdtempSync(join(tmpdir(), "gsp-packed-"));
-  const tarball = pack(directory);
+/** The package, built with its types beside `dist`, and packed: once for all tests of a run. */
+export async function packedPackage(): Promise<PackedPackage> {
+  const directory = await oncePerRun("packed", async (folder) => void pack(folder));
+  const tarball = join(directory, readdirSync(directory).find((file) => file.endsWith(".tgz")) ?? "");
   const listing = execFileSync("tar", ["-tzf", tarball], { encoding: "utf8" });
   const files = listing
     .trim()

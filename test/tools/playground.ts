@@ -37,7 +37,12 @@ export class PlaygroundPage implements AsyncDisposable {
     /** JavaScript that runs before the page's own. */
     beforeLoad = "",
   ): Promise<PlaygroundPage> {
-    const page = await browser.newPage({ viewport: { width: 1280, height: 1000 }, ...options });
+    // To draw each frame takes more of the processor than all the bots: only where a test is about the motion.
+    const page = await browser.newPage({
+      viewport: { width: 1280, height: 1000 },
+      reducedMotion: "reduce",
+      ...options,
+    });
     await page.addInitScript({ content: beforeLoad });
     const opened = new PlaygroundPage(page);
     await page.goto(url);

@@ -1,0 +1,4 @@
+import { installRuntimes } from "../runtimes/install.js";
+import { installPrograms } from "./install.js";
+
+await Promise.all([installRuntimes(), installPrograms()]);

@@ -1,0 +1,3 @@
+import { installRuntimes } from "./install.js";
+
+await installRuntimes();
