@@ -167,6 +167,8 @@ export class BotSession {
   }
 
   #offerLease(why: string): void {
+    // There is no standby; an elder would be none any more.
+    if (this.#options.options.lock === false) return;
     this.#options.log.offers(why);
     void this.resign(offerMs);
   }

@@ -56,6 +56,18 @@ describe("an instance without a lock that has polled for a minute", () => {
     expect(elder.outcome.done).toMatchObject({ error: { code: "ERR_CONFLICT" } });
   });
 
+  it("is an elder still when Telegram has not answered for a minute: without a lock it offers the bot to nobody", async () => {
+    const elder = start("elder");
+    await world.advance(61_000);
+    world.api.injectFault({ kind: "silent", method: "getUpdates", times: 2 });
+    await world.advance(140_000);
+
+    expect(elder.states).toEqual(["polling"]);
+    start("newcomer");
+    await world.until(() => elder.session.state === "conflict", 30_000);
+    expect(retriesOf(elder)).toMatchObject([{ givesWay: true }]);
+  });
+
   it("does not under a lock, nor where overlapMs is 0", async () => {
     const locked = world.start("locked", { options: { overlapMs, backoff: { jitter: 0 } } });
     await world.advance(61_000);
