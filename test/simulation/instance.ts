@@ -26,11 +26,12 @@ export interface InstanceWorld {
   readonly loop: EventLoop;
   readonly story: Story;
   readonly telegram: Telegram;
-  readonly locks: LockServer;
-  readonly leases: LeaseJudge;
+  /** Undefined: the instances share nothing. */
+  readonly locks: LockServer | undefined;
+  readonly leases: LeaseWatch;
   readonly updates: UpdateJudge;
-  readonly asks: AskJudge;
-  readonly leading: LeadingJudge;
+  readonly asks: Pick<AskJudge, "lost">;
+  readonly leading: Pick<LeadingJudge, "began" | "believes" | "died">;
   readonly keys: readonly string[];
   readonly options: SafePollingOptions;
   readonly habits: HandlerHabits;
@@ -44,6 +45,15 @@ export interface InstanceWorld {
   stopFromHandler(instance: Instance, handle: Handle): Promise<void>;
   /** A handle's `done` has settled. */
   onDone(instance: Instance, key: string, error: unknown): void;
+}
+
+/** Who is told what an instance does with its lease. */
+export type LeaseWatch = Pick<LeaseJudge, "acquired" | "believes" | "handling" | "polling">;
+
+/** A world in which the instances share a lock server. */
+export interface LockedWorld extends InstanceWorld {
+  readonly locks: LockServer;
+  readonly leases: LeaseJudge;
 }
 
 /** One handle of an instance. */
@@ -94,18 +104,20 @@ export class Instance {
     const lagMs = () => this.clock.lagMs;
     this.lockPath = new Path(world.loop, random.fork(), world.lockDelay, true, lagMs);
     this.telegramPath = new Path(world.loop, random.fork(), world.telegramDelay, false, lagMs);
-    const backend = world.locks.backendFor(this);
-    const locks = new LockSession({
-      backend,
-      instance: name,
-      revision: undefined,
-      priority,
-      clock: this.clock,
-      random: () => random.next(),
-      newId: () => this.#newId(),
-      logger: this.#logger(),
-    });
-    this.handles = world.keys.map((key) => this.#start(key, backend, locks));
+    const lock = world.locks?.backendFor(this);
+    const locks =
+      lock &&
+      new LockSession({
+        backend: lock,
+        instance: name,
+        revision: undefined,
+        priority,
+        clock: this.clock,
+        random: () => random.next(),
+        newId: () => this.#newId(),
+        logger: this.#logger(),
+      });
+    this.handles = world.keys.map((key) => this.#start(key, lock, locks));
   }
 
   isPolling(key: string): boolean {
@@ -168,25 +180,27 @@ export class Instance {
     return this.handles.find((handle) => handle.key === key);
   }
 
-  #start(key: string, lock: LockBackend, locks: LockSession): Handle {
+  #start(key: string, lock: LockBackend | undefined, locks: LockSession | undefined): Handle {
     const { asks, leases, loop, onDone, options, story, telegram, updates } = this.#world;
     const bot = telegram.bot(this, key);
     addHandlers(bot, () => handle, this, { key, world: this.#world, random: this.#random.fork() });
     const logger = this.#logger();
     const telegramBot = asTelegramBot(bot);
-    const enter: LockSession["enter"] = (lockKey, events) => {
-      const candidate = locks.enter(lockKey, events);
-      const trusted = () => {
-        const isTrusted = candidate.trusted();
-        if (isTrusted) leases.believes(this, key);
-        return isTrusted;
+    const enterOf =
+      (session: LockSession): LockSession["enter"] =>
+      (lockKey, events) => {
+        const candidate = session.enter(lockKey, events);
+        const trusted = () => {
+          const isTrusted = candidate.trusted();
+          if (isTrusted) leases.believes(this, key);
+          return isTrusted;
+        };
+        return { ...candidate, trusted };
       };
-      return { ...candidate, trusted };
-    };
     const resolved = resolveOptions(telegramBot, {
       startDelayMs: 0,
       ...options,
-      lock,
+      lock: lock ?? false,
       key,
       logger,
       instance: this.name,
@@ -199,7 +213,7 @@ export class Instance {
       newId: () => this.#newId(),
       publish: () => {},
       revision: undefined,
-      lockSessions: new WeakMap([[lock, { enter }]]),
+      lockSessions: new WeakMap(lock && locks ? [[lock, { enter: enterOf(locks) }]] : []),
       onEnded: () => {},
     });
     const now = loop.nowMs;

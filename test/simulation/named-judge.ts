@@ -1,9 +1,9 @@
-import type { Instance, InstanceWorld } from "./instance.js";
+import type { Instance, LockedWorld } from "./instance.js";
 import type { Accuse } from "./story.js";
 
 export interface NamedJudgeOptions {
   readonly leaseMs: number;
-  readonly world: InstanceWorld;
+  readonly world: LockedWorld;
   readonly instances: readonly Instance[];
   readonly accuse: Accuse;
 }

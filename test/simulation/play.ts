@@ -1,6 +1,6 @@
 import { AskJudge } from "./ask-judge.js";
 import { EventLoop } from "./event-loop.js";
-import type { Instance, InstanceWorld } from "./instance.js";
+import type { Instance, LockedWorld } from "./instance.js";
 import { LeadingJudge } from "./leading-judge.js";
 import { LeaseJudge } from "./lease-judge.js";
 import { LeaseRecords } from "./lease-records.js";
@@ -88,7 +88,7 @@ export async function play(seed: number, isTold = false): Promise<Outcome> {
   });
   const telegram = new Telegram({ loop, random: random.fork(), tell, leases, updates });
   const keys = Array.from({ length: plot.bots }, () => telegram.addBot());
-  const world: InstanceWorld = {
+  const world: LockedWorld = {
     loop,
     story,
     telegram,

@@ -1,9 +1,12 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Bundle } from "./bundle.js";
-import type { Report, SeedRange } from "./seed-worker.js";
+import type { Kind } from "./kind.js";
+import type { Report, SeedRange, SeedToTell } from "./seed-worker.js";
 
 export interface RunOptions {
+  /** @defaultValue "lock" */
+  readonly kind?: Kind;
   readonly from: number;
   readonly count: number;
   readonly stopsEarly?: boolean;
@@ -24,13 +27,13 @@ export interface Summary {
 
 /** Plays seeds `from` to `from + count - 1` in worker threads. */
 export async function runSeeds(bundle: Bundle, options: RunOptions): Promise<Summary> {
-  const { from, count, stopsEarly = false, workers = availableParallelism() } = options;
+  const { kind = "lock", from, count, stopsEarly = false, workers = availableParallelism() } = options;
   const sum: Summary = { played: 0, steps: 0, virtualMs: 0, counts: {}, broken: [] };
   const running: Worker[] = [];
   const stopAll = () => Promise.all(running.map((worker) => worker.terminate()));
   const shares = Array.from({ length: Math.min(workers, count) }, (_, index): SeedRange => {
     const share = Math.ceil((count - index) / Math.min(workers, count));
-    return { from: from + index, step: Math.min(workers, count), count: share, stopsEarly };
+    return { kind, from: from + index, step: Math.min(workers, count), count: share, stopsEarly };
   });
   try {
     await Promise.all(
@@ -52,13 +55,17 @@ export async function runSeeds(bundle: Bundle, options: RunOptions): Promise<Sum
 }
 
 /** The story of one seed, as a worker tells it. */
-export async function tellInWorker(bundle: Bundle, seed: number): Promise<readonly string[]> {
+export async function tellInWorker(
+  bundle: Bundle,
+  seed: number,
+  kind: Kind = "lock",
+): Promise<readonly string[]> {
   const worker = new Worker(bundle.path);
   try {
     return await new Promise((resolve, reject) => {
       worker.on("error", reject);
       worker.on("message", resolve);
-      worker.postMessage({ tell: seed });
+      worker.postMessage({ kind, tell: seed } satisfies SeedToTell);
     });
   } finally {
     await worker.terminate();

@@ -1,13 +1,22 @@
 import { parentPort } from "node:worker_threads";
+import type { Kind } from "./kind.js";
 import { type Outcome, play } from "./play.js";
+import { playWithoutLock } from "./without-lock/play.js";
 
 /** A share of the seeds: `from`, `from + step`, … */
 export interface SeedRange {
+  readonly kind: Kind;
   readonly from: number;
   readonly step: number;
   readonly count: number;
   /** Ends at the first broken rule. */
   readonly stopsEarly: boolean;
+}
+
+/** One whose story is to be told. */
+export interface SeedToTell {
+  readonly kind: Kind;
+  readonly tell: number;
 }
 
 /** What a worker tells from time to time: sums over the stories since the last report. */
@@ -22,10 +31,12 @@ export interface Report {
 
 const reportEvery = 50;
 
-async function playSeeds({ from, step, count, stopsEarly }: SeedRange): Promise<void> {
+const plays = { lock: play, "no lock": playWithoutLock } as const satisfies Record<Kind, typeof play>;
+
+async function playSeeds({ kind, from, step, count, stopsEarly }: SeedRange): Promise<void> {
   let outcomes: Outcome[] = [];
   for (let index = 0; index < count; index += 1) {
-    const outcome = await play(from + index * step);
+    const outcome = await plays[kind](from + index * step);
     outcomes.push(outcome);
     const isLast = index === count - 1 || (stopsEarly && outcome.violation !== undefined);
     if (isLast || outcomes.length === reportEvery) {
@@ -56,7 +67,7 @@ function summarize(outcomes: readonly Outcome[], isLast: boolean): Report {
   };
 }
 
-parentPort?.once("message", async (task: SeedRange | { readonly tell: number }) => {
-  if ("tell" in task) parentPort?.postMessage((await play(task.tell, true)).lines);
+parentPort?.once("message", async (task: SeedRange | SeedToTell) => {
+  if ("tell" in task) parentPort?.postMessage((await plays[task.kind](task.tell, true)).lines);
   else await playSeeds(task);
 });

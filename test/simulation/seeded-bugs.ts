@@ -17,11 +17,11 @@ const claims = "src/lease/claims.ts";
 const clock = "src/clock.ts";
 const server = "test/simulation/lease-records.ts";
 
-function bug(name: string, ...changes: [file: string, find: string, replace: string][]): Breakage {
+export function bug(name: string, ...changes: [file: string, find: string, replace: string][]): Breakage {
   return { name, patches: changes.map(([file, find, replace]) => ({ file, find, replace })) };
 }
 
-/** Bugs that somebody could write, and that the simulation must find. */
+/** Bugs that somebody could write, and that the stories with a lock must find. */
 export const seededBugs: readonly Breakage[] = [
   bug("trust is counted from the answer of a beat, not from its request", [
     keeper,

@@ -4,6 +4,8 @@ import { type Bundle, bundleSimulation } from "./bundle.js";
 import { play } from "./play.js";
 import { actKinds } from "./plot.js";
 import { runSeeds, tellInWorker } from "./run-seeds.js";
+import { playWithoutLock } from "./without-lock/play.js";
+import { actKinds as actKindsWithoutLock, genreNames } from "./without-lock/plot.js";
 
 let bundle: Bundle;
 
@@ -38,6 +40,39 @@ describe("the library, on virtual time", () => {
       conflicts: expect.toSatisfy((count: number) => count > 100),
       handled: expect.toSatisfy((count: number) => count > 50_000),
     });
+  });
+});
+
+describe("instances that share nothing, on virtual time", () => {
+  it("break no rule in 500 stories", { timeout: 600_000 }, async () => {
+    const { played, broken, counts } = await runSeeds(bundle, { kind: "no lock", from: 0, count: 500 });
+    const [first] = broken;
+    if (first) {
+      const { lines } = await playWithoutLock(first.seed, true);
+      const replay = `npm run simulate -- --no-lock --seed ${first.seed}`;
+      expect.fail(
+        `${broken.length} of ${played} seeds break a rule. The first:\n${lines.join("\n")}\n${replay}`,
+      );
+    }
+
+    expect(played).toBe(500);
+    for (const kind of [...actKindsWithoutLock, ...genreNames]) expect(counts[kind], kind).toBeGreaterThan(10);
+    expect(counts).toMatchObject({
+      "gave way": expect.toSatisfy((count: number) => count > 200),
+      "came to an end": expect.toSatisfy((count: number) => count > 50),
+      gaps: expect.toSatisfy((count: number) => count > 0),
+      conflicts: expect.toSatisfy((count: number) => count > 1_000),
+      handled: expect.toSatisfy((count: number) => count > 10_000),
+    });
+  });
+
+  it("live the same story whenever and wherever it is told", async () => {
+    for (const seed of [1, 2, 3]) {
+      const here = (await playWithoutLock(seed, true)).lines.join("\n");
+
+      expect((await tellInWorker(bundle, seed, "no lock")).join("\n")).toBe(here);
+      expect(here).not.toBe((await playWithoutLock(seed + 1, true)).lines.join("\n"));
+    }
   });
 });
 

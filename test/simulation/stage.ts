@@ -1,6 +1,6 @@
 import { isSafePollingError } from "../../src/errors.js";
 import type { Host } from "./event-loop.js";
-import { type Handle, Instance, type InstanceWorld } from "./instance.js";
+import { type Handle, Instance, type LockedWorld } from "./instance.js";
 import type { Passage, Path } from "./path.js";
 import { type Act, isPlanned, type Plot } from "./plot.js";
 import type { Random } from "./random.js";
@@ -8,7 +8,7 @@ import type { Accuse } from "./story.js";
 
 export interface StageOptions {
   readonly plot: Plot;
-  readonly world: InstanceWorld;
+  readonly world: LockedWorld;
   readonly instances: Instance[];
   readonly random: Random;
   readonly accuse: Accuse;

@@ -12,7 +12,7 @@ export interface TelegramOptions {
   readonly loop: EventLoop;
   readonly random: Random;
   readonly tell: Tell;
-  readonly leases: LeaseJudge;
+  readonly leases: Pick<LeaseJudge, "polling">;
   readonly updates: UpdateJudge;
 }
 

@@ -16,6 +16,8 @@ interface Start {
 export interface UpdateJudgeOptions {
   /** Telegram is told of an update when it is fetched: a crash loses what runs, and so does a drain that is too short. */
   readonly losesInCrash: boolean;
+  /** No lock keeps two instances from one update: repeats are counted, not judged here. */
+  readonly mayRepeat?: boolean;
   readonly leaseMs: number;
   readonly drainTimeoutMs: number;
   readonly nowMs: () => number;
@@ -27,6 +29,7 @@ export interface UpdateJudgeOptions {
 export class UpdateJudge {
   readonly #options: UpdateJudgeOptions;
   readonly #starts = new Map<string, Map<number, Start[]>>();
+  readonly #elsewhere = new Set<number>();
   readonly #startsOf = new Map<Instance, { key: string; id: number; start: Start }[]>();
   readonly counts = { pushed: 0, handled: 0, repeated: 0 };
 
@@ -52,7 +55,8 @@ export class UpdateJudge {
         other.clock.wasDisturbed(leaseMs) ||
         trusts(other, key) ||
         other.holds(key);
-      if (other === instance || (!isExcused && !isTroubled && !isUnaware)) {
+      const mayRepeat = this.#options.mayRepeat || isExcused || isTroubled || isUnaware;
+      if (other === instance || !mayRepeat) {
         this.#options.accuse(
           "no update is handled twice without a reason",
           `${instance.name} handles ${id} ${how}`,
@@ -77,6 +81,11 @@ export class UpdateJudge {
     };
   }
 
+  /** Somebody else, who is none of the instances, has handled it. */
+  handledElsewhere(id: number): void {
+    this.#elsewhere.add(id);
+  }
+
   /** Something happened to the instance after which its updates may come again. */
   excuse(instance: Instance, key?: string): void {
     for (const entry of this.#startedBy(instance)) {
@@ -97,7 +106,8 @@ export class UpdateJudge {
   /** Telegram has forgotten these updates because an offset had passed them. */
   confirmed(key: string, ids: readonly number[]): void {
     for (const id of ids) {
-      const starts = this.#of(key).get(id) ?? [];
+      const starts = this.#of(key).get(id);
+      if (!starts || this.#elsewhere.has(id)) continue;
       const isDone = starts.some((start) => start.hasEnded || this.#options.losesInCrash);
       if (!isDone)
         this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
@@ -137,7 +147,7 @@ export class UpdateJudge {
   checkAllHandled(): void {
     for (const [key, updates] of this.#starts) {
       for (const [id, starts] of updates) {
-        const isDone = starts.some(({ hasEnded }) => hasEnded);
+        const isDone = this.#elsewhere.has(id) || starts.some(({ hasEnded }) => hasEnded);
         const isCrashed = starts.some(({ instance }) => instance.host.state === "dead");
         if (isDone || (this.#options.losesInCrash && isCrashed)) continue;
         this.#options.accuse("no update is lost", `${id} of ${key} was never handled`);
@@ -147,7 +157,8 @@ export class UpdateJudge {
 
   /** Whether every update that was pushed has been handled. */
   isAllHandled(key: string): boolean {
-    for (const starts of this.#of(key).values()) {
+    for (const [id, starts] of this.#of(key)) {
+      if (this.#elsewhere.has(id)) continue;
       const isDone = ({ hasEnded, instance }: Start) =>
         hasEnded || (this.#options.losesInCrash && instance.host.state === "dead");
       if (!starts.some(isDone)) return false;

@@ -1,0 +1,60 @@
+import type { Breakage } from "../../tools/patch.js";
+import { bug } from "../seeded-bugs.js";
+
+const series = "src/polling/conflict-series.ts";
+const fetching = "src/polling/fetching.ts";
+const gap = "src/polling/rival-gap.ts";
+const session = "src/session/bot-session.ts";
+
+/** Bugs that only stories without a lock can show. */
+export const bugsWithoutLock: readonly Breakage[] = [
+  bug("an elder never gives way", [series, "isSettled && overlap.isUnlocked &&", "false && isSettled &&"]),
+  bug("a newcomer gives way too", [
+    series,
+    "const isSettled = elapsedMs(calmSince, clock.now()) >= settledMs;",
+    "const isSettled = true;",
+  ]),
+  bug("who has given way is an elder at once when it comes back", [series, "throw new AbortedError(); calmSince = clock.now();", "throw new AbortedError();"]),
+  bug("an elder that gives way confirms nothing", [
+    series,
+    "if (isElder) await options.beforeGivingWay();",
+    "",
+  ]),
+  bug("an elder gives way only at a 409", [
+    fetching,
+    "const givesWay = window.meetsRival();",
+    "const givesWay = false;",
+  ]),
+  bug("a newcomer handles at once what it is given", [
+    fetching,
+    "if (isUnlocked && ms > 0) this.#arrival = new Arrival();",
+    "",
+  ]),
+  bug("a newcomer counts its predecessor's conflicts", [
+    series,
+    "if (!overlapLeftMs) countAsRival(attemptNumber);",
+    "countAsRival(attemptNumber);",
+  ]),
+  bug("the attempts against a rival that stays never end", [
+    series,
+    "isExhausted = !isEndless &&",
+    "isExhausted = isEndless &&",
+  ]),
+  bug("a gap counts however old what is missing may be", [
+    gap,
+    "if (elapsedMs(previous.sentAt, answeredAt) >= this.#lifeMs) return false;",
+    "",
+  ]),
+  bug("a gap counts behind a backlog", [gap, "return this.#isEmptied;", "return true;"]),
+  bug("after an outage the last answer counts still", [fetching, "this.#rival.forget();", ""]),
+  bug("without a lock a silent Telegram makes an elder a newcomer", [
+    session,
+    "if (this.#deps.options.lock === false) return;",
+    "",
+  ]),
+  bug("a poll in the middle of a series is sent although the instance waits", [
+    series,
+    "if (!(await wait(clock, delayMs, signal))) throw new AbortedError();",
+    "if (!(await wait(clock, delayMs / 2, signal))) throw new AbortedError();",
+  ]),
+];
