@@ -30,7 +30,7 @@ export interface InstanceWorld {
   readonly locks: LockServer | undefined;
   readonly leases: LeaseWatch;
   readonly updates: UpdateJudge;
-  readonly asks: Pick<AskJudge, "lost">;
+  readonly asks: Pick<AskJudge, "hasGivenUp" | "lost">;
   readonly leading: Pick<LeadingJudge, "began" | "believes" | "died">;
   readonly keys: readonly string[];
   readonly options: SafePollingOptions;

@@ -27,14 +27,14 @@ const { values } = parseArgs({
   },
 });
 
+/** For so many stories with a lock, one without: it takes as long as ten of them. */
+const withoutLockShare = 20;
+
 const onlyWithoutLock = values["no-lock"] === true;
 
 if (values.seed !== undefined) await tellStory(numberOf(values.seed), onlyWithoutLock ? "no lock" : "lock");
 else if (values.bugs) await findSeededBugs();
 else await playMany(numberOf(values.seeds ?? "10000"), numberOf(values.from ?? "0"));
-
-/** For so many stories with a lock, one without: it takes as long as ten of them. */
-const withoutLockShare = 20;
 
 /** Prints the timeline of one seed. */
 async function tellStory(seed: number, kind: Kind): Promise<void> {

@@ -56,7 +56,8 @@ describe("instances that share nothing, on virtual time", () => {
     }
 
     expect(played).toBe(500);
-    for (const kind of [...actKindsWithoutLock, ...genreNames]) expect(counts[kind], kind).toBeGreaterThan(10);
+    for (const kind of [...actKindsWithoutLock, ...genreNames])
+      expect(counts[kind], kind).toBeGreaterThan(10);
     expect(counts).toMatchObject({
       "gave way": expect.toSatisfy((count: number) => count > 200),
       "came to an end": expect.toSatisfy((count: number) => count > 50),

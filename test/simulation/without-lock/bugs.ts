@@ -14,7 +14,11 @@ export const bugsWithoutLock: readonly Breakage[] = [
     "const isSettled = elapsedMs(calmSince, clock.now()) >= settledMs;",
     "const isSettled = true;",
   ]),
-  bug("who has given way is an elder at once when it comes back", [series, "throw new AbortedError(); calmSince = clock.now();", "throw new AbortedError();"]),
+  bug("who has given way is an elder at once when it comes back", [
+    series,
+    "throw new AbortedError(); calmSince = clock.now();",
+    "throw new AbortedError();",
+  ]),
   bug("an elder that gives way confirms nothing", [
     series,
     "if (isElder) await options.beforeGivingWay();",
