@@ -1,7 +1,7 @@
 import { type FailoverKind, failovers } from "../tools/lock-servers.js";
 
 /** Faults of one instance's process. */
-const processFaults = ["kill", "stop", "deploy", "freeze", "resign"] as const;
+const processFaults = ["kill", "stop", "deploy", "freeze", "resign", "ask"] as const;
 /** Faults of the lock server, and of one instance's way to it. */
 const serverFaults = [
   "server freeze",
@@ -20,7 +20,7 @@ export interface PlannedFault {
   /** From the start of the round, in milliseconds. */
   readonly atMs: number;
   readonly kind: FaultKind;
-  /** Which instance; "poller": whichever polls at that moment. */
+  /** Which instance ("ask": who asks); "poller": whichever polls at that moment. */
   readonly slot: number | "poller";
   /** Until it is undone, in milliseconds. */
   readonly forMs: number;

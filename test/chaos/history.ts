@@ -12,6 +12,7 @@ export interface Span {
 /** What was done to one process, and what it printed. */
 export interface InstanceHistory {
   readonly name: string;
+  readonly priority: number;
   readonly lines: readonly Line[];
   /** From each SIGSTOP to its SIGCONT. */
   readonly freezes: readonly Span[];

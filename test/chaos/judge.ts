@@ -19,6 +19,9 @@ export interface RoundFigures {
   readonly handledAgain: number;
   /** The longest time in which two trusted a lease, as a failover allows it. */
   readonly twoPollersMs: number;
+  /** Leases that were handed over because somebody asked. */
+  readonly handedOver: number;
+  readonly leadingTasks: number;
   /** Polls that a frozen process had decided to send before another got the lease, and that arrived after that. */
   readonly latePolls: number;
 }
@@ -39,6 +42,8 @@ const clockErrorMs = 2;
  * processes wait for the processor. What it does meanwhile is judged all the same.
  */
 const newsMs = 50;
+/** Who hands over has ended its drain by then, however busy the machine. */
+const handingOverMs = 4_000 + 3_000;
 /** A late poll's 409 is held back for up to 3 s, and may be followed by one more. */
 const lateConflictMs = 6_500;
 
@@ -53,6 +58,8 @@ export function judge(history: RoundHistory, recoveryBoundMs: number): Verdict {
   judgeHandlers(history, leases, violations);
   const twoPollersMs = judgeLeases(history, leases, violations);
   judgeConflicts(history, latePolls, violations);
+  const handedOver = judgeAsks(history, leases, violations);
+  const leadingTasks = judgeLeading(history, leases, violations);
   judgeExits(history, violations);
   const messages = judgeAnswers(history, violations);
   const handledAgain = judgeRepetitions(history, violations);
@@ -72,6 +79,8 @@ export function judge(history: RoundHistory, recoveryBoundMs: number): Verdict {
       recoveryMs,
       handledAgain,
       twoPollersMs,
+      handedOver,
+      leadingTasks,
       latePolls: latePolls.length,
     },
   };
@@ -191,6 +200,65 @@ function judgeLeases(
     }
   });
   return twoPollersMs;
+}
+
+/** A lease is handed over by hand, or to somebody higher; and who says that it hands over does so. */
+function judgeAsks({ instances }: RoundHistory, leases: readonly HeldLease[], violations: string[]): number {
+  let handedOver = 0;
+  for (const instance of instances) {
+    for (const line of instance.lines) {
+      if (line.event !== "asked" || line.answer !== "hands-over") continue;
+      handedOver += 1;
+      const at = timeOf(line);
+      const { name, priority: own } = instance;
+      if (typeof line.priority === "number" && line.priority <= own)
+        violations.push(`${name}, whose priority is ${own}, handed over to ${line.priority} at ${ms(at)}`);
+      const lease = leases.findLast(({ holder, from }) => holder === instance && from <= at);
+      const until = lease?.until ?? Number.POSITIVE_INFINITY;
+      if (until - at <= handingOverMs || stoodStill(instance, { from: at, until: at + handingOverMs }))
+        continue;
+      violations.push(`${name} said at ${ms(at)} that it hands over, and had the lease until ${ms(until)}`);
+    }
+  }
+  return handedOver;
+}
+
+/** A leading task, from its beginning to its end, or to when it was told of a loss. */
+interface Run extends Span {
+  readonly instance: InstanceHistory;
+}
+
+/** No leading task begins before the last one has ended or was told that its lease is lost. Returns how many there were. */
+function judgeLeading(history: RoundHistory, leases: readonly HeldLease[], violations: string[]): number {
+  const runs = history.instances
+    .flatMap((instance) => runsOf(instance, leases))
+    .sort((a, b) => a.from - b.from);
+  runs.forEach((run, index) => {
+    for (const next of runs.slice(index + 1)) {
+      if (next.from >= run.until) continue;
+      const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
+      const isExcused = [...history.stalls, ...history.failovers].some((span) => overlap(span, moment));
+      if (isExcused || (run.instance !== next.instance && stoodStill(run.instance, moment))) continue;
+      violations.push(
+        `${next.instance.name} began its leading task at ${ms(next.from)}, while that of ${run.instance.name} ran until ${ms(run.until)}`,
+      );
+    }
+  });
+  return runs.length;
+}
+
+function runsOf(instance: InstanceHistory, leases: readonly HeldLease[]): Run[] {
+  const { killedAt = Number.POSITIVE_INFINITY, lines } = instance;
+  return lines.flatMap((line, index) => {
+    if (line.event !== "leading") return [];
+    const from = timeOf(line);
+    const led = lines.slice(index).find(({ event, token }) => event === "led" && token === line.token);
+    const lease = leases.findLast((one) => one.holder === instance && one.from <= from);
+    const lostAt = lease?.end === "lost" ? Number(led?.toldAt) - (lease.isCut ? newsMs : 0) : undefined;
+    return [
+      { instance, from, until: Math.min(lostAt ?? (led ? timeOf(led) : Number.POSITIVE_INFINITY), killedAt) },
+    ];
+  });
 }
 
 /** A holder meets a conflict only where a frozen process's poll has overtaken its own, or a failover let two poll. */

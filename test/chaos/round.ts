@@ -19,6 +19,8 @@ const trustMs = 0.7 * leaseMs + 100;
 const slots = 3;
 const messageEveryMs = 20;
 const handlerMs = 5;
+/** A leading task that is told to end needs a moment for it: what gives the lease back waits for that. */
+const lingersMs = 20;
 /** Far more than any bound that is judged: a round that hangs ends all the same. */
 const patienceMs = 60_000;
 
@@ -38,6 +40,7 @@ export interface RoundOptions {
 /** One process, with what was done to it. */
 interface Subject {
   readonly instance: Instance;
+  readonly priority: number;
   readonly freezes: { from: number; until: number }[];
   killedAt?: number;
   terminatedAt?: number;
@@ -140,14 +143,18 @@ class Round implements AsyncDisposable {
   }
 
   #startInstance({ concurrency, lock }: Omit<Slot, "subject">): Subject {
-    const name = `i${this.#subjects.length + 1}`;
+    const number = this.#subjects.length + 1;
+    const name = `i${number}`;
+    // In half of the rounds the newest wins.
+    const priority = this.#options.seed % 2 === 0 ? number : 0;
     const instance = this.#fleet.instance(name, {
       handlerMs,
       isJudged: true,
-      options: { concurrency },
+      lingersMs,
+      options: { concurrency, priority },
       ...(lock && { lock }),
     });
-    const subject: Subject = { instance, freezes: [] };
+    const subject: Subject = { instance, priority, freezes: [] };
     void instance.exited.then((exit) => {
       subject.exit = exit;
     });
@@ -181,8 +188,9 @@ class Round implements AsyncDisposable {
         });
       }
       case "resign":
-        this.#note(`resign ${subject.instance.name}`);
-        if (subject.instance.process.connected) subject.instance.tell("resign");
+      case "ask":
+        this.#note(`${kind} ${subject.instance.name}`);
+        if (subject.instance.process.connected) subject.instance.tell(kind);
         return;
       case "server freeze":
         return this.#workOnServer(kind, forMs, async (over) => {
@@ -328,6 +336,6 @@ function isDoomed({ killedAt, terminatedAt, exit }: Subject): boolean {
   return killedAt !== undefined || terminatedAt !== undefined || exit !== undefined;
 }
 
-function historyOf({ instance, freezes, killedAt, terminatedAt, exit }: Subject): InstanceHistory {
-  return { name: instance.name, lines: instance.lines, freezes, killedAt, terminatedAt, exit };
+function historyOf({ instance, ...subject }: Subject): InstanceHistory {
+  return { name: instance.name, lines: instance.lines, ...subject };
 }

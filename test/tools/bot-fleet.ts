@@ -91,6 +91,8 @@ export interface Scenario {
   readonly watch?: "done" | "started" | "nothing";
   /** Prints every getUpdates before it is sent, and when the process stood still. */
   readonly isJudged?: boolean;
+  /** It has a leading task, which goes on for so long when it is told to end. */
+  readonly lingersMs?: number;
   /** False: prints nothing of single updates. */
   readonly tellsUpdates?: boolean;
   /** Prints nothing of single bots. */
@@ -188,7 +190,7 @@ export class Instance {
     this.process.kill(signal);
   }
 
-  tell(command: "stop" | "resign" | "health" | "usage"): void {
+  tell(command: "stop" | "resign" | "ask" | "health" | "usage"): void {
     this.process.send({ command });
   }
 

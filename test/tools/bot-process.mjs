@@ -1,6 +1,8 @@
 // One instance of a bot, as users run it: the built package, a real process, real signals; for tests, the demo and the
 // playground. Its scenario comes as JSON in the first argument; it prints one JSON line per event. JavaScript, and
 // plugins only where they are asked for, so that it starts in the time that a deployed bot takes.
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { safeStartPolling } from "grammy-safe-polling";
 
@@ -138,6 +140,7 @@ function start(bot, lock, index) {
     if (standingBy === scenario.tokens.length) say("all stand by");
   });
   if (scenario.isQuiet) return polling;
+  if (scenario.lingersMs !== undefined) lead(polling, scenario.lingersMs);
   const say_ = (/** @type {string} */ event, /** @type {object} */ fields) =>
     say(event, { bot: index, ...fields });
   polling.on("state", ({ state }) => say_("state", { state }));
@@ -146,12 +149,49 @@ function start(bot, lock, index) {
   polling.on("released", ({ lease }) => say_("released", { token: lease.token }));
   polling.on("standby", ({ holder }) => say_("standby", { holder: holder.instance }));
   polling.on("conflict", ({ kind, seenBy }) => say_("conflict", { kind, seenBy }));
-  polling.on("asked", ({ from, answer }) => say_("asked", { from, answer }));
+  polling.on("asked", ({ from, priority, answer }) => say_("asked", { from, priority, answer }));
   polling.on("retry", (retry) => say_("retry", retry));
   polling.on("handlerError", ({ error, updateId }) =>
     say_("handlerError", { message: error.message, updateId }),
   );
   return polling;
+}
+
+/**
+ * A leading task that goes on for a moment when it is told to end.
+ * @param {import("grammy-safe-polling").SafePolling} polling @param {number} lingersMs
+ */
+function lead(polling, lingersMs) {
+  polling.whileLeading(async ({ lease, signal }) => {
+    const { token } = lease;
+    say("leading", { token });
+    await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    const toldAt = monotonicNow();
+    await sleep(lingersMs);
+    say("led", { token, toldAt });
+  });
+}
+
+/** As `grammy-safe-polling handover` does, on a connection of its own. @param {Bot} bot */
+async function askByHand(bot) {
+  if (!lock) return;
+  const signal = AbortSignal.timeout(3_000);
+  const nothing = () => {};
+  const connection = await lock.connect({
+    owner: `by hand:${randomUUID()}`,
+    instance: "by hand",
+    revision: undefined,
+    looksOnly: true,
+    logger,
+    signal,
+    wantedKeys: () => [],
+    onWake: nothing,
+    onClosed: nothing,
+  });
+  const key = bot.token.split(":")[0] ?? "";
+  const asked = connection.ask?.(key, { id: randomUUID(), instance: "by hand" });
+  await Promise.race([asked, once(signal, "abort")]).catch(nothing);
+  await connection.close();
 }
 
 /** @param {Bot} bot */
@@ -230,6 +270,8 @@ process.on("message", async (/** @type {{ command: string, handlerMs: number }} 
   if (command === "take") handlerMs = told.handlerMs;
   if (command === "stop") await Promise.all(handles.map((handle) => handle.stop()));
   if (command === "resign") await Promise.all(handles.map((handle) => handle.resign()));
+  // The server may be away: it was only asked.
+  if (command === "ask") await Promise.all(bots.map(askByHand)).catch(() => {});
   if (command === "health") say("health", { report: handles[0]?.health() });
   if (command === "usage") say("usage", { ...process.cpuUsage(), rss: process.memoryUsage().rss });
   say(`${command} done`);

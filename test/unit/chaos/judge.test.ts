@@ -15,6 +15,7 @@ function line(at: number, event: string, fields: object = {}): Line {
 function instance(name: string, lines: Line[], given: Partial<InstanceHistory> = {}): InstanceHistory {
   return {
     name,
+    priority: 0,
     lines: [line(0, "ready"), ...lines],
     freezes: [],
     terminatedAt: 10_000,
@@ -88,9 +89,54 @@ describe("the judge of chaos", () => {
         recoveryMs: 50,
         handledAgain: 0,
         twoPollersMs: 0,
+        handedOver: 0,
+        leadingTasks: 0,
         latePolls: 0,
       },
     });
+  });
+
+  it("finds a leading task that begins before the last one has ended", () => {
+    const history = (ledAt: number, toldAt = 190) => {
+      const clean = handover();
+      const [a, b] = clean.instances as [InstanceHistory, InstanceHistory];
+      const led = [line(105, "leading", { token: 1 }), line(ledAt, "led", { token: 1, toldAt })];
+      const leads = [line(220, "leading", { token: 2 }), line(890, "led", { token: 2, toldAt: 880 })];
+      const instances = [
+        { ...a, lines: [...a.lines, ...led] },
+        { ...b, lines: [...b.lines, ...leads] },
+      ];
+      return { ...clean, instances };
+    };
+
+    expect(judge(history(205), boundMs)).toMatchObject({ violations: [], figures: { leadingTasks: 2 } });
+    expect(violationsOf(history(225)).join()).toMatch(/b began its leading task at 220.0, while that of a/);
+    const [a, b] = history(225).instances as unknown as [InstanceHistory, InstanceHistory];
+    const isLost = {
+      ...a,
+      lines: a.lines.map((one) => (one.event === "released" ? line(208, "lost") : one)),
+    };
+    expect(violationsOf({ ...history(225), instances: [isLost, b] })).toEqual([]);
+    const isFrozen = { ...a, freezes: [{ from: 215, until: 224 }] };
+    expect(violationsOf({ ...history(225), instances: [isFrozen, b] })).toEqual([]);
+  });
+
+  it("finds a lease that is handed over to an equal, and one that is not handed over though that was said", () => {
+    const history = (asked: object, releasedAt = 220) => {
+      const clean = handover();
+      const [a, b] = clean.instances as [InstanceHistory, InstanceHistory];
+      const lines = a.lines.map((one) => (one.event === "released" ? line(releasedAt, "released") : one));
+      const told = line(150, "asked", { answer: "hands-over", ...asked });
+      return { ...clean, instances: [{ ...a, lines: [...lines, told] }, b] };
+    };
+
+    expect(judge(history({ priority: 1 }), boundMs)).toMatchObject({
+      violations: [],
+      figures: { handedOver: 1 },
+    });
+    expect(violationsOf(history({}))).toEqual([]);
+    expect(violationsOf(history({ priority: 0 })).join()).toMatch(/a, whose priority is 0, handed over to 0/);
+    expect(violationsOf(history({}, 8_000)).join()).toMatch(/a said at 150.0 that it hands over/);
   });
 
   it("finds a poll that was decided after another had got the lease", () => {
@@ -273,11 +319,11 @@ describe("the plan of faults", () => {
     expect(planFaults(options)).toEqual(planFaults(options));
     expect(planFaults(options)).not.toEqual(planFaults({ ...options, seed: 8 }));
     const kinds = new Set(planFaults({ ...options, durationMs: 600_000 }).map(({ kind }) => kind));
-    expect(kinds.size).toBe(12);
+    expect(kinds.size).toBe(13);
   });
 
   it("has no fault of a lock server where there is none", () => {
     const kinds = planFaults({ ...options, durationMs: 600_000, hasServer: false }).map(({ kind }) => kind);
-    expect([...new Set(kinds)].sort()).toEqual(["deploy", "freeze", "kill", "resign", "stop"]);
+    expect([...new Set(kinds)].sort()).toEqual(["ask", "deploy", "freeze", "kill", "resign", "stop"]);
   });
 });
