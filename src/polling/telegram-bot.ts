@@ -17,6 +17,8 @@ export interface TelegramBot {
   botInfo: UserFromGetMe;
   /** Every `bot.on()` and `bot.use()` puts a new one here (grammy 1.x composer.ts). */
   readonly handler?: unknown;
+  /** The kinds of updates that `bot.on()` was called for (grammy 1.x bot.ts). */
+  readonly observedUpdateTypes?: ReadonlySet<string>;
   readonly errorHandler: (error: unknown) => unknown;
   readonly api: {
     readonly options?: { readonly timeoutSeconds?: number; readonly environment?: string };

@@ -52,6 +52,7 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
   const { clock, newId, onEnded, random, turn } = runtime;
   const { startDelayMs, isUnlocked } = withoutSharedLock(options, logger);
   warnOfSeconds(options, logger);
+  warnOfUnasked(bot, options, logger);
   warnOfPriority(options, logger);
   const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
   const ledger = new UpdateLedger(clock);
@@ -117,6 +118,19 @@ function warnOfSeconds({ backoff }: ResolvedOptions, logger: Logger): void {
   logger.warn(
     { delaysMs, see: page("options.md#backoff") },
     "every wait of `backoff` is below a second: they are milliseconds. [5_000, 10_000] waits 5 s, then 10 s",
+  );
+}
+
+/** By what grammY notes of the listeners on the bot itself; those inside of composers are functions, which tell nothing. */
+function warnOfUnasked(bot: TelegramBot, { polling }: ResolvedOptions, logger: Logger): void {
+  const onlyWhereAsked = ["chat_member", "message_reaction", "message_reaction_count"];
+  const kinds = onlyWhereAsked.filter(
+    (kind) => bot.observedUpdateTypes?.has(kind) && !polling.allowedUpdates?.includes(kind),
+  );
+  if (kinds.length === 0) return;
+  logger.warn(
+    { kinds, see: page("options.md#polling") },
+    "listeners that are never called: Telegram sends these kinds only where they are asked for. Name every kind that you want in polling.allowedUpdates",
   );
 }
 

@@ -177,6 +177,26 @@ describe("allowedUpdates", () => {
     expect(seen).toEqual([sent, undefined]);
   });
 
+  it.each([
+    { asked: undefined, told: ["chat_member", "message_reaction"] },
+    { asked: ["message", "message_reaction"] as const, told: ["chat_member"] },
+    { asked: ["message", "chat_member", "message_reaction"] as const, told: undefined },
+  ])("$asked: listeners that Telegram will never call are told", async ({ asked, told }) => {
+    const a = world.start("a", {
+      options: asked ? { polling: { allowedUpdates: asked } } : {},
+      configure: (bot) => {
+        bot.on("chat_member", () => {});
+        bot.reaction("👍", () => {});
+        // Its shortcut names channel posts too: nobody has to ask for those.
+        bot.command("start", () => {});
+      },
+    });
+    await world.advance(100);
+
+    const warnings = a.logs.filter(({ message }) => message.startsWith("listeners that are never called"));
+    expect(warnings.map(({ fields }) => (fields as { kinds: string[] }).kinds)).toEqual(told ? [told] : []);
+  });
+
   it("that a webhook has left behind do not stick: callback queries come again", async () => {
     const args = new Map([
       ["url", "https://example.org/hook"],
