@@ -49,7 +49,7 @@ export class Bot implements WebhookContext {
   readonly webhookSetupMs: number;
   readonly queue: UpdateQueue;
   readonly statistics = new BotStatistics();
-  readonly webhook = new Webhook();
+  readonly webhook = new Webhook(this);
   readonly record: RecordEvent;
   allowedUpdates = defaultAllowedUpdates;
   /** Of the messages that the bot sends. */

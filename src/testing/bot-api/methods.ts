@@ -20,9 +20,9 @@ const answerTrue: Method = (_bot, request) => request.reply(success(true));
 /** By their names in lower case; `close` is not among them. */
 const methods: Readonly<Record<string, Method>> = {
   getupdates: (bot, request) => bot.getUpdates(request),
-  setwebhook: (bot, request) => bot.webhook.change(request, bot),
-  deletewebhook: (bot, request) => bot.webhook.change(request, bot),
-  getwebhookinfo: (bot, request) => bot.webhook.info(request, bot),
+  setwebhook: (bot, request) => bot.webhook.change(request),
+  deletewebhook: (bot, request) => bot.webhook.change(request),
+  getwebhookinfo: (bot, request) => bot.webhook.info(request),
   logout: (bot, request) => bot.logOut(request),
   getme: (bot, request) => request.reply(success(botUser(bot))),
   setmycommands(bot, request) {

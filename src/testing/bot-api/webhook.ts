@@ -35,10 +35,15 @@ interface PendingChange {
 
 /** setWebhook, deleteWebhook and getWebhookInfo of one bot. Client.cpp process_set_webhook_query:15726-15798. */
 export class Webhook {
+  readonly #context: WebhookContext;
   #settings: WebhookSettings | undefined;
   #pending: PendingChange | undefined;
   #nextSetAt = Number.NEGATIVE_INFINITY;
   #lastError: { readonly last_error_date: number; readonly last_error_message: string } | undefined;
+
+  constructor(context: WebhookContext) {
+    this.#context = context;
+  }
 
   /** Whether getUpdates has to be refused: a webhook is set, or a change of it is under way. */
   get isActive(): boolean {
@@ -62,75 +67,79 @@ export class Webhook {
     this.#lastError = { last_error_date: Math.floor(wallMs / 1_000), last_error_message: message };
   }
 
-  change(request: ApiRequest, context: WebhookContext): void {
+  change(request: ApiRequest): void {
+    const { clock, conflicts, longPoll } = this.#context;
     const wanted = request.method === "setwebhook" ? settingsOf(request.args) : undefined;
     if (wanted !== undefined) {
-      const now = context.clock.now().monotonicMs;
+      const now = clock.now().monotonicMs;
       if (now < this.#nextSetAt) return request.reply(tooManyRequests(1));
       this.#nextSetAt = now + limits.setWebhookIntervalMs;
     }
 
     if (this.#pending !== undefined) {
       this.#pending.timer.clear();
-      context.conflicts.fail(this.#pending.request, "webhook-replaced");
+      conflicts.fail(this.#pending.request, "webhook-replaced");
       this.#pending = undefined;
     } else if (isSame(wanted, this.#settings) && !booleanArgument(request.args, "drop_pending_updates")) {
-      applyAllowedUpdates(request, context);
+      this.#applyAllowedUpdates(request);
       return request.reply(success(true, `Webhook is already ${wanted === undefined ? "deleted" : "set"}`));
     }
 
-    if (wanted !== undefined) context.longPoll.displace("webhook-set");
-    if (this.#settings === undefined) return this.#open(request, wanted, false, context);
-    this.#afterSetup(request, context, () => {
+    if (wanted !== undefined) longPoll.displace("webhook-set");
+    if (this.#settings === undefined) return this.#open(request, wanted, false);
+    this.#afterSetup(request, () => {
       this.#settings = undefined;
-      this.#open(request, wanted, true, context);
+      this.#open(request, wanted, true);
     });
   }
 
   /** Client.cpp JsonWebhookInfo:5945. */
-  info(request: ApiRequest, context: WebhookContext): void {
+  info(request: ApiRequest): void {
     const settings = this.#settings;
+    const { allowedUpdates, queue } = this.#context;
     request.reply(
       success({
         url: settings?.url ?? "",
         has_custom_certificate: false,
-        pending_update_count: context.queue.size,
+        pending_update_count: queue.size,
         ...this.#lastError,
         max_connections: settings?.maxConnections,
         ip_address: settings === undefined ? undefined : settings.ipAddress || "<unknown>",
-        allowed_updates: shownAllowedUpdates(context.allowedUpdates),
+        allowed_updates: shownAllowedUpdates(allowedUpdates),
       }),
     );
   }
 
   /** Client.cpp do_set_webhook:16006. */
-  #open(
-    request: ApiRequest,
-    wanted: WebhookSettings | undefined,
-    wasDeleted: boolean,
-    context: WebhookContext,
-  ): void {
-    if (booleanArgument(request.args, "drop_pending_updates")) context.queue.clear();
+  #open(request: ApiRequest, wanted: WebhookSettings | undefined, wasDeleted: boolean): void {
+    if (booleanArgument(request.args, "drop_pending_updates")) this.#context.queue.clear();
     if (wanted === undefined) {
       return request.reply(success(true, wasDeleted ? "Webhook was deleted" : "Webhook is already deleted"));
     }
     const malformed = malformation(wanted);
     if (malformed !== undefined) return request.reply(failure(400, `Bad Request: ${malformed}`));
     this.#lastError = undefined;
-    applyAllowedUpdates(request, context);
+    this.#applyAllowedUpdates(request);
     const forbidden = prohibition(wanted);
     if (forbidden !== undefined) return request.reply(failure(400, `Bad Request: bad webhook: ${forbidden}`));
     this.#settings = wanted;
-    this.#afterSetup(request, context, () => request.reply(success(true, "Webhook was set")));
+    this.#afterSetup(request, () => request.reply(success(true, "Webhook was set")));
   }
 
-  #afterSetup(request: ApiRequest, context: WebhookContext, finish: () => void): void {
-    if (context.webhookSetupMs === 0) return finish();
-    const timer = context.clock.setTimer(() => {
+  #afterSetup(request: ApiRequest, finish: () => void): void {
+    const { clock, webhookSetupMs } = this.#context;
+    if (webhookSetupMs === 0) return finish();
+    const timer = clock.setTimer(() => {
       this.#pending = undefined;
       finish();
-    }, context.webhookSetupMs);
+    }, webhookSetupMs);
     this.#pending = { request, timer };
+  }
+
+  #applyAllowedUpdates({ args }: ApiRequest): void {
+    const context = this.#context;
+    context.allowedUpdates =
+      parseAllowedUpdates(jsonArgument(args, "allowed_updates")) ?? context.allowedUpdates;
   }
 }
 
@@ -148,11 +157,6 @@ function settingsOf(args: Arguments): WebhookSettings | undefined {
 
 function isSame(wanted: WebhookSettings | undefined, present: WebhookSettings | undefined): boolean {
   return JSON.stringify(wanted) === JSON.stringify(present);
-}
-
-function applyAllowedUpdates(request: ApiRequest, context: WebhookContext): void {
-  context.allowedUpdates =
-    parseAllowedUpdates(jsonArgument(request.args, "allowed_updates")) ?? context.allowedUpdates;
 }
 
 /** `[protocol://][userinfo@]host[:port][/path]`; https where nothing is said. td/utils/HttpUrl.cpp parse_url:45. */

@@ -218,8 +218,8 @@ export class Peer {
   }
 
   /** Claims one key; the token where it is granted. */
-  async tryClaim(key: string, request: Partial<ClaimRequest> = {}): Promise<number | undefined> {
-    const claim = await this.claim(key, request);
+  async tryClaim(key: string): Promise<number | undefined> {
+    const claim = await this.claim(key);
     return claim.granted ? claim.token : undefined;
   }
 
