@@ -101,8 +101,7 @@ describe("deploys driven through the health endpoint", () => {
 
   it("a takeover after SIGKILL is counted as one", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     const b = fleet.instance("b", { serves: true });
     await b.state("standby");
 

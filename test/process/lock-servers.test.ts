@@ -14,8 +14,7 @@ for (const name of ["postgres", "redis"] as const) {
     afterAll(() => server[Symbol.asyncDispose]());
 
     async function holderAndStandby(fleet: BotFleet): Promise<[Instance, Instance]> {
-      const a = fleet.instance("a");
-      await a.state("polling");
+      const a = await fleet.poller("a");
       const b = fleet.instance("b");
       await b.line("standby");
       return [a, b];
@@ -23,8 +22,7 @@ for (const name of ["postgres", "redis"] as const) {
 
     it("are taken over after SIGKILL, and what was being handled comes again", async () => {
       await using fleet = await BotFleet.start(server.choice({ leaseMs }));
-      const a = fleet.instance("a", { handlerMs: 60_000 });
-      await a.state("polling");
+      const a = await fleet.poller("a", { handlerMs: 60_000 });
       const b = fleet.instance("b");
       await b.line("standby");
       fleet.push("one");
@@ -65,8 +63,7 @@ for (const name of ["postgres", "redis"] as const) {
     it("a holder cut off by a silent proxy stops before another can poll, which does within a lease and a second", async () => {
       await using proxy = await server.proxy();
       await using fleet = await BotFleet.start(server.choice({ leaseMs }));
-      const a = fleet.instance("a", { lock: server.choice({ leaseMs, through: proxy }) });
-      await a.state("polling");
+      const a = await fleet.poller("a", { lock: server.choice({ leaseMs, through: proxy }) });
       const b = fleet.instance("b");
       await b.line("standby");
 
@@ -120,8 +117,7 @@ for (const name of ["postgres", "redis"] as const) {
 
     it("a handler that blocks the event loop for longer than the lease loses it, and nobody polls twice", async () => {
       await using fleet = await BotFleet.start(server.choice({ leaseMs }));
-      const a = fleet.instance("a", { blockMs: 3_000 });
-      await a.state("polling");
+      const a = await fleet.poller("a", { blockMs: 3_000 });
       const b = fleet.instance("b");
       await b.line("standby");
 

@@ -25,8 +25,7 @@ describe("an unobserved rejection of done", () => {
 describe("started()", () => {
   it("resolves with nothing when stopped in standby, which ends as any stop", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    await fleet.poller("a");
     const b = fleet.instance("b", { watch: "started" });
     await b.line("standby");
 
@@ -73,8 +72,7 @@ describe("the token is not printed, at the most verbose level,", () => {
 
   it("by a handler that throws without bot.catch, whose process goes on", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { throws: true, catches: false });
-    await a.state("polling");
+    const a = await fleet.poller("a", { throws: true, catches: false });
     fleet.push("one");
     fleet.push("two");
 
@@ -88,8 +86,7 @@ describe("the token is not printed, at the most verbose level,", () => {
 
   it("by the console logger", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { throws: true, catches: false, logs: false });
-    await a.state("polling");
+    const a = await fleet.poller("a", { throws: true, catches: false, logs: false });
     fleet.push("one");
     await a.line("handlerError");
 

@@ -109,8 +109,7 @@ describe("two instances without a lock", () => {
 describe("auto-retry and the throttler on the bot", () => {
   it("change nothing: a handover under traffic loses nothing, and a stop in trouble is quick", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { plugins: true });
-    await a.state("polling");
+    const a = await fleet.poller("a", { plugins: true });
     const b = fleet.instance("b", { plugins: true });
     await b.line("standby");
     fleet.push("one");

@@ -8,8 +8,7 @@ describe("a stop signal", () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     it(`${signal}: code after \`await polling.done\` runs, and the process ends by itself with code 0`, async () => {
       await using fleet = await BotFleet.start();
-      const a = fleet.instance("a", { cleanupMs: 300 });
-      await a.state("polling");
+      const a = await fleet.poller("a", { cleanupMs: 300 });
 
       a.kill(signal);
 
@@ -33,8 +32,7 @@ describe("a stop signal", () => {
 
   it("is raised again when something keeps the process alive and the app does not listen", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { keepAlive: true, options: { exitAfterMs: 500 } });
-    await a.state("polling");
+    const a = await fleet.poller("a", { keepAlive: true, options: { exitAfterMs: 500 } });
 
     a.kill("SIGTERM");
 
@@ -45,8 +43,7 @@ describe("a stop signal", () => {
 
   it("ends the process all the same where a library listens too and does nothing", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { keepAlive: true, appListens: true, options: { exitAfterMs: 500 } });
-    await a.state("polling");
+    const a = await fleet.poller("a", { keepAlive: true, appListens: true, options: { exitAfterMs: 500 } });
 
     a.kill("SIGTERM");
 
@@ -58,8 +55,7 @@ describe("a stop signal", () => {
 
   it("leaves the code behind done the time that it needs", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { cleanupMs: 2_500 });
-    await a.state("polling");
+    const a = await fleet.poller("a", { cleanupMs: 2_500 });
 
     a.kill("SIGTERM");
 
@@ -70,8 +66,7 @@ describe("a stop signal", () => {
   it("that a framework raises again does not cut off a handler", async () => {
     await using fleet = await BotFleet.start();
     const options = { drainTimeoutMs: 10_000 };
-    const a = fleet.instance("a", { handlerMs: 3_000, raisesAgainMs: 1_500, options });
-    await a.state("polling");
+    const a = await fleet.poller("a", { handlerMs: 3_000, raisesAgainMs: 1_500, options });
     fleet.push("one");
     await a.line("handling");
 
@@ -84,8 +79,7 @@ describe("a stop signal", () => {
 
   it("is not raised again where the process only stood still, and then ends by itself", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { cleanupBlockMs: 1_500 });
-    await a.state("polling");
+    const a = await fleet.poller("a", { cleanupBlockMs: 1_500 });
 
     a.kill("SIGTERM");
 
@@ -95,8 +89,7 @@ describe("a stop signal", () => {
 
   it("is left to an app that listens itself, which may take its time", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { appListens: true, appCleanupMs: 2_000 });
-    await a.state("polling");
+    const a = await fleet.poller("a", { appListens: true, appCleanupMs: 2_000 });
 
     a.kill("SIGTERM");
 
@@ -108,8 +101,7 @@ describe("a stop signal", () => {
 
   it("that is doubled within a second is one", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { handlerMs: 700 });
-    await a.state("polling");
+    const a = await fleet.poller("a", { handlerMs: 700 });
     fleet.push("one");
     await a.line("handling");
 
@@ -123,8 +115,7 @@ describe("a stop signal", () => {
 
   it("a third time, each more than a second after the one before, ends the process with 128 + its number", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { handlerMs: 60_000, options: { drainTimeoutMs: 30_000 } });
-    await a.state("polling");
+    const a = await fleet.poller("a", { handlerMs: 60_000, options: { drainTimeoutMs: 30_000 } });
     fleet.push("one");
     await a.line("handling");
     a.kill("SIGTERM");
@@ -141,8 +132,7 @@ describe("a stop signal", () => {
 
   it("of another kind, more than a second later, ends the process at once", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { handlerMs: 60_000, options: { drainTimeoutMs: 30_000 } });
-    await a.state("polling");
+    const a = await fleet.poller("a", { handlerMs: 60_000, options: { drainTimeoutMs: 30_000 } });
     fleet.push("one");
     await a.line("handling");
     a.kill("SIGTERM");
@@ -182,8 +172,7 @@ describe("a stop signal", () => {
 
   it("during standby ends the standby, and the holder goes on", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     const b = fleet.instance("b");
     await b.line("standby");
 
@@ -196,8 +185,7 @@ describe("a stop signal", () => {
 
   it("is not listened to with signals: false", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { options: { signals: false } });
-    await a.state("polling");
+    const a = await fleet.poller("a", { options: { signals: false } });
 
     a.kill("SIGTERM");
 
@@ -209,8 +197,7 @@ describe("a stop signal", () => {
 describe("stop()", () => {
   it("lets the process end by itself: no timer, socket or listener is left", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     fleet.push("one");
     await a.line("handled");
 
@@ -221,8 +208,7 @@ describe("stop()", () => {
 
   it("of an idle bot does not take the three seconds of a repeated offset", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     const from = performance.now();
 
     a.tell("stop");
@@ -235,8 +221,7 @@ describe("stop()", () => {
 describe("a stopped holder", () => {
   it("whose handler outlives the drain time names the update, releases the lock and ends", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { handlerMs: 3_000, options: { drainTimeoutMs: 200 } });
-    await a.state("polling");
+    const a = await fleet.poller("a", { handlerMs: 3_000, options: { drainTimeoutMs: 200 } });
     const b = fleet.instance("b");
     await b.line("standby");
     const id = fleet.push("slow");

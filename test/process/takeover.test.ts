@@ -4,8 +4,7 @@ import { BotFleet, until } from "../tools/bot-fleet.js";
 describe("SIGKILL of the holder", () => {
   it("lets the standby take over, and what was being handled comes again", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { handlerMs: 60_000 });
-    await a.state("polling");
+    const a = await fleet.poller("a", { handlerMs: 60_000 });
     const b = fleet.instance("b");
     await b.line("standby");
     fleet.push("one");
@@ -37,8 +36,7 @@ describe("SIGKILL of the holder", () => {
 describe("SIGSTOP of the holder", () => {
   it("leaves the lock with it: the kernel knows no lease, and nobody polls twice", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     const b = fleet.instance("b");
     await b.line("standby");
 
@@ -59,8 +57,7 @@ describe("SIGSTOP of the holder", () => {
 describe("a handler that blocks the event loop longer than a lease", () => {
   it("costs nothing with the file lock, and its update is answered once", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a", { blockMs: 11_000 });
-    await a.state("polling");
+    const a = await fleet.poller("a", { blockMs: 11_000 });
     const b = fleet.instance("b");
     await b.line("standby");
 
@@ -76,8 +73,7 @@ describe("a handler that blocks the event loop longer than a lease", () => {
 describe("resign", () => {
   it("hands over to the standby of another process", async () => {
     await using fleet = await BotFleet.start();
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     const b = fleet.instance("b");
     await b.line("standby");
 
@@ -111,8 +107,7 @@ describe("many bots on one lock object", () => {
 describe("the default lock", () => {
   it("is a file lock in the state directory, whose path is in the first log line", async () => {
     await using fleet = await BotFleet.start({ kind: "default" });
-    const a = fleet.instance("a");
-    await a.state("polling");
+    const a = await fleet.poller("a");
     const b = fleet.instance("b");
 
     await b.line("standby");

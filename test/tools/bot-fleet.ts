@@ -279,6 +279,13 @@ export class BotFleet implements AsyncDisposable {
     return this.#added(startBot(name, complete, this.#env));
   }
 
+  /** The same; resolves when it polls. */
+  async poller(name: string, scenario: Partial<Scenario> = {}): Promise<Instance> {
+    const instance = this.instance(name, scenario);
+    await instance.state("polling");
+    return instance;
+  }
+
   /** Starts another program, which gets its scenario as JSON in the first argument. */
   run(name: string, program: string, scenario: object, runtime?: RuntimeCommand): Instance {
     return this.#added(new Instance(name, program, scenario, this.#env, runtime));

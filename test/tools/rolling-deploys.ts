@@ -106,7 +106,6 @@ export function isKept(result: RollingDeploysResult, end: RollingDeploysOptions[
 }
 
 async function deployFirst(fleet: BotFleet, scenario: Partial<Scenario>): Promise<Instance> {
-  const first = fleet.instance("v1", scenario);
-  await first.state("polling");
+  const first = await fleet.poller("v1", scenario);
   return first;
 }
