@@ -4,6 +4,7 @@ import type { Claim, ClaimRequest, Holder, LockConnection } from "../lock/backen
 import { withDeadline } from "../waiting.js";
 import type { CandidateEntry, CandidateSet } from "./candidate.js";
 import { createClaimSchedule, type DueKeys } from "./claim-schedule.js";
+import type { LockSessionOptions } from "./connector.js";
 import {
   type ConnectionFacts,
   followsAnother,
@@ -13,7 +14,6 @@ import {
   succession,
 } from "./key-history.js";
 import type { LeaseKeeper, LossReason } from "./lease-keeper.js";
-import type { LockSessionOptions } from "./lock-session.js";
 import type { OutlivingLeases } from "./outliving-leases.js";
 import type { TroubleReport } from "./trouble-report.js";
 import { isTrusted, type LeaseTiming } from "./trust-window.js";
@@ -117,7 +117,7 @@ export function createClaims(options: ClaimsOptions) {
       open.keeper.renewed(sent);
       everAnswered = true;
       onAnswered();
-      trouble.well("connection", "claim");
+      trouble.well("connecting", "connection", "claim");
       await takeAnswers(open, requests, answers, sent, due);
     } catch (error) {
       if (!open.keeper.ended) claimFailed(open, keys, error);
@@ -282,7 +282,7 @@ export function createClaims(options: ClaimsOptions) {
   function claimFailed({ keeper }: OpenConnection, keys: readonly string[], error: unknown): void {
     if (!everAnswered && isLockMistake(error)) return onMistake(error);
     if (keeper.held.size === 0) return keeper.end("connection", error);
-    trouble.failed("claim", error, `the ${backend.name} lock did not answer a claim; trying again`);
+    trouble.failed("claim", error);
     const left = keys.filter((key) => outliving.delete(key));
     if (left.length > 0) onLost(left, "connection");
     if (keys.length > 0) void keeper.release(keys);

@@ -1,14 +1,26 @@
 import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
-import type { Timer } from "../clock.js";
+import type { Clock, Timer } from "../clock.js";
 import type { HandoverRequest, LockBackend, LockConnection } from "../lock/backend.js";
+import type { Logger } from "../logger.js";
 import { isDeadline, withDeadline } from "../waiting.js";
-import type { LockSessionOptions } from "./lock-session.js";
 
 /** How long connecting may take, in milliseconds. */
 const connectDeadlineMs = 10_000;
 /** How long closing may take; sockets are destroyed, so this only bounds a backend that misbehaves. */
 const closeDeadlineMs = 1_000;
 const reconnectBackoff: ExponentialBackoff = { firstMs: 50, capMs: 5_000 };
+
+/** What a lock session is for, and what it lives on. */
+export interface LockSessionOptions {
+  readonly backend: LockBackend;
+  readonly instance: string;
+  readonly revision: string | undefined;
+  readonly priority: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly newId: () => string;
+  readonly logger: Logger;
+}
 
 export interface ConnectorOptions extends LockSessionOptions {
   wantedKeys(): readonly string[];

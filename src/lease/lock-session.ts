@@ -38,7 +38,6 @@ import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { publish } from "../diagnostics.js";
 import type { SafePollingError } from "../errors.js";
 import type { HandoverRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
-import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { type Deferred, deferred, withDeadline } from "../waiting.js";
@@ -50,194 +49,174 @@ import {
   type Renewal,
 } from "./candidate.js";
 import { createClaims, isLockMistake, type OpenConnection } from "./claims.js";
-import { createConnector } from "./connector.js";
+import { createConnector, type LockSessionOptions } from "./connector.js";
 import { KeyHistories } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
 import { OutlivingLeases } from "./outliving-leases.js";
-import { createTroubleReport, type TroubleReport } from "./trouble-report.js";
-import { checkTimes, defaultLeaseMs, type LeaseTiming, leaseTiming } from "./trust-window.js";
+import { createTroubleReport } from "./trouble-report.js";
+import { checkTimes, defaultLeaseMs, leaseTiming } from "./trust-window.js";
 
 /** How many owner names of earlier connections are kept: a server cannot name an older one under a live lease. */
 const maxFormerOwners = 32;
 
-export interface LockSessionOptions {
-  readonly backend: LockBackend;
-  readonly instance: string;
-  readonly revision: string | undefined;
-  readonly priority: number;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly newId: () => string;
-  readonly logger: Logger;
-}
+export type LockSession = ReturnType<typeof createLockSession>;
 
-/** The rules above every lock backend, once per process and backend object. */
-export class LockSession {
-  readonly #options: LockSessionOptions;
-  readonly #timing: LeaseTiming;
-  readonly #candidates: CandidateSet;
-  readonly #histories = new KeyHistories();
-  readonly #outliving: OutlivingLeases;
-  readonly #trouble: TroubleReport;
-  readonly #connector: ReturnType<typeof createConnector>;
-  readonly #claims: ReturnType<typeof createClaims>;
+/**
+ * The rules above every lock backend, once per process and backend object.
+ *
+ * @throws ERR_INVALID_OPTION
+ */
+export function createLockSession(options: LockSessionOptions) {
+  const { backend, clock, instance, logger, priority } = options;
+  checkTimes(backend);
+  const timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
+  const candidates = new CandidateSet(clock);
+  const histories = new KeyHistories();
+  const outliving = new OutlivingLeases(clock, timing, (keys) => lose(keys, "connection"));
+  const trouble = createTroubleReport({ ...options, candidates });
   /** Who waits for the confirmation of a release. */
-  readonly #releases = new Map<string, Deferred<boolean>>();
-  #formerOwners: readonly string[] = [];
-  #open: OpenConnection | undefined;
-  #everConnected = false;
-
-  /** @throws ERR_INVALID_OPTION */
-  constructor(options: LockSessionOptions) {
-    this.#options = options;
-    const { backend, clock } = options;
-    checkTimes(backend);
-    this.#timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
-    this.#candidates = new CandidateSet(clock);
-    this.#outliving = new OutlivingLeases(clock, this.#timing, (keys) => this.#lose(keys, "connection"));
-    this.#trouble = createTroubleReport({ ...options, candidates: this.#candidates });
-    this.#claims = createClaims({
-      ...options,
-      timing: this.#timing,
-      candidates: this.#candidates,
-      histories: this.#histories,
-      outliving: this.#outliving,
-      trouble: this.#trouble,
-      isFormerOwner: (owner) => this.#formerOwners.includes(owner),
-      onAnswered: () => this.#connector.succeeded(),
-      onMistake: (error, key) => this.#fail(error, key),
-      onLost: (keys, reason) => this.#lose(keys, reason),
-    });
-    this.#connector = createConnector({
-      ...options,
-      wantedKeys: () => this.#candidates.waitedKeys(),
-      onConnected: (connection, owner) => this.#connected(connection, owner),
-      onFailed: (error) => this.#connectFailed(error),
-      onWake: (key, isGivenBack) => this.#woken(key, isGivenBack),
-      onAsked: (key, request) => {
-        for (const entry of this.#candidates.of(key)) entry.events.asked(request);
-      },
-      onClosed: (error) => this.#open?.keeper.end("connection", error),
-    });
-  }
+  const releases = new Map<string, Deferred<boolean>>();
+  let formerOwners: readonly string[] = [];
+  let open: OpenConnection | undefined;
+  let everConnected = false;
+  const claims = createClaims({
+    ...options,
+    timing,
+    candidates,
+    histories,
+    outliving,
+    trouble,
+    isFormerOwner: (owner) => formerOwners.includes(owner),
+    onAnswered: () => connector.succeeded(),
+    onMistake: fail,
+    onLost: lose,
+  });
+  const connector = createConnector({
+    ...options,
+    wantedKeys: () => candidates.waitedKeys(),
+    onConnected: connected,
+    onFailed: connectFailed,
+    onWake: woken,
+    onAsked(key, request) {
+      for (const entry of candidates.of(key)) entry.events.asked(request);
+    },
+    onClosed: (error) => open?.keeper.end("connection", error),
+  });
 
   /** Registers a handle that will want `key`. Nothing happens before `want()`. */
-  enter(key: string, events: CandidateEvents): Candidate {
-    const entry = this.#candidates.add(key, events);
+  function enter(key: string, events: CandidateEvents): Candidate {
+    const entry = candidates.add(key, events);
     return {
-      want: () => this.#want(entry),
-      trusted: () => entry.phase === "holding" && this.#endUnlessTrusted(key),
-      renewal: () => this.#renewal(entry),
-      inspect: (key) => this.#inspect(key),
-      ask: (request) => this.#ask(key, request),
-      holdBack: (ms) => this.#pause([entry], ms),
-      giveUp: () => this.#giveUp(entry),
-      resign: async (pauseMs = this.#timing.leaseMs) => {
-        const isReleased = await this.#giveUp(entry);
-        this.#pause([entry], pauseMs);
-        this.#want(entry);
+      want: () => want(entry),
+      trusted: () => entry.phase === "holding" && endUnlessTrusted(key),
+      renewal: () => renewal(entry),
+      inspect: (key) => inspect(key),
+      ask: (request) => ask(key, request),
+      holdBack: (ms) => pause([entry], ms),
+      giveUp: () => giveUp(entry),
+      resign: async (pauseMs = timing.leaseMs) => {
+        const isReleased = await giveUp(entry);
+        pause([entry], pauseMs);
+        want(entry);
         return isReleased;
       },
-      leave: () => this.#leave(entry),
+      leave: () => leave(entry),
     };
   }
 
   /** Whoever finds that trust is over ends the lease: it does not live on where a wall clock is set back. */
-  #endUnlessTrusted(key: string): boolean {
-    const keeper = this.#open?.keeper;
-    return keeper?.held.has(key) ? keeper.endUnlessTrusted() : this.#outliving.endUnlessTrusted(key);
+  function endUnlessTrusted(key: string): boolean {
+    const keeper = open?.keeper;
+    return keeper?.held.has(key) ? keeper.endUnlessTrusted() : outliving.endUnlessTrusted(key);
   }
 
-  #renewal({ key, phase }: CandidateEntry): Renewal | undefined {
-    const { leaseMs } = this.#options.backend;
-    const keeper = this.#open?.keeper;
-    const sent = keeper?.held.has(key) ? keeper.lastRenewal : this.#outliving.renewedAt(key);
+  function renewal({ key, phase }: CandidateEntry): Renewal | undefined {
+    const { leaseMs } = backend;
+    const keeper = open?.keeper;
+    const sent = keeper?.held.has(key) ? keeper.lastRenewal : outliving.renewedAt(key);
     return phase === "holding" && sent && leaseMs !== undefined ? { sent, leaseMs } : undefined;
   }
 
-  async #inspect(key: string): Promise<Holder | undefined> {
-    const call = this.#open?.connection.inspect(key);
+  async function inspect(key: string): Promise<Holder | undefined> {
+    const call = open?.connection.inspect(key);
     if (!call) return undefined;
-    return withDeadline(this.#options.clock, call, this.#timing.deadlineMs, "inspect").catch(() => undefined);
+    return withDeadline(clock, call, timing.deadlineMs, "inspect").catch(() => undefined);
   }
 
-  async #ask(key: string, request: HandoverRequest): Promise<void> {
-    const { backend, clock, logger } = this.#options;
-    const connection = this.#open?.connection;
+  async function ask(key: string, request: HandoverRequest): Promise<void> {
+    const connection = open?.connection;
     if (!connection) return;
     try {
       if (!connection.ask) throw new Error("this kind of lock carries no requests");
-      await withDeadline(clock, connection.ask(key, request), this.#timing.deadlineMs, "ask");
+      await withDeadline(clock, connection.ask(key, request), timing.deadlineMs, "ask");
     } catch (error) {
       const fields = { key, lock: backend.name, error: describeError(error) };
       logger.debug(fields, "a request to hand over could not be sent");
     }
   }
 
-  #want(entry: CandidateEntry): void {
-    if (!this.#candidates.has(entry)) return;
+  function want(entry: CandidateEntry): void {
+    if (!candidates.has(entry)) return;
     if (entry.phase !== "idle" && entry.phase !== "lost") return;
     entry.phase = "waiting";
     entry.shownHolder = undefined;
-    if (this.#open) this.#claims.claimDue();
-    else this.#connector.connect();
+    if (open) claims.claimDue();
+    else connector.connect();
   }
 
-  async #giveUp(entry: CandidateEntry): Promise<boolean> {
+  async function giveUp(entry: CandidateEntry): Promise<boolean> {
     const { key, phase } = entry;
     entry.phase = "idle";
     entry.pause = undefined;
     let isReleased = true;
-    if (phase === "holding") isReleased = await this.#release(key);
+    if (phase === "holding") isReleased = await release(key);
     // A claim under way is not aborted: its answer is awaited, and what it grants is released there.
-    else if (this.#open?.claiming?.keys.has(key)) await this.#open.claiming.done;
-    if (this.#candidates.waiting(key).length > 0) this.#claims.claimDue();
+    else if (open?.claiming?.keys.has(key)) await open.claiming.done;
+    if (candidates.waiting(key).length > 0) claims.claimDue();
     return isReleased;
   }
 
   /** True: the server has confirmed in time. */
-  async #release(key: string): Promise<boolean> {
-    const { clock } = this.#options;
+  async function release(key: string): Promise<boolean> {
     const released = deferred<boolean>();
-    this.#releases.set(key, released);
-    const keeper = this.#open?.keeper;
+    releases.set(key, released);
+    const keeper = open?.keeper;
     if (keeper?.held.has(key)) void keeper.release([key]);
     // Its connection broke: the next one gives it back.
-    else if (this.#outliving.has(key)) this.#claims.claimDue();
+    else if (outliving.has(key)) claims.claimDue();
     else released.resolve(false);
     try {
-      return await withDeadline(clock, released.promise, this.#timing.releaseMs, "release");
+      return await withDeadline(clock, released.promise, timing.releaseMs, "release");
     } catch {
       return false;
     } finally {
-      if (this.#releases.get(key) === released) this.#releases.delete(key);
+      if (releases.get(key) === released) releases.delete(key);
     }
   }
 
-  #settleReleases(keys: readonly string[], isReleased: boolean): void {
-    for (const key of keys) this.#releases.get(key)?.resolve(isReleased);
+  function settleReleases(keys: readonly string[], isReleased: boolean): void {
+    for (const key of keys) releases.get(key)?.resolve(isReleased);
   }
 
-  async #leave(entry: CandidateEntry): Promise<void> {
-    await this.#giveUp(entry);
-    this.#candidates.delete(entry);
-    if (!this.#candidates.isEmpty) return;
-    this.#outliving.clear();
-    const connection = this.#open?.connection;
-    this.#open?.keeper.end("closed");
-    await this.#connector.disconnect(connection);
+  async function leave(entry: CandidateEntry): Promise<void> {
+    await giveUp(entry);
+    candidates.delete(entry);
+    if (!candidates.isEmpty) return;
+    outliving.clear();
+    const connection = open?.connection;
+    open?.keeper.end("closed");
+    await connector.disconnect(connection);
   }
 
-  #connected(connection: LockConnection, owner: string): void {
-    const { backend, clock, logger, priority } = this.#options;
-    if (!this.#everConnected && priority !== 0 && !connection.ask) {
+  function connected(connection: LockConnection, owner: string): void {
+    if (!everConnected && priority !== 0 && !connection.ask) {
       logger.warn(
         { priority, lock: backend.name, see: page("priority.md") },
         "`priority` does nothing here: this lock carries no requests to hand over. Leave it out, or use another lock",
       );
     }
-    this.#everConnected = true;
-    const open: OpenConnection = {
+    everConnected = true;
+    const opened: OpenConnection = {
       owner,
       connection,
       connectedAt: clock.now(),
@@ -248,103 +227,91 @@ export class LockSession {
       isLooking: false,
       keeper: new LeaseKeeper({
         connection,
-        timing: this.#timing,
+        timing,
         canExpire: backend.leaseMs !== undefined,
         clock,
         logger,
-        onBeat: (sent, error) => this.#beaten(sent, error),
-        isClaiming: (key) => open.claiming?.keys.has(key) ?? false,
-        onLost: (keys) => this.#lose(keys, "vanished"),
-        onReleased: (keys) => this.#settleReleases(keys, true),
-        onEnded: (reason, error) => this.#ended(open, reason, error),
+        onBeat: beaten,
+        isClaiming: (key) => opened.claiming?.keys.has(key) ?? false,
+        onLost: (keys) => lose(keys, "vanished"),
+        onReleased: (keys) => settleReleases(keys, true),
+        onEnded: (reason, error) => ended(opened, reason, error),
       }),
     };
-    this.#open = open;
-    this.#claims.use(open);
+    open = opened;
+    claims.use(opened);
   }
 
-  #connectFailed(error: unknown): void {
-    if (!this.#everConnected && isLockMistake(error)) return this.#fail(error);
-    const message = `the ${this.#options.backend.name} lock cannot be reached; trying again. Check its address, its server and the network`;
-    this.#trouble.failed("connection", error, message);
-    this.#connector.connect();
+  function connectFailed(error: unknown): void {
+    if (!everConnected && isLockMistake(error)) return fail(error);
+    trouble.failed("connecting", error);
+    connector.connect();
   }
 
   /** Only a human can help: with one key, or with all. */
-  #fail(error: SafePollingError, key?: string): void {
-    for (const entry of key === undefined ? this.#candidates.all() : this.#candidates.of(key)) {
+  function fail(error: SafePollingError, key?: string): void {
+    for (const entry of key === undefined ? candidates.all() : candidates.of(key)) {
       entry.phase = "idle";
       entry.events.failed(error);
     }
   }
 
-  #ended(open: OpenConnection, reason: LossReason | "closed", error: unknown): void {
-    const { backend, clock } = this.#options;
-    const { keeper, owner } = open;
-    this.#open = undefined;
-    this.#claims.use(undefined);
+  function ended(former: OpenConnection, reason: LossReason | "closed", error: unknown): void {
+    const { keeper, owner } = former;
+    open = undefined;
+    claims.use(undefined);
     if (reason === "closed") return;
-    this.#formerOwners = [...this.#formerOwners, owner].slice(-maxFormerOwners);
+    formerOwners = [...formerOwners, owner].slice(-maxFormerOwners);
     const now = clock.now();
     const renewed = keeper.lastRenewal ?? now;
     const ours = [...keeper.held, ...keeper.notGivenBack];
-    for (const key of ours) this.#histories.lost(key, renewed, owner);
+    for (const key of ours) histories.lost(key, renewed, owner);
     // The server may count as ours what we have asked for.
-    for (const key of open.claiming?.keys ?? []) this.#histories.lost(key, now, owner);
-    if (reason === "connection" && outlivesConnection(open)) {
-      this.#outliving.add(ours, renewed);
+    for (const key of former.claiming?.keys ?? []) histories.lost(key, now, owner);
+    // Leases that are on record live on when a connection ends; others die with it.
+    const isOnRecord = former.leaseMs !== undefined && former.memoryAgeMs === undefined;
+    if (reason === "connection" && isOnRecord) {
+      outliving.add(ours, renewed);
     } else {
       // First of all the polls are cut: somebody else may have the keys already.
-      this.#lose(ours, reason);
+      lose(ours, reason);
       // A server that grants and never answers a beat would grant the same again at once: others come first.
-      if (reason === "expired" && !keeper.hasBeaten)
-        this.#pause(ours.flatMap((key) => this.#candidates.of(key)));
+      if (reason === "expired" && !keeper.hasBeaten) pause(ours.flatMap((key) => candidates.of(key)));
     }
-    this.#connector.dropped(open.connection);
+    connector.dropped(former.connection);
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
-    this.#trouble.failed(
-      "connection",
-      cause,
-      `the connection of the ${backend.name} lock ended; opening a new one`,
-    );
-    this.#trouble.well("beat", "claim");
-    this.#connector.connect();
+    trouble.failed("connection", cause);
+    trouble.well("beat", "claim");
+    connector.connect();
   }
 
-  #pause(entries: readonly CandidateEntry[], ms = this.#timing.leaseMs): void {
-    for (const entry of entries) entry.pause = { from: this.#options.clock.now(), ms };
+  function pause(entries: readonly CandidateEntry[], ms = timing.leaseMs): void {
+    for (const entry of entries) entry.pause = { from: clock.now(), ms };
   }
 
-  #woken(key: string | undefined, isGivenBack: boolean): void {
-    if (isGivenBack) this.#histories.givenBack(key, this.#options.clock.now());
-    this.#claims.wake(key);
+  function woken(key: string | undefined, isGivenBack: boolean): void {
+    if (isGivenBack) histories.givenBack(key, clock.now());
+    claims.wake(key);
   }
 
-  #lose(keys: readonly string[], reason: LossReason): void {
-    this.#settleReleases(keys, false);
-    for (const entry of keys.flatMap((key) => this.#candidates.of(key))) {
+  function lose(keys: readonly string[], reason: LossReason): void {
+    settleReleases(keys, false);
+    for (const entry of keys.flatMap((key) => candidates.of(key))) {
       if (entry.phase !== "holding") continue;
       entry.phase = "lost";
       entry.events.lost(reason);
     }
   }
 
-  #beaten(sent: Moment, error?: unknown): void {
-    const { backend, clock, instance } = this.#options;
+  function beaten(sent: Moment, error?: unknown): void {
     publish("beat", () => {
       const durationMs = elapsedMs(sent, clock.now());
       return { instance, lock: backend.name, durationMs, isGood: error === undefined };
     });
-    if (error !== undefined) {
-      this.#trouble.failed("beat", error, `the ${backend.name} lock did not answer a beat; trying again`);
-      return;
-    }
-    this.#trouble.well("connection", "beat");
-    if (!this.#candidates.isWaiting()) this.#trouble.well("claim");
+    if (error !== undefined) return trouble.failed("beat", error);
+    trouble.well("connecting", "connection", "beat");
+    if (!candidates.isWaiting()) trouble.well("claim");
   }
-}
 
-/** Leases that are on record live on when a connection ends; others die with it. */
-function outlivesConnection({ leaseMs, memoryAgeMs }: OpenConnection): boolean {
-  return leaseMs !== undefined && memoryAgeMs === undefined;
+  return { enter };
 }

@@ -7,7 +7,15 @@ import { describeError } from "../redact.js";
 import type { CandidateSet } from "./candidate.js";
 
 /** What can go wrong by itself: a server may answer beats and fail every claim. */
-export type TroubleSource = "connection" | "beat" | "claim";
+export type TroubleSource = "connecting" | "connection" | "beat" | "claim";
+
+const words: Readonly<Record<TroubleSource, (lock: string) => string>> = {
+  connecting: (lock) =>
+    `the ${lock} lock cannot be reached; trying again. Check its address, its server and the network`,
+  connection: (lock) => `the connection of the ${lock} lock ended; opening a new one`,
+  beat: (lock) => `the ${lock} lock did not answer a beat; trying again`,
+  claim: (lock) => `the ${lock} lock did not answer a claim; trying again`,
+};
 
 export interface TroubleReportOptions {
   readonly backend: LockBackend;
@@ -28,9 +36,9 @@ export function createTroubleReport({ backend, clock, logger, candidates }: Trou
   const failing = new Set<TroubleSource>();
   const failingKeys = new Map<string, Lasting>();
 
-  function failed(source: TroubleSource, error: unknown, message: string): void {
+  function failed(source: TroubleSource, error: unknown): void {
     failing.add(source);
-    tell(trouble, { error: describeError(error) }, message);
+    tell(trouble, { error: describeError(error) }, words[source](lock));
     for (const entry of candidates.all()) entry.events.trouble(error);
   }
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.js";
 import type { Publish } from "../diagnostics.js";
 import type { Grant } from "../lease/candidate.js";
-import { LockSession } from "../lease/lock-session.js";
+import { createLockSession, type LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
@@ -93,7 +93,7 @@ function lockSession(backend: LockBackend, options: ResolvedOptions, runtime: Ru
     return existing;
   }
   const { instance, logger, priority } = options;
-  const session = new LockSession({ ...runtime, backend, instance, priority, logger });
+  const session = createLockSession({ ...runtime, backend, instance, priority, logger });
   const labelled = { instance, priority, enter: session.enter.bind(session) };
   lockSessions.set(backend, labelled);
   return labelled;

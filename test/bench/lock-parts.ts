@@ -1,5 +1,5 @@
 import { systemClock } from "../../src/clock.js";
-import { LockSession } from "../../src/lease/lock-session.js";
+import { createLockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { silentLogger } from "../../src/logger.js";
 import type { LockPeer } from "../tools/lock-peer.js";
@@ -64,7 +64,7 @@ export async function printThousandKeys(
 
 /** A whole lock session that wants keys. `granted` is called for each that it gets. */
 export function startSession(backend: LockBackend, keys: readonly string[], granted: () => void) {
-  const session = new LockSession({
+  const session = createLockSession({
     backend,
     instance: "bench",
     revision: undefined,

@@ -1,6 +1,6 @@
 import type { Moment } from "../../src/clock.js";
 import type { PollingState } from "../../src/events.js";
-import { LockSession } from "../../src/lease/lock-session.js";
+import { createLockSession, type LockSession } from "../../src/lease/lock-session.js";
 import type { LockBackend } from "../../src/lock/backend.js";
 import { type Logger, silentLogger } from "../../src/logger.js";
 import type { SafePollingOptions } from "../../src/options.js";
@@ -107,7 +107,7 @@ export class Instance {
     const lock = world.locks?.backendFor(this);
     const locks =
       lock &&
-      new LockSession({
+      createLockSession({
         backend: lock,
         instance: name,
         revision: undefined,

@@ -112,8 +112,8 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a connection that could not be opened is not tried again", [
     lockSession,
-    'this.#trouble.failed("connection", error, message); this.#connector.connect();',
-    'this.#trouble.failed("connection", error, message);',
+    'trouble.failed("connecting", error); connector.connect();',
+    'trouble.failed("connecting", error);',
   ]),
   bug("tokens do not grow (the server's bug)", [
     server,

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { LockSession } from "../../../src/lease/lock-session.js";
+import { createLockSession } from "../../../src/lease/lock-session.js";
 import { silentLogger } from "../../../src/logger.js";
 import { LeaseServer } from "../../tools/lease-server.js";
 import { VirtualTime } from "../../tools/virtual-time.js";
@@ -10,7 +10,7 @@ it("a key that we have held and given back on this connection is free, whoever h
   const server = new LeaseServer(time.clock());
   const start = (name: string) => {
     let nextId = 1;
-    const session = new LockSession({
+    const session = createLockSession({
       backend: server.backend({ recordsReleases: false }),
       instance: name,
       revision: undefined,
@@ -58,7 +58,7 @@ it("an answer to a claim that comes later than trust lasts grants nothing", asyn
   const time = new VirtualTime();
   const server = new LeaseServer(time.clock());
   let nextId = 1;
-  const session = new LockSession({
+  const session = createLockSession({
     backend: server.backend(),
     instance: "a",
     revision: undefined,

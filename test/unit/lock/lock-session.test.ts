@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { SafePollingError } from "../../../src/errors.js";
 import type { Candidate } from "../../../src/lease/candidate.js";
-import { LockSession } from "../../../src/lease/lock-session.js";
+import { createLockSession } from "../../../src/lease/lock-session.js";
 import type { LockBackend } from "../../../src/lock/backend.js";
 import { silentLogger } from "../../../src/logger.js";
 import { deferred } from "../../../src/waiting.js";
@@ -21,7 +21,7 @@ beforeEach(() => {
 function startProcess(name: string, backend: LockBackend = server.backend()) {
   let nextId = 1;
   const clock = time.clock();
-  const session = new LockSession({
+  const session = createLockSession({
     backend,
     instance: name,
     revision: undefined,
@@ -874,7 +874,7 @@ describe("one key that fails", () => {
   /** A server that cannot read the record of "bad" for as long as `isBad()`. */
   const startWithBadKey = (isBad: () => boolean, logs: string[]) => {
     const backend = server.backend();
-    const session = new LockSession({
+    const session = createLockSession({
       backend: {
         ...backend,
         connect: async (context) => {
