@@ -34,10 +34,10 @@
  *
  * **Giving up.** Strictly after the poller has stopped. "Released" is said only when the server has confirmed.
  */
-import { type Clock, elapsedMs, type Moment } from "../clock.js";
+import { elapsedMs, type Moment } from "../clock.js";
 import { publish } from "../diagnostics.js";
 import type { SafePollingError } from "../errors.js";
-import type { HandoverRequest, Holder, LockBackend, LockConnection } from "../lock/backend.js";
+import type { HandoverRequest, Holder, LockConnection } from "../lock/backend.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { type Deferred, deferred, withDeadline } from "../waiting.js";
