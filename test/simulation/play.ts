@@ -28,9 +28,9 @@ export interface Outcome {
 }
 
 /** Plays the story of a seed: the library, grammY and the emulator, on virtual time. */
-export async function play(seed: number, isTold = false): Promise<Outcome> {
+export async function play(seed: number, isTold = false, draw = drawPlot): Promise<Outcome> {
   const random = new Random(seed);
-  const plot = drawPlot(random.fork());
+  const plot = draw(random.fork());
   let violation: Violation | undefined;
   const accuse = (rule: string, what: string) => {
     story.tell("judge", `BROKEN: ${rule}: ${what}`);

@@ -1,7 +1,6 @@
 import { parentPort } from "node:worker_threads";
-import type { Kind } from "./kind.js";
-import { type Outcome, play } from "./play.js";
-import { playWithoutLock } from "./without-lock/play.js";
+import { type Kind, plays } from "./kind.js";
+import type { Outcome } from "./play.js";
 
 /** A share of the seeds: `from`, `from + step`, … */
 export interface SeedRange {
@@ -30,8 +29,6 @@ export interface Report {
 }
 
 const reportEvery = 50;
-
-const plays = { lock: play, "no lock": playWithoutLock } as const satisfies Record<Kind, typeof play>;
 
 async function playSeeds({ kind, from, step, count, stopsEarly }: SeedRange): Promise<void> {
   let outcomes: Outcome[] = [];

@@ -21,6 +21,20 @@ export function bug(name: string, ...changes: [file: string, find: string, repla
   return { name, patches: changes.map(([file, find, replace]) => ({ file, find, replace })) };
 }
 
+/** Bugs that need acts at the right moments: the aimed stories must find them. */
+export const aimedBugs: readonly Breakage[] = [
+  bug("a hung handler keeps what is done above it from being confirmed (P4)", [
+    ledger,
+    'return progress !== "done" && !isLetGo && id >= this.#toldOffset;',
+    'return progress !== "done" && !isLetGo;',
+  ]),
+  bug("a poll that was sent three seconds ago counts as one that has arrived (P9)", [
+    told,
+    "if (offset <= sent && wasSentJustNow()) {",
+    "if (offset <= sent && !wasSentJustNow()) return; if (offset <= sent) {",
+  ]),
+];
+
 /** Bugs that somebody could write, and that the stories with a lock must find. */
 export const seededBugs: readonly Breakage[] = [
   bug("trust is counted from the answer of a beat, not from its request", [

@@ -2,17 +2,15 @@ import { parseArgs } from "node:util";
 import type { Breakage } from "../tools/patch.js";
 import { requireAnchors } from "../tools/patch.js";
 import { type Bundle, bundleSimulation } from "./bundle.js";
-import type { Kind } from "./kind.js";
-import { play } from "./play.js";
+import { type Kind, plays } from "./kind.js";
 import { runSeeds, type Summary } from "./run-seeds.js";
-import { seededBugs } from "./seeded-bugs.js";
+import { aimedBugs, seededBugs } from "./seeded-bugs.js";
 import { bugsWithoutLock } from "./without-lock/bugs.js";
-import { playWithoutLock } from "./without-lock/play.js";
 
-const usage = `npm run simulate -- --seeds 100000 [--from 0]   plays that many seeds, and a twentieth as many without a lock
-npm run simulate -- --no-lock --seeds 20000      plays stories without a lock only
-npm run simulate -- [--no-lock] --seed 42        tells the story of one
-npm run simulate -- [--no-lock] --bugs [--only ask]   counts the seeds that find each seeded bug, or each whose name has a word
+const usage = `npm run simulate -- --seeds 100000 [--from 0]   plays that many seeds, and a twentieth as many of the other kinds
+npm run simulate -- --kind no-lock --seeds 20000   plays one kind only: lock, aimed or no-lock
+npm run simulate -- --seed 42 [--kind no-lock]   tells the story of one
+npm run simulate -- --bugs [--kind no-lock] [--only ask]   counts the seeds that find each seeded bug, or each whose name has a word
 npm run simulate -- --bugs --check               looks only whether each bug can still be put in`;
 
 const { values } = parseArgs({
@@ -23,32 +21,40 @@ const { values } = parseArgs({
     bugs: { type: "boolean" },
     only: { type: "string", default: "" },
     check: { type: "boolean" },
-    "no-lock": { type: "boolean" },
+    kind: { type: "string" },
   },
 });
 
-/** For so many stories with a lock, one without: it takes as long as ten of them. */
-const withoutLockShare = 20;
+/** For so many stories with a lock, one of each other kind: one without a lock takes as long as ten of them. */
+const othersShare = 20;
+const kinds = Object.keys(plays) as Kind[];
+const bugLists: Readonly<Record<Kind, readonly [bugs: readonly Breakage[], file: string]>> = {
+  lock: [seededBugs, "test/simulation/seeded-bugs.ts"],
+  aimed: [aimedBugs, "test/simulation/seeded-bugs.ts"],
+  "no-lock": [bugsWithoutLock, "test/simulation/without-lock/bugs.ts"],
+};
 
-const onlyWithoutLock = values["no-lock"] === true;
-
-if (values.seed !== undefined) await tellStory(numberOf(values.seed), onlyWithoutLock ? "no lock" : "lock");
+const only = kinds.find((kind) => kind === values.kind);
+if (values.kind !== undefined && !only) endWithUsage();
+if (values.seed !== undefined) await tellStory(numberOf(values.seed), only ?? "lock");
 else if (values.bugs) await findSeededBugs();
 else await playMany(numberOf(values.seeds ?? "10000"), numberOf(values.from ?? "0"));
 
 /** Prints the timeline of one seed. */
 async function tellStory(seed: number, kind: Kind): Promise<void> {
-  const { lines, violation } = await (kind === "lock" ? play : playWithoutLock)(seed, true);
+  const { lines, violation } = await plays[kind](seed, true);
   console.log(lines.join("\n"));
   console.log(violation ? `seed ${seed} breaks a rule: ${violation.rule}` : `seed ${seed} breaks no rule`);
   if (violation) process.exitCode = 1;
 }
 
-/** Both kinds, unless only one was asked for. */
+/** All kinds, unless only one was asked for. */
 async function playMany(count: number, from: number): Promise<void> {
   await using bundle = await bundleSimulation();
-  if (!onlyWithoutLock) await playKind(bundle, "lock", count, from);
-  await playKind(bundle, "no lock", onlyWithoutLock ? count : Math.ceil(count / withoutLockShare), from);
+  for (const kind of only ? [only] : kinds) {
+    const share = only || kind === "lock" ? 1 : othersShare;
+    await playKind(bundle, kind, Math.ceil(count / share), from);
+  }
 }
 
 async function playKind(bundle: Bundle, kind: Kind, count: number, from: number): Promise<void> {
@@ -73,20 +79,18 @@ async function playKind(bundle: Bundle, kind: Kind, count: number, from: number)
   if (!first) return;
   for (const { seed, rule } of sum.broken.slice(0, 20)) console.log(`seed ${seed} breaks: ${rule}`);
   await tellStory(first.seed, kind);
-  console.log(`npm run simulate -- ${kind === "lock" ? "" : "--no-lock "}--seed ${first.seed}`);
+  console.log(`npm run simulate -- --seed ${first.seed}${kind === "lock" ? "" : ` --kind ${kind}`}`);
 }
 
-/** Prints the table of docs/simulation.md. */
+/** Prints the tables of docs/simulation.md. */
 async function findSeededBugs(): Promise<void> {
-  requireAnchors("seeded bug", seededBugs, "test/simulation/seeded-bugs.ts");
-  requireAnchors("seeded no-lock bug", bugsWithoutLock, "test/simulation/without-lock/bugs.ts");
+  for (const kind of kinds) requireAnchors(`seeded ${kind} bug`, ...bugLists[kind]);
   if (values.check) return;
-  if (!onlyWithoutLock) await findBugs("lock", seededBugs);
-  await findBugs("no lock", bugsWithoutLock);
+  for (const kind of only ? [only] : kinds) await findBugs(kind, bugLists[kind][0]);
 }
 
 async function findBugs(kind: Kind, bugs: readonly Breakage[]): Promise<void> {
-  const count = 10_000 / (kind === "lock" ? 1 : withoutLockShare / 2);
+  const count = kind === "lock" ? 10_000 : 1_000;
   for (const { name, patches } of bugs.filter((bug) => bug.name.includes(values.only))) {
     await using bundle = await bundleSimulation(patches);
     const { broken } = await runSeeds(bundle, { kind, from: 0, count, stopsEarly: true, workers: 1 });
@@ -100,7 +104,7 @@ function describe(kind: Kind, { played, steps, virtualMs, counts, broken }: Summ
   const hours = (virtualMs / 3_600_000).toFixed(1);
   const sums = Object.entries(counts).sort(([one], [other]) => (one < other ? -1 : 1));
   return [
-    `${played} seeds ${kind === "lock" ? "with" : "without"} a lock in ${seconds(tookMs)}: ${hours} h of virtual time, ${steps} steps, ${broken.length} broken`,
+    `${kind}: ${played} seeds in ${seconds(tookMs)}: ${hours} h of virtual time, ${steps} steps, ${broken.length} broken`,
     ...sums.map(([name, count]) => `  ${name}: ${Math.round(count)}`),
   ].join("\n");
 }
@@ -112,6 +116,10 @@ function seconds(ms: number): string {
 function numberOf(text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number >= 0) return number;
+  return endWithUsage();
+}
+
+function endWithUsage(): never {
   console.error(usage);
   process.exit(2);
 }

@@ -43,13 +43,23 @@ describe("the library, on virtual time", () => {
   });
 });
 
+describe("aimed stories", () => {
+  it("break no rule in 200", { timeout: 300_000 }, async () => {
+    const { broken, counts } = await runSeeds(bundle, { kind: "aimed", from: 0, count: 200 });
+
+    expect(broken, "npm run simulate -- --kind aimed --seed N tells the story").toEqual([]);
+    expect(counts["cut off from telegram"]).toBeGreaterThan(50);
+    expect(counts.resign).toBeGreaterThan(100);
+  });
+});
+
 describe("instances that share nothing, on virtual time", () => {
   it("break no rule in 500 stories", { timeout: 600_000 }, async () => {
-    const { played, broken, counts } = await runSeeds(bundle, { kind: "no lock", from: 0, count: 500 });
+    const { played, broken, counts } = await runSeeds(bundle, { kind: "no-lock", from: 0, count: 500 });
     const [first] = broken;
     if (first) {
       const { lines } = await playWithoutLock(first.seed, true);
-      const replay = `npm run simulate -- --no-lock --seed ${first.seed}`;
+      const replay = `npm run simulate -- --kind no-lock --seed ${first.seed}`;
       expect.fail(
         `${broken.length} of ${played} seeds break a rule. The first:\n${lines.join("\n")}\n${replay}`,
       );
@@ -71,7 +81,7 @@ describe("instances that share nothing, on virtual time", () => {
     for (const seed of [1, 2, 3]) {
       const here = (await playWithoutLock(seed, true)).lines.join("\n");
 
-      expect((await tellInWorker(bundle, seed, "no lock")).join("\n")).toBe(here);
+      expect((await tellInWorker(bundle, seed, "no-lock")).join("\n")).toBe(here);
       expect(here).not.toBe((await playWithoutLock(seed + 1, true)).lines.join("\n"));
     }
   });

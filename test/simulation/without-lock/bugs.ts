@@ -31,8 +31,8 @@ export const bugsWithoutLock: readonly Breakage[] = [
   ]),
   bug("a newcomer handles at once what it is given", [
     fetching,
-    "if (isUnlocked && ms > 0) this.#arrival = new Arrival();",
-    "",
+    "let arrival = overlap.isUnlocked && overlap.ms > 0 ? new Arrival() : undefined;",
+    "let arrival = undefined as Arrival | undefined;",
   ]),
   bug("a newcomer counts its predecessor's conflicts", [
     series,
@@ -50,10 +50,10 @@ export const bugsWithoutLock: readonly Breakage[] = [
     "",
   ]),
   bug("a gap counts behind a backlog", [gap, "return this.#isEmptied;", "return true;"]),
-  bug("after an outage the last answer counts still", [fetching, "this.#rival.forget();", ""]),
+  bug("after an outage the last answer counts still", [fetching, "rival.forget();", ""]),
   bug("without a lock a silent Telegram makes an elder a newcomer", [
     session,
-    "if (this.#deps.options.lock === false) return;",
+    "if (this.#options.options.lock === false) return;",
     "",
   ]),
   bug("a poll in the middle of a series is sent although the instance waits", [
