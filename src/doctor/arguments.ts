@@ -1,29 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { SafePollingError } from "../errors.js";
-import type { LockArguments } from "./lock-choice.js";
-
-/** The command line of the doctor, checked as far as that goes without looking at anything else. */
-export interface DoctorArguments {
-  readonly apiRoot: string;
-  readonly key: string | undefined;
-  readonly lock: LockArguments;
-  /** How long updates that wait are watched. */
-  readonly watchMs: number;
-  readonly json: boolean;
-  /** Variables that the environment does not set are read from this file. */
-  readonly envFile: string | undefined;
-  readonly isTest: boolean;
-  readonly probe: boolean;
-  readonly fix: boolean;
-  readonly yes: boolean;
-  readonly help: boolean;
-}
-
-/** The command line of `handover`. */
-export type LockCommandArguments = Pick<DoctorArguments, "envFile" | "key" | "lock" | "json" | "help">;
-
-/** The command line of `holder`. */
-export type HolderArguments = LockCommandArguments & { readonly watch: boolean };
 
 const text = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
@@ -52,46 +28,37 @@ const doctorOptions = {
 } as const;
 const holderOptions = { ...commonOptions, watch: flag } as const;
 
+/** What every command is told: which bot, which lock, and how to answer. */
+export type CommonArguments = ReturnType<typeof parse<typeof commonOptions>>;
+
+export type DoctorArguments = ReturnType<typeof parseDoctorArguments>;
+
 /** A lock server ends a session that is silent for longer. */
 const maxWatchSeconds = 100;
 
 /** @throws ERR_INVALID_OPTION */
-export function parseArguments(given: readonly string[]): DoctorArguments {
+export function parseDoctorArguments(given: readonly string[]) {
   const values = parse(given, doctorOptions);
-  const { "api-root": apiRoot = "https://api.telegram.org", watch = "10", fix = false, yes = false } = values;
+  const { "api-root": apiRoot = "https://api.telegram.org", watch = "10", fix, yes, probe } = values;
   checkApiRoot(apiRoot);
   const watchSeconds = Number(watch);
   if (!(watchSeconds >= 1 && watchSeconds <= maxWatchSeconds)) {
     throw invalid(`--watch is a number of seconds from 1 to ${maxWatchSeconds}.`);
   }
-  const { probe = false, "test-environment": isTest = false } = values;
   if (yes && !fix && !probe) {
     throw invalid("--yes answers the questions of --fix and --probe. Give one of them, or leave it out.");
   }
-  return { ...common(values), apiRoot, isTest, watchMs: watchSeconds * 1_000, probe, fix, yes };
+  return { ...values, apiRoot, watchMs: watchSeconds * 1_000 };
 }
 
 /** @throws ERR_INVALID_OPTION */
-export function parseHolderArguments(given: readonly string[]): HolderArguments {
-  const values = parse(given, holderOptions);
-  return { ...common(values), watch: values.watch ?? false };
+export function parseHolderArguments(given: readonly string[]) {
+  return parse(given, holderOptions);
 }
 
 /** @throws ERR_INVALID_OPTION */
-export function parseHandoverArguments(given: readonly string[]): LockCommandArguments {
-  return common(parse(given, commonOptions));
-}
-
-type CommonValues = LockArguments & {
-  readonly "env-file"?: string | undefined;
-  readonly key?: string | undefined;
-  readonly json?: boolean | undefined;
-  readonly help?: boolean | undefined;
-};
-
-function common(values: CommonValues) {
-  const { "env-file": envFile, key, json = false, help = false } = values;
-  return { envFile, key, lock: values, json, help };
+export function parseHandoverArguments(given: readonly string[]) {
+  return parse(given, commonOptions);
 }
 
 function parse<T extends NonNullable<ParseArgsConfig["options"]>>(given: readonly string[], options: T) {

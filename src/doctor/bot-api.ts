@@ -21,16 +21,14 @@ export interface BotApiClient {
   aheadMs(): number | undefined;
 }
 
-/** `isTest`: a bot of the test environment, which is another server behind the same address. */
-export function botApi({
-  apiRoot,
-  token,
-  isTest,
-}: {
+interface BotAddress {
   readonly apiRoot: string;
   readonly token: string;
+  /** A bot of the test environment, which is another server behind the same address. */
   readonly isTest: boolean;
-}): BotApiClient {
+}
+
+export function botApi({ apiRoot, token, isTest }: BotAddress): BotApiClient {
   const root = apiRoot.replace(/\/+$/, "");
   let aheadMs: number | undefined;
   return {
@@ -57,18 +55,17 @@ export function botApi({
 }
 
 async function read<T>(response: Response): Promise<Answer<T>> {
-  const { status } = response;
-  const text = await response.text();
-  const body = parse(text);
+  const { status, headers } = response;
+  const body = parse(await response.text());
   if (body?.ok === true) return { kind: "result", result: body.result as T };
   if (body?.ok === false) return { kind: "refused", status, description: String(body.description) };
-  return { kind: "foreign", status, contentType: response.headers.get("content-type") ?? "no content type" };
+  return { kind: "foreign", status, contentType: headers.get("content-type") ?? "no content type" };
 }
 
+/** Undefined: it is none of a Bot API server. */
 function parse(text: string): { ok?: unknown; result?: unknown; description?: unknown } | undefined {
   try {
-    const body: unknown = JSON.parse(text);
-    return typeof body === "object" && body !== null ? body : undefined;
+    return Object(JSON.parse(text));
   } catch {
     return undefined;
   }

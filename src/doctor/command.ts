@@ -1,40 +1,42 @@
-import type { Holder } from "../lock/backend.js";
-import { platformOfLabel } from "../platform/instance.js";
-import { type DoctorArguments, doctorHelp, parseArguments } from "./arguments.js";
+import { type DoctorArguments, doctorHelp, parseDoctorArguments } from "./arguments.js";
 import { type Examination, examine, type Target } from "./examination.js";
-import { count, exitCodes, type Finding, type Verdict } from "./finding.js";
+import { count, describeHolder, exitCodes, type Finding, type Verdict } from "./finding.js";
 import { chooseLock } from "./lock-choice.js";
 import type { ProbeConsent } from "./probe.js";
 import { type Repair, type RepairResult, repairsFor } from "./repairs.js";
-import { type Environment, runCommand, type Terminal, tokenAdvice, withEnvFile } from "./run-command.js";
+import { type Environment, runCommand, type Terminal, tokenAdvice } from "./run-command.js";
 
-/** Runs `grammy-safe-polling doctor`; resolves with the exit code and never rejects. */
+/** Runs `grammy-safe-polling doctor`. */
 export function doctor(
   given: readonly string[],
   environment: Environment,
   anyTerminal: Terminal,
 ): Promise<number> {
-  return runCommand(given, environment, anyTerminal, async (terminal) => {
-    const options = parseArguments(given);
-    if (options.help) {
-      terminal.print(doctorHelp);
-      return 0;
-    }
-    const env = withEnvFile(environment, options.envFile);
-    const target = targetOf(options, env, terminal);
-    const { examination, repairs } = await examineAndRepair(options, target, terminal);
-    if (options.json) terminal.printJson(jsonReport(examination, target, repairs));
-    return exitCodes[examination.verdict];
+  return runCommand(given, environment, anyTerminal, {
+    help: doctorHelp,
+    parse: parseDoctorArguments,
+    async run(options, env, terminal) {
+      const target = targetOf(options, env, terminal);
+      const { examination, repairs } = await examineAndRepair(options, target, terminal);
+      if (options.json) terminal.printJson(jsonReport(examination, target, repairs));
+      return exitCodes[examination.verdict];
+    },
   });
 }
 
 function targetOf(options: DoctorArguments, env: Environment, { ask }: Terminal): Target {
   const token = env.BOT_TOKEN ?? "";
-  if (token === "") throw new Error(`BOT_TOKEN is not set. ${tokenAdvice(options.envFile)}`);
-  const { apiRoot, isTest, watchMs, yes, key = token.split(":")[0] ?? "" } = options;
+  if (token === "") throw new Error(`BOT_TOKEN is not set. ${tokenAdvice(options["env-file"])}`);
+  const {
+    apiRoot,
+    "test-environment": isTest = false,
+    watchMs,
+    yes,
+    key = token.split(":")[0] ?? "",
+  } = options;
   const consent: ProbeConsent = async (question, isForgiven) => yes || (ask ? ask(question) : isForgiven);
   const probe = options.probe ? consent : undefined;
-  return { token, apiRoot, isTest, watchMs, probe, key, lock: chooseLock(options.lock, env) };
+  return { token, apiRoot, isTest, watchMs, probe, key, lock: chooseLock(options, env) };
 }
 
 /** Examines, repairs where that was asked for, and then examines again: the exit code is about what is now. */
@@ -43,11 +45,12 @@ async function examineAndRepair(
   target: Target,
   terminal: Terminal,
 ): Promise<{ readonly examination: Examination; readonly repairs: readonly RepairOutcome[] }> {
-  const show = (examination: Examination) => {
+  const look = async () => {
+    const examination = await examine(target);
     if (!json) terminal.print(textReport(examination, target));
+    return examination;
   };
-  const first = await examine(target);
-  show(first);
+  const first = await look();
   if (!fix) return { examination: first, repairs: [] };
   const repairs: RepairOutcome[] = [];
   const possible = repairsFor(first, target);
@@ -57,27 +60,24 @@ async function examineAndRepair(
     terminal.complain(outcome.message);
     repairs.push(outcome);
   }
-  if (!repairs.some(({ done }) => done)) return { examination: first, repairs };
-  const examination = await examine(target);
-  show(examination);
-  return { examination, repairs };
+  return { examination: repairs.some(({ done }) => done) ? await look() : first, repairs };
 }
 
-async function offer(repair: Repair, yes: boolean, { ask, complain }: Terminal): Promise<RepairOutcome> {
+async function offer(
+  repair: Repair,
+  yes: boolean | undefined,
+  { ask, complain }: Terminal,
+): Promise<RepairOutcome> {
   const { code, question } = repair;
   if (!yes && ask === undefined) {
-    return {
-      code,
-      done: false,
-      message: `Nothing was done: there is no terminal to ask "${question}" on. Add --yes.`,
-    };
+    const message = `Nothing was done: there is no terminal to ask "${question}" on. Add --yes.`;
+    return { code, done: false, message };
   }
   if (!yes && !(await ask?.(question))) return { code, done: false, message: "Nothing was done." };
   complain(code === "free-lock" ? "Waiting for the end of the lease …" : "Removing the webhook …");
   return { code, ...(await repair.run()) };
 }
 
-/** A repair that was offered, and what became of it. */
 interface RepairOutcome extends RepairResult {
   readonly code: Repair["code"];
 }
@@ -117,16 +117,5 @@ function jsonReport(
     pendingUpdates: pendingUpdates ?? null,
     findings: findings.map((finding) => ({ ...finding, fix: finding.fix ?? null })),
     repairs,
-  };
-}
-
-export function describeHolder({ instance, revision, since, token, silentMs }: Holder): object {
-  return {
-    instance: instance ?? null,
-    platform: (instance && platformOfLabel(instance)) ?? null,
-    revision: revision ?? null,
-    since: since === undefined ? null : new Date(since).toISOString(),
-    token: token ?? null,
-    silentMs: silentMs ?? null,
   };
 }

@@ -29,11 +29,9 @@ export interface Target {
   readonly watchMs: number;
   /** A bot of Telegram's test environment. */
   readonly isTest: boolean;
-  /** Undefined: not wanted. */
   readonly probe: ProbeConsent | undefined;
 }
 
-/** Everything that was found out. */
 export interface Examination {
   readonly verdict: Verdict;
   readonly findings: readonly Finding[];
@@ -41,85 +39,62 @@ export interface Examination {
   readonly pendingUpdates?: number | undefined;
   /** The lock that was looked at in the end. */
   readonly lock?: LockChoice | undefined;
-  readonly holder?: Holder;
+  readonly holder?: Holder | undefined;
 }
 
 interface LockLook {
-  readonly choice: LockChoice | undefined;
+  readonly choice?: LockChoice | undefined;
   /** Undefined: there is no lock, or none that can be asked. */
-  readonly open: OpenLock | undefined;
+  readonly open?: OpenLock | undefined;
   readonly findings: readonly Finding[];
   /** Undefined: there is no lock, or none that can be asked. */
-  readonly state: LockState | undefined;
-  readonly aheadMs: number | undefined;
+  readonly state?: LockState | undefined;
+  readonly aheadMs?: number | undefined;
 }
 
 /** Looks at everything. Changes nothing, and disturbs nobody unless `probe` is set. */
 export async function examine(target: Target): Promise<Examination> {
-  const { token, key } = target;
+  const { token, key, watchMs } = target;
   const malformed = malformedToken(token);
   if (malformed) return { verdict: "problem", findings: [malformed] };
   const api = botApi(target);
   const [telegram, lock] = await Promise.all([lookAtTelegram(api), lookAtLock(target.lock, key)]);
+  const { open, state, choice } = lock;
   try {
-    const look = async () => (lock.open ? lookAtHolder(lock.open) : lock.state);
+    const look = async () => (open ? lookAtHolder(open) : state);
     const findings = [
       ...telegram.findings,
       ...lock.findings,
-      await lookAtUpdates(api, telegram, target.watchMs, look),
+      await lookAtUpdates(api, telegram, watchMs, look),
       clockFinding({ telegramMs: api.aheadMs(), lockMs: lock.aheadMs }),
-      await lookForRivals(api, telegram, { ...target, lock: lock.open && lock.choice }, look),
+      await lookForRivals(api, telegram, { ...target, lock: open && choice }, look),
     ];
     const { username, pendingUpdates } = telegram;
-    return {
-      verdict: verdictOf(findings),
-      findings,
-      username,
-      pendingUpdates,
-      lock: lock.choice,
-      ...holderOf(lock.state),
-    };
+    const holder = state && "holder" in state ? state.holder : undefined;
+    return { verdict: verdictOf(findings), findings, username, pendingUpdates, lock: choice, holder };
   } finally {
-    await lock.open?.close();
+    await open?.close();
   }
 }
 
-const withoutLock: LockLook = {
-  choice: undefined,
-  open: undefined,
-  findings: [about("lock").skipped("no-lock", "The bot has no lock (--no-lock).")],
-  state: undefined,
-  aheadMs: undefined,
-};
-
 /** Where nobody holds the lock of a variable, the bot may have the default one: then that is looked at. */
 async function lookAtLock(choice: LockChoice | undefined, key: string): Promise<LockLook> {
-  if (!choice) return withoutLock;
+  if (!choice) return { findings: [about("lock").skipped("no-lock", "The bot has no lock (--no-lock).")] };
   const look = await lookAtOneLock(choice, key);
-  const other =
-    choice.otherwise && look.state?.kind === "free" && (await lookAtOneLock(choice.otherwise, key));
-  if (!other) return look;
-  if (other.state?.kind === "held" || other.state?.kind === "silent") {
-    await look.open?.close();
-    return { ...other, findings: [unusedFinding(choice), ...other.findings] };
-  }
-  await other.open?.close();
-  return look;
+  if (!choice.otherwise || look.state?.kind !== "free") return look;
+  const other = await lookAtOneLock(choice.otherwise, key);
+  const isElsewhere = other.state !== undefined && "holder" in other.state;
+  await (isElsewhere ? look : other).open?.close();
+  return isElsewhere ? { ...other, findings: [unusedFinding(choice), ...other.findings] } : look;
 }
 
 async function lookAtOneLock(choice: LockChoice, key: string): Promise<LockLook> {
   const { lock, findings } = await openLock(choice, key);
   if (!lock) {
+    const pointless = about("holder").skipped("not-asked", "Who holds the lock could not be asked.");
     // Nobody holds a lock in a directory that is not there.
     const isFree = findings.some(({ code }) => code === "no-directory");
-    const pointless = about("holder").skipped("not-asked", "Who holds the lock could not be asked.");
-    return {
-      choice,
-      open: undefined,
-      findings: [...findings, pointless],
-      state: isFree ? { kind: "free" } : undefined,
-      aheadMs: undefined,
-    };
+    return { choice, findings: [...findings, pointless], state: isFree ? { kind: "free" } : undefined };
   }
   const state = await lookTwiceAtHolder(lock);
   const aheadMs = await lock.aheadMs().catch(() => undefined);
@@ -141,24 +116,18 @@ async function lookAtUpdates(
   return updatesFinding(watch, await look());
 }
 
-function holderOf(state: LockState | undefined): { readonly holder?: Holder } {
-  return state?.kind === "held" || state?.kind === "silent" ? { holder: state.holder } : {};
-}
-
 /** More than the network and a Date header in whole seconds explain, in milliseconds. */
 const toleranceMs = 5_000;
 
-/** How far other clocks are ahead of this machine's, in milliseconds. Undefined: not known. */
-interface ClockDifferences {
-  readonly telegramMs: number | undefined;
-  readonly lockMs: number | undefined;
-}
-
 /**
  * No promise of the lock rests on clocks that agree: it goes by the lock server's alone. A clock that is wrong
- * still breaks TLS, and misleads whoever reads logs and `since`.
+ * still breaks TLS, and misleads whoever reads logs and `since`. How far the others are ahead of this machine's, in
+ * milliseconds; undefined: not known.
  */
-export function clockFinding({ telegramMs, lockMs }: ClockDifferences): Finding {
+export function clockFinding({
+  telegramMs,
+  lockMs,
+}: Readonly<Record<"telegramMs" | "lockMs", number | undefined>>): Finding {
   const ofClock = about("clock");
   if (telegramMs === undefined && lockMs === undefined) {
     return ofClock.skipped("no-answer", "There was no clock to compare with.");

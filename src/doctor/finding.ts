@@ -20,7 +20,6 @@ export interface Finding {
   readonly status: Status;
   readonly code: string;
   readonly message: string;
-  /** What to type, or to do. */
   readonly fix?: string;
 }
 
@@ -58,7 +57,6 @@ export function verdictOf(findings: readonly Finding[]): Verdict {
 /** The command that people are told to type. */
 export const command = "npx --no-install grammy-safe-polling doctor";
 
-/** "3 updates", "1 update". */
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
@@ -82,4 +80,16 @@ export function holderName({ instance, revision }: Holder): string {
   const platform = platformOfLabel(instance);
   const details = [platform && `on ${platform}`, revision && `revision ${revision}`].filter(Boolean);
   return visibleText(details.length === 0 ? instance : `${instance} (${details.join(", ")})`);
+}
+
+/** For machines. Fields may be added; those that are here stay. */
+export function describeHolder({ instance, revision, since, token, silentMs }: Holder): object {
+  return {
+    instance: instance ?? null,
+    platform: (instance && platformOfLabel(instance)) ?? null,
+    revision: revision ?? null,
+    since: since === undefined ? null : new Date(since).toISOString(),
+    token: token ?? null,
+    silentMs: silentMs ?? null,
+  };
 }

@@ -89,32 +89,33 @@ export function frozenFinding(choice: LockChoice, key: string, holder: Holder): 
   );
 }
 
-/** Only the holder keeps the lock file open. */
+/** Only the holder keeps the lock file open. What cannot be read is another user's, or has ended meanwhile. */
 function stoppedProcessWith(path: string): number | undefined {
-  try {
+  return ifReadable(() => {
     const lockFile = realpathSync(path);
     const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-    return pids.map(Number).find((pid) => isStopped(pid) && hasOpen(pid, lockFile));
-  } catch {
-    return undefined;
-  }
+    const pid = pids.find((pid) => ifReadable(() => isStopped(pid) && hasOpen(pid, lockFile)));
+    return pid === undefined ? undefined : Number(pid);
+  });
 }
 
 /** "42 (node) T …": the name may have anything in it, so the state comes after the last bracket. */
-function isStopped(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return /^[Tt]$/.test(stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3));
-  } catch {
-    return false;
-  }
+function isStopped(pid: string): boolean {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return /^\) [Tt]/.test(stat.slice(stat.lastIndexOf(")")));
 }
 
-function hasOpen(pid: number, path: string): boolean {
+function hasOpen(pid: string, path: string): boolean {
+  const descriptors = `/proc/${pid}/fd`;
+  return readdirSync(descriptors).some(
+    (fd) => ifReadable(() => readlinkSync(join(descriptors, fd))) === path,
+  );
+}
+
+function ifReadable<T>(read: () => T): T | undefined {
   try {
-    const descriptors = `/proc/${pid}/fd`;
-    return readdirSync(descriptors).some((fd) => readlinkSync(join(descriptors, fd)) === path);
+    return read();
   } catch {
-    return false;
+    return undefined;
   }
 }

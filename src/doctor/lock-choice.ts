@@ -3,8 +3,9 @@ import type { LockBackend } from "../lock/backend.js";
 import { fileLock } from "../lock/file/file-lock.js";
 import { postgresLock } from "../lock/postgres/postgres-lock.js";
 import { redisLock } from "../lock/redis/redis-lock.js";
+import type { CommonArguments } from "./arguments.js";
+import type { Environment } from "./run-command.js";
 
-/** The lock that the doctor looks at. */
 export interface LockChoice {
   readonly backend: LockBackend;
   /** A directory, or host and port. */
@@ -17,23 +18,8 @@ export interface LockChoice {
   readonly otherwise?: LockChoice;
 }
 
-/** What the command line says about the lock. */
-export interface LockArguments {
-  readonly file?: string | undefined;
-  /** `--file` without a directory. */
-  readonly "default-file"?: boolean | undefined;
-  readonly postgres?: string | undefined;
-  readonly redis?: string | undefined;
-  readonly mode?: string | undefined;
-  readonly table?: string | undefined;
-  readonly prefix?: string | undefined;
-  readonly "no-lock"?: boolean | undefined;
-}
-
 /** How long the mark of a probe stays in Redis when the doctor dies, in milliseconds. */
 const markMs = 30_000;
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The longest: the doctor may be silent for a while, and the server would end its session. */
 const sessionMs = 120_000;
@@ -44,7 +30,7 @@ const sessionMs = 120_000;
  *
  * @throws ERR_INVALID_OPTION where that leaves a choice
  */
-export function chooseLock(given: LockArguments, env: Environment): LockChoice | undefined {
+export function chooseLock(given: CommonArguments, env: Environment): LockChoice | undefined {
   const options = (["file", "default-file", "postgres", "redis", "no-lock"] as const).filter(
     (name) => given[name] !== undefined,
   );
@@ -64,16 +50,16 @@ export function chooseLock(given: LockArguments, env: Environment): LockChoice |
   return choice;
 }
 
-function byOption(given: LockArguments, env: Environment): LockChoice | undefined {
+function byOption(given: CommonArguments, env: Environment): LockChoice | undefined {
+  const { file, postgres, redis = "" } = given;
   if (given["no-lock"]) return undefined;
   if (given["default-file"]) return inDirectory({}, "--file");
-  if (given.file !== undefined) return inDirectory({ directory: given.file }, "--file");
-  if (given.postgres !== undefined)
-    return inPostgres(connectionString(given.postgres, env), "--postgres", given);
-  return inRedis(connectionString(given.redis ?? "", env), "--redis", given);
+  if (file !== undefined) return inDirectory({ directory: file }, "--file");
+  if (postgres !== undefined) return inPostgres(connectionString(postgres, env), "--postgres", given);
+  return inRedis(connectionString(redis, env), "--redis", given);
 }
 
-function byEnvironment(given: LockArguments, env: Environment): LockChoice {
+function byEnvironment(given: CommonArguments, env: Environment): LockChoice {
   const isPostgres = isAddress("DATABASE_URL", /^postgres(ql)?:\/\//i, /postgres/i, env);
   const isRedis = isAddress("REDIS_URL", /^rediss?:\/\//i, /redis/i, env);
   if (isPostgres && isRedis) {
@@ -84,8 +70,7 @@ function byEnvironment(given: LockArguments, env: Environment): LockChoice {
   const otherwise: LockChoice = { ...inDirectory({}, "the default"), isDefault: true };
   const { DATABASE_URL: database = "", REDIS_URL: redis = "" } = env;
   if (isPostgres) return { ...inPostgres(database, "DATABASE_URL", given), otherwise };
-  if (isRedis) return { ...inRedis(redis, "REDIS_URL", given), otherwise };
-  return otherwise;
+  return isRedis ? { ...inRedis(redis, "REDIS_URL", given), otherwise } : otherwise;
 }
 
 /** Whether a variable has the address of such a server. One for something else (`mysql:`, `file:`) is passed over, a mistyped one is not. */
@@ -112,23 +97,20 @@ function inDirectory(options: { readonly directory?: string }, source: string): 
   return { backend, location: backend.location, source };
 }
 
-function inPostgres(url: string, source: string, { mode, table }: LockArguments): LockChoice {
+function inPostgres(url: string, source: string, { mode, table }: CommonArguments): LockChoice {
   const backend = postgresLock({
     connectionString: url,
     leaseMs: sessionMs,
     ...(mode !== undefined && { mode: mode as "session" | "lease" }),
     ...(table !== undefined && { table }),
   });
-  return { backend, location: hostOf(url), source };
+  const host = URL.canParse(url) ? new URL(url).host : "";
+  return { backend, location: host || undefined, source };
 }
 
-function inRedis(url: string, source: string, { prefix }: LockArguments): LockChoice {
+function inRedis(url: string, source: string, { prefix }: CommonArguments): LockChoice {
   const backend = redisLock({ url, leaseMs: markMs, ...(prefix !== undefined && { prefix }) });
   return { backend, location: backend.location, source };
-}
-
-function hostOf(url: string): string | undefined {
-  return URL.canParse(url) ? new URL(url).host || undefined : undefined;
 }
 
 function invalid(message: string): SafePollingError {

@@ -7,8 +7,10 @@ import { probeKey } from "../lock/probe-key.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
 import { withDeadline } from "../waiting.js";
+import type { CommonArguments } from "./arguments.js";
 import { about, command, type Finding } from "./finding.js";
-import type { LockChoice } from "./lock-choice.js";
+import { chooseLock, type LockChoice } from "./lock-choice.js";
+import { type Environment, tokenAdvice } from "./run-command.js";
 
 const ofLock = about("lock");
 
@@ -17,7 +19,6 @@ const answerDeadlineMs = 5_000;
 
 /** A connection to the lock that is only ever asked, and never claims. */
 export interface OpenLock {
-  /** Rejects when the server does not answer in time. */
   holder(): Promise<Holder | undefined>;
   /** How far the server's clock is ahead of ours, in milliseconds; undefined where it has none. */
   aheadMs(): Promise<number | undefined>;
@@ -40,21 +41,33 @@ export async function openLock(
   const obstacle = choice.backend.name === "file" ? directoryObstacle(choice) : undefined;
   if (obstacle) return { findings: [obstacle] };
   const warnings: Finding[] = [];
+  const warn: Logger["warn"] = (fields, message) =>
+    warnings.push(warningFinding(message, "unsafe" in fields));
   try {
-    const warn: Logger["warn"] = (fields, message) =>
-      warnings.push(warningFinding("unsafe" in fields, message));
     const connection = await connect(choice, true, { warn, onAsked });
     const separate = choice.backend.unsharedReason?.();
-    if (separate !== undefined) {
-      warnings.push(warningFinding(false, `this file lock excludes nobody elsewhere: ${separate}`));
-    }
-    return {
-      lock: askingLock(connection, key),
-      findings: [ofLock.ok("usable", `${describeChoice(choice)} can be used.`), ...warnings],
-    };
+    if (separate) warnings.push(warningFinding(`this file lock excludes nobody elsewhere: ${separate}`));
+    const usable = ofLock.ok("usable", `${describeChoice(choice)} can be used.`);
+    return { lock: askingLock(connection, key), findings: [usable, ...warnings] };
   } catch (error) {
     return { findings: [refusalFinding(choice, error)] };
   }
+}
+
+/** The lock of a bot that has one, for the commands that look at nothing else. Rejects with what to do. */
+export async function openHeldLock(
+  options: CommonArguments,
+  env: Environment,
+  onAsked?: ConnectContext["onAsked"],
+): Promise<{ readonly lock: OpenLock; readonly choice: LockChoice; readonly key: string }> {
+  const key = options.key ?? env.BOT_TOKEN?.split(":")[0] ?? "";
+  if (key === "")
+    throw new Error(`Neither --key nor BOT_TOKEN says which bot. ${tokenAdvice(options["env-file"])}`);
+  const choice = chooseLock(options, env);
+  if (!choice) throw new Error("A bot without a lock has no holder: leave --no-lock out.");
+  const { lock, findings } = await openLock(choice, key, onAsked);
+  if (!lock) throw new Error(findings[0]?.message ?? "the lock cannot be used");
+  return { lock, choice, key };
 }
 
 interface Hearing {
@@ -90,21 +103,21 @@ async function connect(
 /** Marks a probe in the lock, so that a holder forgives it. Resolves with what takes the mark away; undefined: another probe is under way. */
 export async function markProbe(choice: LockChoice, key: string): Promise<(() => Promise<void>) | undefined> {
   const connection = await connect(choice, false);
+  const mark = probeKey(key);
   try {
-    const mark = probeKey(key);
     const [claim] = await inTime(connection.claim([{ key: mark, mayTakeForgotten: true }]));
-    if (!claim?.granted) {
-      await connection.close();
-      return undefined;
+    if (claim?.granted) {
+      return async () => {
+        await inTime(connection.release([mark])).catch(() => {});
+        await connection.close();
+      };
     }
-    return async () => {
-      await inTime(connection.release([mark])).catch(() => {});
-      await connection.close();
-    };
   } catch (error) {
     await connection.close();
     throw error;
   }
+  await connection.close();
+  return undefined;
 }
 
 function askingLock(connection: LockConnection, key: string): OpenLock {
@@ -155,7 +168,7 @@ export const whereToLook =
   "If no instance runs, start one. If one runs: run the doctor on its machine and as its user, or name its lock with --file, --postgres or --redis, and --key where the bot has one. A bot that polls by bot.start() or run() has no lock: --no-lock.";
 
 /** A warning of the backend. `isUnsafe`: two instances may poll. */
-function warningFinding(isUnsafe: boolean, message: string): Finding {
+function warningFinding(message: string, isUnsafe = false): Finding {
   const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
   return isUnsafe ? ofLock.problem("unsafe", sentence) : ofLock.warning("warning", sentence);
 }
@@ -176,7 +189,6 @@ const names: Readonly<Record<string, string>> = {
   redis: "The Redis lock at",
 };
 
-/** "The Redis lock at 127.0.0.1:6379 (REDIS_URL)". */
 function describeChoice({ backend, location = "an unnamed place", source }: LockChoice): string {
   return `${names[backend.name]} ${location} (${source})`;
 }

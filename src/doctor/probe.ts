@@ -25,7 +25,6 @@ const holderReturnsMs = 2_000;
 
 interface ProbeTarget {
   readonly key: string;
-  /** Undefined: none, or none that can be reached. */
   readonly lock: LockChoice | undefined;
   readonly probe: ProbeConsent | undefined;
 }
@@ -70,22 +69,17 @@ async function probeWithMark(
   isForgiven: boolean,
   look: Look,
 ): Promise<Finding> {
-  let removeMark: (() => Promise<void>) | undefined;
+  let removeMark: Awaited<ReturnType<typeof markProbe>>;
   try {
     removeMark = await markProbe(lock, key);
   } catch (error) {
-    if (isForgiven) {
-      const message = `No probe was made: the holder could not be told of it through the lock (${describeError(error)}), and would count it as a conflict.`;
-      return ofRival.unknown("not-announced", message);
-    }
-    return rivalFinding(api, look);
+    if (!isForgiven) return rivalFinding(api, look);
+    const message = `No probe was made: the holder could not be told of it through the lock (${describeError(error)}), and would count it as a conflict.`;
+    return ofRival.unknown("not-announced", message);
   }
   if (!removeMark) {
-    return ofRival.unknown(
-      "another-probe",
-      "Another probe of this bot is under way.",
-      "Try again in a minute.",
-    );
+    const message = "Another probe of this bot is under way.";
+    return ofRival.unknown("another-probe", message, "Try again in a minute.");
   }
   try {
     const finding = await rivalFinding(api, look);
@@ -106,10 +100,8 @@ function questionAbout(state: LockState | undefined): string {
 
 /** How long to wait; 0: the probe may be made, and is noted. By a file in the system's temporary directory. */
 function untilNextProbe(key: string): number {
-  const path = join(
-    tmpdir(),
-    `grammy-safe-polling-probe-${Buffer.from(key).toString("base64url").slice(0, 64)}`,
-  );
+  const name = `grammy-safe-polling-probe-${Buffer.from(key).toString("base64url").slice(0, 64)}`;
+  const path = join(tmpdir(), name);
   const now = Date.now();
   const last = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (last <= now && now - last < pauseMs) return pauseMs - (now - last);
@@ -202,33 +194,20 @@ function withoutHolder(
   before: LockState | undefined,
   after: LockState | undefined,
 ): Finding {
-  switch (outcome.kind) {
-    case "failed":
-    case "busy":
-      return undecided(outcome);
-    case "took-update":
-    case "came-back": {
-      if (before?.kind === "free" && after?.kind === "free") return seen("though nobody holds the lock");
-      return ofRival.unknown(
-        "somebody",
-        "Somebody polls; whether with the lock or without could not be told.",
-      );
-    }
-    case "nobody": {
-      const message = `Nobody came back within ${withoutHolderSeconds} s: nobody polls, or who polled has ended with the 409 of this probe, as bot.start() does. Telegram does not tell which.`;
-      const fix = "Look whether the processes of the bot still run, and start what has ended.";
-      return ofRival.unknown("nobody-came-back", message, fix);
-    }
+  if (outcome.kind === "failed" || outcome.kind === "busy") return undecided(outcome);
+  if (outcome.kind === "nobody") {
+    const message = `Nobody came back within ${withoutHolderSeconds} s: nobody polls, or who polled has ended with the 409 of this probe, as bot.start() does. Telegram does not tell which.`;
+    const fix = "Look whether the processes of the bot still run, and start what has ended.";
+    return ofRival.unknown("nobody-came-back", message, fix);
   }
+  if (before?.kind === "free" && after?.kind === "free") return seen("though nobody holds the lock");
+  return ofRival.unknown("somebody", "Somebody polls; whether with the lock or without could not be told.");
 }
 
 function undecided(outcome: Outcome): Finding {
   if (outcome.kind === "failed") return ofRival.unknown("failed", `The probe failed: ${outcome.reason}.`);
-  return ofRival.unknown(
-    "busy",
-    "Updates are waiting, so the probe was answered at once and cannot tell.",
-    "Try again when no update is waiting.",
-  );
+  const message = "Updates are waiting, so the probe was answered at once and cannot tell.";
+  return ofRival.unknown("busy", message, "Try again when no update is waiting.");
 }
 
 function seen(whom: string): Finding {

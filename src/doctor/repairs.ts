@@ -11,10 +11,8 @@ const lookEveryMs = 500;
 /** A lease ends this much late at the most, in milliseconds. */
 const lateMs = 2_000;
 
-/** Something that the doctor can do about a finding. */
 export interface Repair {
   readonly code: "delete-webhook" | "free-lock";
-  /** What a person is asked before. */
   readonly question: string;
   run(): Promise<RepairResult>;
 }
@@ -61,32 +59,30 @@ async function freeLock({ lock: choice, key }: Target): Promise<RepairResult> {
  * (older Postgres, which cannot end a silent session). Nothing is ever taken from a holder within its lease.
  */
 export async function freeFromSilentHolder(lock: OpenLock): Promise<RepairResult> {
+  const done = (message: string): RepairResult => ({ done: true, message });
+  const failed = (message: string): RepairResult => ({ done: false, message });
   const start = performance.now();
   let dead: Holder | undefined;
   for (;;) {
     const state = await lookAtHolder(lock);
-    if (state.kind === "unknown")
-      return { done: false, message: `The lock does not answer: ${state.reason}.` };
-    if (state.kind === "free")
-      return { done: true, message: "The lock is free: the lease of its last holder is over." };
+    if (state.kind === "unknown") return failed(`The lock does not answer: ${state.reason}.`);
+    if (state.kind === "free") return done("The lock is free: the lease of its last holder is over.");
     const { holder } = state;
+    const name = holderName(holder);
     dead ??= holder;
     if (holder.owner !== dead.owner || holder.since !== dead.since) {
-      return { done: true, message: `The lock has passed to ${holderName(holder)}.` };
+      return done(`The lock has passed to ${name}.`);
     }
-    if (!isSilent(holder)) {
-      return {
-        done: false,
-        message: `The lock was not freed: ${holderName(holder)} lives and holds it. ${howToStop}`,
-      };
-    }
+    if (!isSilent(holder)) return failed(`The lock was not freed: ${name} lives and holds it. ${howToStop}`);
     const leaseMs = leaseOf(holder);
-    if ((holder.silentMs ?? 0) >= leaseMs && (await lock.evict(leaseMs))) {
-      return { done: true, message: `The lock is free: the session of ${holderName(holder)} was ended.` };
+    const { silentMs = 0 } = holder;
+    if (silentMs >= leaseMs && (await lock.evict(leaseMs))) {
+      return done(`The lock is free: the session of ${name} was ended.`);
     }
     if (performance.now() - start > leaseMs + lateMs) {
-      const message = `The lock was not freed: ${holderName(holder)} was not heard for ${duration(holder.silentMs ?? 0)} and holds it in a session that the doctor may not end. See docs/postgres.md, "Who holds it, and how to free it".`;
-      return { done: false, message };
+      return failed(
+        `The lock was not freed: ${name} was not heard for ${duration(silentMs)} and holds it in a session that the doctor may not end. See docs/postgres.md, "Who holds it, and how to free it".`,
+      );
     }
     await sleep(lookEveryMs);
   }

@@ -3,15 +3,14 @@ import * as util from "node:util";
 import { isSafePollingError, SafePollingError } from "../errors.js";
 import { describeError, redactText, visibleText } from "../redact.js";
 import { keepSecret, keepUrlSecrets } from "../secrets.js";
+import type { CommonArguments } from "./arguments.js";
 import { exitCodes } from "./finding.js";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Where a command's words go, and its questions. */
 export interface Terminal {
-  /** One line or several on stdout. */
   print(text: string): void;
-  /** One line on stderr. */
   complain(text: string): void;
   /** Asks for yes or no; undefined where there is nobody to ask. */
   readonly ask: ((question: string) => Promise<boolean>) | undefined;
@@ -20,17 +19,26 @@ export interface Terminal {
 /** The terminal of a command, behind which no secret is printed. */
 export type DiscreetTerminal = ReturnType<typeof discreet>;
 
-/** Runs a command; what ends it is told in the form that was asked for. Never rejects. */
-export async function runCommand(
+export interface Command<Given extends Pick<CommonArguments, "help" | "env-file">> {
+  readonly help: string;
+  parse(given: readonly string[]): Given;
+  run(options: Given, env: Environment, terminal: DiscreetTerminal): Promise<number>;
+}
+
+/** Runs a command; what ends it is told in the form that was asked for. Resolves with the exit code, never rejects. */
+export async function runCommand<Given extends Pick<CommonArguments, "help" | "env-file">>(
   given: readonly string[],
   environment: Environment,
   anyTerminal: Terminal,
-  run: (terminal: DiscreetTerminal) => Promise<number>,
+  { help, parse, run }: Command<Given>,
 ): Promise<number> {
   keepEnvironmentSecrets(environment);
   const terminal = discreet(anyTerminal);
   try {
-    return await run(terminal);
+    const options = parse(given);
+    if (!options.help) return await run(options, withEnvFile(environment, options["env-file"]), terminal);
+    terminal.print(help);
+    return 0;
   } catch (error) {
     const message = describeError(error);
     const isMistake = isSafePollingError(error, "ERR_INVALID_OPTION");
@@ -69,7 +77,7 @@ function keepEnvironmentSecrets({ BOT_TOKEN, DATABASE_URL, REDIS_URL, PGPASSWORD
  *
  * @throws ERR_INVALID_OPTION
  */
-export function withEnvFile(environment: Environment, path: string | undefined): Environment {
+function withEnvFile(environment: Environment, path: string | undefined): Environment {
   if (path === undefined) return environment;
   if (typeof util.parseEnv !== "function") {
     throw new SafePollingError("ERR_INVALID_OPTION", "--env-file needs Node 20.12 or later.");

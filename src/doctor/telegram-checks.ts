@@ -7,7 +7,6 @@ import type { LockState } from "./holder-check.js";
 const ofToken = about("token");
 const ofWebhook = about("webhook");
 
-/** What Telegram knows of the bot. */
 export interface TelegramLook {
   readonly findings: readonly Finding[];
   readonly username?: string;
@@ -16,11 +15,9 @@ export interface TelegramLook {
   readonly pendingUpdates?: number;
 }
 
-/** What we read of getWebhookInfo. */
 interface WebhookInfo {
   readonly url: string;
   readonly pending_update_count: number;
-  /** In seconds since 1970. */
   readonly last_error_date?: number;
   readonly last_error_message?: string;
 }
@@ -28,18 +25,16 @@ interface WebhookInfo {
 /** Whether the server answers, knows the token, and has a webhook. All of it only reads. */
 export async function lookAtTelegram(api: BotApiClient): Promise<TelegramLook> {
   const me = await api.call<{ readonly username: string }>("getMe");
-  if (me.kind !== "result") return { findings: [...serverFindings(api, me), tokenFinding(me)] };
+  if (me.kind !== "result") return { findings: [serverFinding(api, me), tokenFinding(me)] };
   const { username } = me.result;
-  const findings: Finding[] = [
-    ...serverFindings(api, me),
-    ofToken.ok("accepted", `Telegram knows the token: @${username}.`),
-  ];
+  const accepted = ofToken.ok("accepted", `Telegram knows the token: @${username}.`);
   const info = await api.call<WebhookInfo>("getWebhookInfo");
-  if (info.kind !== "result") {
-    findings.push(ofWebhook.unknown("no-answer", `getWebhookInfo failed: ${describeAnswer(info)}.`));
-    return { findings, username };
-  }
-  findings.push(webhookFinding(info.result, Date.now()));
+  const webhook =
+    info.kind === "result"
+      ? webhookFinding(info.result, Date.now())
+      : ofWebhook.unknown("no-answer", `getWebhookInfo failed: ${describeAnswer(info)}.`);
+  const findings = [serverFinding(api, me), accepted, webhook];
+  if (info.kind !== "result") return { findings, username };
   const { url, pending_update_count: pendingUpdates } = info.result;
   return { findings, username, webhook: { isSet: url !== "" }, pendingUpdates };
 }
@@ -54,43 +49,41 @@ export function malformedToken(token: string): Finding | undefined {
   );
 }
 
-function serverFindings(api: BotApiClient, answer: Answer<unknown>): Finding[] {
+function serverFinding(api: BotApiClient, answer: Answer<unknown>): Finding {
   const ofTelegram = about("telegram");
   const isHosted = api.address === "https://api.telegram.org";
   if (answer.kind === "unreachable") {
     const fix = isHosted
       ? "Check network, DNS and proxy of this machine."
       : "Check --api-root, and that the Bot API server runs.";
-    return [ofTelegram.problem("unreachable", `${api.address} cannot be reached: ${answer.reason}.`, fix)];
+    return ofTelegram.problem("unreachable", `${api.address} cannot be reached: ${answer.reason}.`, fix);
   }
   if (answer.kind === "foreign" && answer.status < 500) {
     const fix = isHosted
       ? "A proxy or a sign-in page is in between: let this machine reach api.telegram.org directly."
       : "Check --api-root: it is the address of the server without /bot, such as http://localhost:8081.";
     const message = `${api.address} answers, but not as a Bot API server (HTTP ${answer.status}, ${answer.contentType}).`;
-    return [ofTelegram.problem("not-bot-api", message, fix)];
+    return ofTelegram.problem("not-bot-api", message, fix);
   }
   if (answer.kind !== "result" && isTrouble(answer)) {
     const message = `${api.address} cannot answer now: ${describeAnswer(answer)}.`;
-    return [ofTelegram.unknown("trouble", message, "Try again in a minute.")];
+    return ofTelegram.unknown("trouble", message, "Try again in a minute.");
   }
-  return [ofTelegram.ok("reachable", `${api.address} answers.`)];
+  return ofTelegram.ok("reachable", `${api.address} answers.`);
 }
 
-function tokenFinding(answer: Exclude<Answer<unknown>, { kind: "result" }>): Finding {
+function tokenFinding(answer: Failure): Finding {
   if (answer.kind !== "refused" || isTrouble(answer)) {
     return ofToken.skipped("not-asked", "The token could not be tried.");
   }
-  const { status, description } = answer;
-  if (status === 401 || status === 404) {
-    const message = `Telegram does not accept the token (${status} ${description}).`;
+  const what = `${answer.status} ${answer.description}`;
+  if (answer.status === 401 || answer.status === 404) {
     const fix =
       "Check BOT_TOKEN against @BotFather: the token may be mistyped or revoked. A bot of the test environment needs --test-environment, one of the usual environment must not have it.";
-    return ofToken.problem("rejected", message, fix);
+    return ofToken.problem("rejected", `Telegram does not accept the token (${what}).`, fix);
   }
-  const message = `Telegram refuses getMe (${status} ${description}).`;
   const fix = "If the bot has moved to a Bot API server of its own, name that with --api-root.";
-  return ofToken.problem("refused", message, fix);
+  return ofToken.problem("refused", `Telegram refuses getMe (${what}).`, fix);
 }
 
 function webhookFinding(info: WebhookInfo, now: number): Finding {
@@ -105,29 +98,24 @@ function webhookFinding(info: WebhookInfo, now: number): Finding {
   return ofWebhook.problem("failing", `${isSet} Deliveries to it fail, the last ${age} ago: ${error}.`, fix);
 }
 
+type Failure = Exclude<Answer<unknown>, { kind: "result" }>;
+
 /** 429 and 5xx pass by themselves. */
-function isTrouble(answer: Answer<unknown>): boolean {
-  return (
-    (answer.kind === "refused" || answer.kind === "foreign") &&
-    (answer.status === 429 || answer.status >= 500)
-  );
+function isTrouble(answer: Failure): boolean {
+  return answer.kind !== "unreachable" && (answer.status === 429 || answer.status >= 500);
 }
 
-/** A failed call in a few words. */
-export function describeAnswer(answer: Exclude<Answer<unknown>, { kind: "result" }>): string {
+export function describeAnswer(answer: Failure): string {
   if (answer.kind === "unreachable") return answer.reason;
-  const { status } = answer;
-  return answer.kind === "refused"
-    ? `${status} ${visibleText(answer.description)}`
-    : `HTTP ${status}, ${visibleText(answer.contentType)}`;
+  if (answer.kind === "refused") return `${answer.status} ${visibleText(answer.description)}`;
+  return `HTTP ${answer.status}, ${visibleText(answer.contentType)}`;
 }
 
 const lookEveryMs = 1_000;
 
-/** Updates that wait, over a time. */
+/** How many updates wait at the end, and whether somebody has confirmed some meanwhile. */
 interface PendingWatch {
   readonly last: number;
-  /** Somebody has confirmed some meanwhile. */
   readonly hasFallen: boolean;
   readonly watchedMs: number;
 }

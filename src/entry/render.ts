@@ -2,13 +2,10 @@ export type { TokenUse } from "../render/duplicates.js";
 export type {
   RenderFinding,
   RenderFindingSummary,
+  RenderMonitor,
   RenderMonitorEvents,
   RenderRepair,
   RenderRepairEvent,
   RenderServiceReference,
 } from "../render/findings.js";
-export {
-  type RenderMonitor,
-  type RenderMonitorOptions,
-  startRenderMonitor,
-} from "../render/start-render-monitor.js";
+export { type RenderMonitorOptions, startRenderMonitor } from "../render/start-render-monitor.js";

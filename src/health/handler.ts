@@ -58,28 +58,9 @@ export function createHandler(
   prefix: string,
   metrics: Promise<MetricsRegister> | undefined,
 ): HealthHandler {
-  const answerTo = answerer(polling, prefix, metrics);
-  const handle = (request: IncomingMessage, response: ServerResponse, next?: () => void) => {
-    const answering = answerTo(request.method, request.url);
-    if (!answering && next) return next();
-    void (answering ?? notFound()).then(({ status, headers, body }) => {
-      // A middleware in front may have answered meanwhile: with a time limit, or for a client that has gone.
-      if (response.headersSent) return;
-      response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
-    });
-  };
-  const fetch = async (request: Request) => {
-    const { pathname, search } = new URL(request.url);
-    const { status, headers, body } = await (answerTo(request.method, pathname + search) ?? notFound());
-    return new Response(request.method === "HEAD" ? null : body, { status, headers });
-  };
-  return Object.assign(handle, { fetch });
-}
-
-/** Undefined for a path that is not ours. The promise never rejects. */
-function answerer(polling: Handles, prefix: string, metrics: Promise<MetricsRegister> | undefined) {
   const served = endpoints(polling, metrics);
-  return (method = "GET", url = "/"): Promise<Answer> | undefined => {
+  /** Undefined for a path that is not ours. The promise never rejects. */
+  const answerTo = (method = "GET", url = "/"): Promise<Answer> | undefined => {
     const [, path = "", query] = /^([^?]*)\??(.*)$/s.exec(url) ?? [];
     const plain = path.replace(/\/+/g, "/").replace(/\/$/, "");
     const endpoint = plain.startsWith(prefix) ? served.get(plain.slice(prefix.length)) : undefined;
@@ -89,10 +70,22 @@ function answerer(polling: Handles, prefix: string, metrics: Promise<MetricsRegi
     }
     return endpoint(new URLSearchParams(query)).catch((error) => text(500, describeError(error)));
   };
-}
-
-async function notFound(): Promise<Answer> {
-  return text(404, "nothing is served at this path");
+  const notFound = text(404, "nothing is served at this path");
+  const handle = (request: IncomingMessage, response: ServerResponse, next?: () => void) => {
+    const answering = answerTo(request.method, request.url);
+    if (!answering && next) return next();
+    void Promise.resolve(answering ?? notFound).then(({ status, headers, body }) => {
+      // A middleware in front may have answered meanwhile: with a time limit, or for a client that has gone.
+      if (response.headersSent) return;
+      response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
+    });
+  };
+  const fetch = async (request: Request) => {
+    const { pathname, search } = new URL(request.url);
+    const { status, headers, body } = (await answerTo(request.method, pathname + search)) ?? notFound;
+    return new Response(request.method === "HEAD" ? null : body, { status, headers });
+  };
+  return Object.assign(handle, { fetch });
 }
 
 export function checkHealthOptions(
@@ -107,7 +100,6 @@ export function checkHealthOptions(
   return { prefix, register: "register" in options ? checkRegister(register) : undefined };
 }
 
-/** An HTTP response of no particular framework. */
 interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

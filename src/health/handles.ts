@@ -61,7 +61,8 @@ export function leadershipProblem(reports: readonly HealthReport[]): Verdict {
   return firstOf(reports, ({ state }) => (state === "polling" ? undefined : `it does not poll (${state})`));
 }
 
-function hasEnded({ state }: HealthReport): boolean {
+/** A handle, or what its report says. */
+export function hasEnded({ state }: Pick<HealthReport, "state">): boolean {
   return state === "stopped" || state === "failed";
 }
 

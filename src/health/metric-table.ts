@@ -17,118 +17,90 @@ const states = ["starting", "standby", "polling", "conflict", "draining", "stopp
 
 export const metricPrefix = "grammy_safe_polling_";
 
+type Values = ReportedMetric["values"];
+
+/** What handles of one bot have counted adds up. */
+function counter(name: string, help: string, values: Values, label?: string): ReportedMetric {
+  return { name, type: "Counter", help, together: "sum", ...(label && { label }), values };
+}
+
+/** What is true of one of them is true of the bot. */
+function gauge(name: string, help: string, values: Values, label?: string): ReportedMetric {
+  return { name, type: "Gauge", help, together: "max", ...(label && { label }), values };
+}
+
 export const reportedMetrics: readonly ReportedMetric[] = [
+  gauge(
+    "build_info",
+    "1; the label has the release of the bot's code, as far as the platform tells.",
+    ({ revision }) => ({ [revision ?? "unknown"]: 1 }),
+    "revision",
+  ),
+  gauge(
+    "state",
+    "1 for the state that the bot is in, 0 for the others.",
+    ({ state }) => Object.fromEntries(states.map((name) => [name, name === state ? 1 : 0])),
+    "state",
+  ),
+  counter(
+    "handovers_total",
+    "Leases that this instance got from another one which gave them back.",
+    ({ handovers }) => handovers,
+  ),
+  counter(
+    "takeovers_total",
+    "Leases that this instance got from another one which stopped holding them without a word.",
+    ({ takeovers }) => takeovers,
+  ),
+  gauge(
+    "last_takeover_timestamp_seconds",
+    "When this instance last got a lease that way. A counter that begins at 1 raises no alert, this does.",
+    ({ lastTakeoverAt }) => timestamp(lastTakeoverAt),
+  ),
+  counter(
+    "handover_requests_total",
+    "Requests to hand over: sent as a standby, or answered as the holder, by what it did.",
+    ({ handoverRequests: { sent, answered } }) => ({ sent, ...answered }),
+    "outcome",
+  ),
+  counter(
+    "lease_losses_total",
+    "Leases of this instance that ended without being released.",
+    ({ losses }) => losses,
+    "reason",
+  ),
+  counter("conflicts_total", "HTTP 409 answers to polls.", ({ conflicts }) => conflicts, "kind"),
+  counter(
+    "updates_handled_total",
+    "Updates whose handlers have ended.",
+    ({ updatesHandled }) => updatesHandled,
+  ),
+  counter(
+    "updates_let_go_total",
+    "Updates confirmed while their handlers ran, because they held up all others.",
+    ({ updatesLetGo }) => updatesLetGo,
+  ),
   {
-    name: "build_info",
-    type: "Gauge",
-    together: "max",
-    help: "1; the label has the release of the bot's code, as far as the platform tells.",
-    label: "revision",
-    values: ({ revision }) => ({ [revision ?? "unknown"]: 1 }),
-  },
-  {
-    name: "state",
-    type: "Gauge",
-    together: "max",
-    help: "1 for the state that the bot is in, 0 for the others.",
-    label: "state",
-    values: ({ state }) => Object.fromEntries(states.map((name) => [name, name === state ? 1 : 0])),
-  },
-  {
-    name: "handovers_total",
-    type: "Counter",
+    ...gauge("handlers_running", "Handlers that run now.", ({ handlersRunning }) => handlersRunning),
     together: "sum",
-    help: "Leases that this instance got from another one which gave them back.",
-    values: ({ handovers }) => handovers,
   },
-  {
-    name: "takeovers_total",
-    type: "Counter",
-    together: "sum",
-    help: "Leases that this instance got from another one which stopped holding them without a word.",
-    values: ({ takeovers }) => takeovers,
-  },
-  {
-    name: "last_takeover_timestamp_seconds",
-    type: "Gauge",
-    together: "max",
-    help: "When this instance last got a lease that way. A counter that begins at 1 raises no alert, this does.",
-    values: ({ lastTakeoverAt }) => timestamp(lastTakeoverAt),
-  },
-  {
-    name: "handover_requests_total",
-    type: "Counter",
-    together: "sum",
-    help: "Requests to hand over: sent as a standby, or answered as the holder, by what it did.",
-    label: "outcome",
-    values: ({ handoverRequests: { sent, answered } }) => ({ sent, ...answered }),
-  },
-  {
-    name: "lease_losses_total",
-    type: "Counter",
-    together: "sum",
-    help: "Leases of this instance that ended without being released.",
-    label: "reason",
-    values: ({ losses }) => losses,
-  },
-  {
-    name: "conflicts_total",
-    type: "Counter",
-    together: "sum",
-    help: "HTTP 409 answers to polls.",
-    label: "kind",
-    values: ({ conflicts }) => conflicts,
-  },
-  {
-    name: "updates_handled_total",
-    type: "Counter",
-    together: "sum",
-    help: "Updates whose handlers have ended.",
-    values: ({ updatesHandled }) => updatesHandled,
-  },
-  {
-    name: "updates_let_go_total",
-    type: "Counter",
-    help: "Updates confirmed while their handlers ran, because they held up all others.",
-    together: "sum",
-    values: ({ updatesLetGo }) => updatesLetGo,
-  },
-  {
-    name: "handlers_running",
-    type: "Gauge",
-    together: "sum",
-    help: "Handlers that run now.",
-    values: ({ handlersRunning }) => handlersRunning,
-  },
-  {
-    name: "handlers_running_since_timestamp_seconds",
-    type: "Gauge",
-    together: "max",
-    help: "Since when handlers have been running without a pause; missing while none runs.",
-    values: ({ handlersRunning, handlersRunningMs }) =>
+  gauge(
+    "handlers_running_since_timestamp_seconds",
+    "Since when handlers have been running without a pause; missing while none runs.",
+    ({ handlersRunning, handlersRunningMs }) =>
       handlersRunning > 0 ? (Date.now() - handlersRunningMs) / 1000 : undefined,
-  },
-  {
-    name: "last_poll_answer_timestamp_seconds",
-    type: "Gauge",
-    together: "max",
-    help: "When Telegram last answered a poll of this instance normally.",
-    values: ({ lastAnswerAt }) => timestamp(lastAnswerAt),
-  },
-  {
-    name: "telegram_degraded",
-    type: "Gauge",
-    together: "max",
-    help: "1 while Telegram does not answer polls as it should.",
-    values: ({ telegramTrouble }) => (telegramTrouble === undefined ? 0 : 1),
-  },
-  {
-    name: "lock_degraded",
-    type: "Gauge",
-    together: "max",
-    help: "1 while the lock server cannot be reached or answers with errors.",
-    values: ({ lock }) => (lock.degraded === undefined ? 0 : 1),
-  },
+  ),
+  gauge(
+    "last_poll_answer_timestamp_seconds",
+    "When Telegram last answered a poll of this instance normally.",
+    ({ lastAnswerAt }) => timestamp(lastAnswerAt),
+  ),
+  gauge("telegram_degraded", "1 while Telegram does not answer polls as it should.", ({ telegramTrouble }) =>
+    telegramTrouble === undefined ? 0 : 1,
+  ),
+  gauge("lock_degraded", "1 while the lock server cannot be reached or answers with errors.", ({ lock }) =>
+    lock.degraded === undefined ? 0 : 1,
+  ),
 ];
 
 function timestamp(date: Date | undefined): number | undefined {

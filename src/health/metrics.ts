@@ -88,11 +88,9 @@ function attach(register: MetricsRegister, registration: Registration): void {
   const missing = [...registration.metrics].filter(([name, metric]) => {
     const present = register.getSingleMetric(name);
     if (present === undefined || present === metric) return present === undefined;
+    const what = `\`register\` has another metric named ${name}.`;
     const remedy = "Give another Registry of prom-client, or rename that metric.";
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      `\`register\` has another metric named ${name}. ${remedy}`,
-    );
+    throw new SafePollingError("ERR_INVALID_OPTION", `${what} ${remedy}`);
   });
   for (const [, metric] of missing) register.registerMetric(metric as never);
   registrations.set(register, registration);

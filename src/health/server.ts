@@ -3,9 +3,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { SafePollingError } from "../errors.js";
 import { checkNumber, invalidOption } from "../option-checks.js";
 import { portOfPlatform } from "../platform/instance.js";
-import type { SafePolling } from "../session/handle.js";
 import { checkHealthOptions, createHandler, type HealthOptions } from "./handler.js";
-import { checkHandles, type Handles, listOf } from "./handles.js";
+import { checkHandles, type Handles, hasEnded, listOf } from "./handles.js";
 import { registerMetrics } from "./metrics.js";
 
 /** How long a request that is under way may hold up the closing, in milliseconds. */
@@ -73,17 +72,13 @@ export async function startHealthServer(
     return closing;
   };
   const handles = listOf(polling);
+  // By the state, not by `done`: to await that here would hide a failure that the application does not look at.
   const closeWhenAllEnded = () => {
     if (handles.every(hasEnded)) void close();
   };
   const stateListeners = handles.map((handle) => handle.on("state", closeWhenAllEnded));
   closeWhenAllEnded();
   return { port: (server.address() as AddressInfo).port, close, [Symbol.asyncDispose]: close };
-}
-
-/** By the state, not by `done`: to await that here would hide a failure that the application does not look at. */
-function hasEnded({ state }: SafePolling): boolean {
-  return state === "stopped" || state === "failed";
 }
 
 function checkPort(port: number | string | undefined): number {

@@ -27,6 +27,19 @@ export class RenderApiError extends Error {
   }
 }
 
+/** Undefined where it cannot be read, unless that is for a reason that stops everything. */
+export async function ifReadable<T>(
+  reading: Promise<T>,
+  fatal: readonly RenderFailure[],
+): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof RenderApiError && !fatal.includes(error.failure)) return undefined;
+    throw error;
+  }
+}
+
 function failureOf(status: number): RenderFailure {
   if (status === 401) return "unauthorized";
   if (status === 429) return "rate-limited";
@@ -38,7 +51,6 @@ const callDeadlineMs = 10_000;
 /** A reading call is tried this often; a writing one once, since a lost answer may hide that it was done. */
 const readAttempts = 3;
 const readBackoff = { firstMs: 1_000, capMs: 5_000 };
-/** The API's largest page. */
 const pageSize = 100;
 /** No account has more; a server that repeats its cursors must not keep us busy for ever. */
 const mostPages = 50;
@@ -99,7 +111,6 @@ export class RenderApiClient {
     return items;
   }
 
-  /** Changes something; tried once. */
   async send(method: "POST" | "PUT", path: string, body?: object): Promise<void> {
     const { error } = await this.#attempt(method, path, {}, body);
     if (error) throw error;
@@ -142,12 +153,13 @@ export class RenderApiClient {
 }
 
 function toQueryString(query: Query): string {
-  const pairs = Object.entries(query).flatMap(([name, value]) => {
-    if (value === undefined) return [];
-    const values = typeof value === "object" ? value : [String(value)];
-    return values.map((one): [string, string] => [name, one]);
-  });
-  return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs)}`;
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of typeof value === "object" ? value : [value]) {
+      if (one !== undefined) parameters.append(name, String(one));
+    }
+  }
+  return parameters.size === 0 ? "" : `?${parameters}`;
 }
 
 /** By name and code, never by message: undici's quotes the headers that it refuses, a parser's the text. */

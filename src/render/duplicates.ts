@@ -1,5 +1,5 @@
-import { fields, list, type RenderApiClient, RenderApiError, text } from "./api-client.js";
-import type { RenderService } from "./services.js";
+import { fields, ifReadable, list, type RenderApiClient, text } from "./api-client.js";
+import { pathOf, type RenderService } from "./services.js";
 
 /** Another service that has a token of our bot. */
 export interface Duplicate {
@@ -8,54 +8,35 @@ export interface Duplicate {
   readonly token: TokenUse;
 }
 
-interface DuplicateSearch {
-  readonly duplicates: readonly Duplicate[];
-  /** Names of what could not be read: a duplicate may be hiding there. */
-  readonly unreadable: readonly string[];
-}
-
-/** Looks for our bot in the environment of every other service that could poll. */
+/**
+ * Looks for our bot in the environment of every other service that could poll. `unreadable`: names of what could not be
+ * read, where a duplicate may be hiding; one such service must not hide the others.
+ */
 export async function findDuplicates(
   client: RenderApiClient,
   others: readonly RenderService[],
   token: string,
-): Promise<DuplicateSearch> {
+): Promise<{ readonly duplicates: readonly Duplicate[]; readonly unreadable: readonly string[] }> {
   const candidates = others.filter(canPoll);
-  if (candidates.length === 0) return { duplicates: [], unreadable: [] };
-  const unreadable: string[] = [];
-  const groups = await orUnreadable(
-    readEnvironmentGroups(client, new Set(candidates.map(({ id }) => id)), token),
-    () => unreadable.push("environment groups"),
-  );
   const duplicates: Duplicate[] = [];
+  const unreadable: string[] = [];
+  if (candidates.length === 0) return { duplicates, unreadable };
+  const fatal = ["unauthorized", "rate-limited"] as const;
+  const ids = new Set(candidates.map(({ id }) => id));
+  const groups = await ifReadable(readEnvironmentGroups(client, ids, token), fatal);
+  if (!groups) unreadable.push("environment groups");
   for (const service of candidates) {
-    const own = await orUnreadable(readEnvironment(client, service.id, token), () =>
-      unreadable.push(service.name),
-    );
-    const use = own && tokenUseOf(service.id, own, groups ?? noGroups);
+    const own = await ifReadable(readEnvironment(client, service.id, token), fatal);
+    if (!own) unreadable.push(service.name);
+    const use = own && tokenUseOf(service.id, own, groups ?? []);
     if (use) duplicates.push({ service, token: use });
   }
   return { duplicates, unreadable };
 }
 
-const noGroups: readonly EnvironmentGroup[] = [];
-
 /** Static sites run nothing, cron jobs not for long; types that we do not know may do anything. */
 function canPoll({ type, isSuspended }: RenderService): boolean {
   return !isSuspended && type !== "static_site" && type !== "cron_job";
-}
-
-/** One service that cannot be read must not hide the others; a key or a limit that stops everything does. */
-async function orUnreadable<T>(reading: Promise<T>, onUnreadable: () => void): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    const isLocal =
-      error instanceof RenderApiError && (error.failure === "refused" || error.failure === "trouble");
-    if (!isLocal) throw error;
-    onUnreadable();
-    return undefined;
-  }
 }
 
 /**
@@ -64,21 +45,18 @@ async function orUnreadable<T>(reading: Promise<T>, onUnreadable: () => void): P
  */
 type TokenUses = ReadonlyMap<string, TokenUse | undefined>;
 
-/** Variables that are shared by the services that they are linked to. */
 interface EnvironmentGroup {
   readonly serviceIds: readonly string[];
   readonly variables: TokenUses;
   readonly files: TokenUse | undefined;
 }
 
-/** The variables that are set on the service itself. */
 export async function readEnvironment(
   client: RenderApiClient,
   serviceId: string,
   token: string,
 ): Promise<TokenUses> {
-  const path = `/services/${encodeURIComponent(serviceId)}/env-vars`;
-  return usesOf(await client.list(path, "envVar"), token);
+  return usesOf(await client.list(`${pathOf(serviceId)}/env-vars`, "envVar"), token);
 }
 
 /** The environment groups that at least one of the services is linked to. */
@@ -89,16 +67,15 @@ export async function readEnvironmentGroups(
 ): Promise<readonly EnvironmentGroup[]> {
   const groups: EnvironmentGroup[] = [];
   for (const entry of await client.list("/env-groups", "envGroup")) {
-    const id = text(fields(entry).id);
-    const linked = linkedServices(entry).filter((serviceId) => serviceIds.has(serviceId));
-    if (id === undefined || linked.length === 0) continue;
-    const group = fields(await client.get(`/env-groups/${encodeURIComponent(id)}`));
+    const { id, serviceLinks } = fields(entry);
+    const linked = list(serviceLinks)
+      .flatMap((link) => text(fields(link).id) ?? [])
+      .filter((serviceId) => serviceIds.has(serviceId));
+    if (text(id) === undefined || linked.length === 0) continue;
+    const group = fields(await client.get(`/env-groups/${encodeURIComponent(String(id))}`));
     const files = list(group.secretFiles).map((file) => tokenUse(text(fields(file).content) ?? "", token));
-    groups.push({
-      serviceIds: linked,
-      variables: usesOf(list(group.envVars), token),
-      files: strongest(files),
-    });
+    const variables = usesOf(list(group.envVars), token);
+    groups.push({ serviceIds: linked, variables, files: strongest(files) });
   }
   return groups;
 }
@@ -112,10 +89,6 @@ function tokenUseOf(
   const linked = groups.filter(({ serviceIds }) => serviceIds.includes(serviceId));
   const shared = linked.flatMap(({ variables }) => [...variables].filter(([name]) => !own.has(name)));
   return strongest([...own.values(), ...shared.map(([, use]) => use), ...linked.map(({ files }) => files)]);
-}
-
-function linkedServices(group: unknown): readonly string[] {
-  return list(fields(group).serviceLinks).flatMap((link) => text(fields(link).id) ?? []);
 }
 
 function usesOf(variables: readonly unknown[], token: string): TokenUses {
@@ -136,8 +109,7 @@ export function tokenUse(value: string, token: string): TokenUse | undefined {
   const botId = /^\d+(?=:)/.exec(token)?.[0];
   if (botId === undefined) return undefined;
   const found: readonly string[] = value.match(new RegExp(`(?<!\\d)${botId}:[\\w-]+`, "g")) ?? [];
-  if (found.includes(token)) return "same";
-  return found.length > 0 ? "other" : undefined;
+  return strongest(found.map((one) => (one === token ? "same" : "other")));
 }
 
 /** The stronger of several uses: a token that works counts most. */

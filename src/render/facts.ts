@@ -1,10 +1,11 @@
 import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { AbortedError, abortable } from "../waiting.js";
-import { fields, list, type RenderApiClient, RenderApiError, text, time } from "./api-client.js";
+import { fields, ifReadable, list, type RenderApiClient, text, time } from "./api-client.js";
 import { type Duplicate, findDuplicates } from "./duplicates.js";
 import {
   type Deploy,
+  hostOf,
   type Instance,
   listServices,
   type RenderService,
@@ -48,25 +49,16 @@ interface FactSources {
  * Asks everything once. What repairs must know of our own service comes last, so that it is fresh after a long
  * search. Rejects with RenderApiError when that cannot be read, with AbortedError when the signal aborts.
  */
-export async function gatherFacts({
-  client,
-  bot,
-  serviceId,
-  runsIn,
-  clock,
-  signal,
-}: FactSources): Promise<RenderFacts> {
+export async function gatherFacts(sources: FactSources): Promise<RenderFacts> {
+  const { client, bot, serviceId, runsIn, clock } = sources;
   const services = await listServices(client);
-  const webhook = await readWebhook(bot, services, clock, signal);
-  const { duplicates, unreadable } = await findDuplicates(
-    client,
-    services.filter(({ id }) => id !== serviceId && id !== runsIn),
-    bot.token,
-  );
+  const webhook = await readWebhook(sources, services);
+  const others = services.filter(({ id }) => id !== serviceId && id !== runsIn);
+  const { duplicates, unreadable } = await findDuplicates(client, others, bot.token);
   const service = await readService(client, serviceId);
   const now = () => clock.now().wallMs;
   const lines = await readSigns(client, service, neighbours(service, duplicates), now());
-  const instances = (await orUndefined(readInstances(client, serviceId))) ?? [];
+  const instances = (await ifReadable(readInstances(client, serviceId), ["unauthorized"])) ?? [];
   const overlap = overlapOf(service, await readDeploys(client, serviceId), instances, now());
   return { service, instances, overlap, duplicates, unreadable, lines, webhook };
 }
@@ -79,28 +71,16 @@ function neighbours(service: RenderService, duplicates: readonly Duplicate[]): r
     .map(({ id }) => id);
 }
 
-/** For what is good to know but not needed. */
-async function orUndefined<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof RenderApiError && error.failure !== "unauthorized") return undefined;
-    throw error;
-  }
-}
-
 /** Undefined without a webhook, and when Telegram does not answer: the poller finds out by itself. */
 async function readWebhook(
-  bot: TelegramBot,
+  { bot, clock, signal }: FactSources,
   services: readonly RenderService[],
-  clock: Clock,
-  signal: AbortSignal,
 ): Promise<Webhook | undefined> {
   const ask = (callSignal: AbortSignal) => bot.api.getWebhookInfo(callSignal);
   const info = await abortable(clock, ask, webhookDeadlineMs, signal).catch(() => undefined);
   if (signal.aborted) throw new AbortedError();
   if (!info?.url) return undefined;
-  const host = URL.canParse(info.url) ? new URL(info.url).host : "an unknown host";
+  const host = hostOf(info.url) ?? "an unknown host";
   return { host, serviceName: services.find((service) => service.host === host)?.name };
 }
 
@@ -133,7 +113,6 @@ export interface LogLine {
   /** The service, and of it the instance, that wrote it. */
   readonly serviceId: string | undefined;
   readonly instance: string | undefined;
-  /** Milliseconds since 1970. */
   readonly at: number | undefined;
 }
 
@@ -151,7 +130,7 @@ export async function readSigns(
   for (const asked of askedTexts) {
     const query = { ownerId, resource, startTime, direction: "backward", text: asked, limit: 100 };
     // `logs` is null when there are none.
-    const { logs } = fields(await orUndefined(client.get("/logs", query)));
+    const { logs } = fields(await ifReadable(client.get("/logs", query), ["unauthorized"]));
     for (const line of list(logs).map(fields)) {
       const sign = signOf(text(line.message) ?? "");
       if (!sign) continue;
@@ -178,17 +157,20 @@ const slackMs = 15_000;
 /** Build, pre-deploy and start may take 120, 30 and 15 minutes: what is older is not under way, whatever it says. */
 const longestDeployMs = 165 * 60_000;
 
-const ended = new Set([
-  "live",
-  "deactivated",
-  "build_failed",
-  "pre_deploy_failed",
-  "update_failed",
-  "canceled",
-]);
-/** Ended, but an instance of it or of the one before may still be on its way out. */
-const leavesInstances = new Set(["live", "update_failed", "canceled"]);
-const notYetRunning = new Set(["created", "queued", "build_in_progress", "pre_deploy_in_progress"]);
+/** By the status of a deploy; one that is not here replaces instances now, for all we know. */
+const phases: Readonly<Record<string, "to come" | "leaving" | "over">> = {
+  created: "to come",
+  queued: "to come",
+  build_in_progress: "to come",
+  pre_deploy_in_progress: "to come",
+  // Ended, but an instance of it or of the one before may still be on its way out.
+  live: "leaving",
+  update_failed: "leaving",
+  canceled: "leaving",
+  deactivated: "over",
+  build_failed: "over",
+  pre_deploy_failed: "over",
+};
 
 /** A change of instances that Render makes by itself and ends by itself. */
 interface Overlap {
@@ -208,14 +190,13 @@ export function overlapOf(
   const leavesUntilMs = handoverMs + service.shutdownDelayMs + slackMs;
   const isWithin = (at: number | undefined, ms: number) => at !== undefined && now - at < ms;
 
-  const running = deploys.filter(
-    ({ status, createdAt }) => !ended.has(status ?? "") && isWithin(createdAt, longestDeployMs),
-  );
-  const begun = running.find(({ status }) => !notYetRunning.has(status ?? ""));
+  const phaseOf = ({ status }: Deploy) => phases[status ?? ""];
+  const isRecent = ({ createdAt }: Deploy) => isWithin(createdAt, longestDeployMs);
+  const begun = deploys.find((deploy) => phaseOf(deploy) === undefined && isRecent(deploy));
   if (begun) return { deploy: begun, hasBegun: true };
 
   const leaving = deploys.find(
-    ({ status, finishedAt }) => leavesInstances.has(status ?? "") && isWithin(finishedAt, leavesUntilMs),
+    (deploy) => phaseOf(deploy) === "leaving" && isWithin(deploy.finishedAt, leavesUntilMs),
   );
   if (leaving && !service.hasDisk) return { deploy: leaving, hasBegun: true };
 
@@ -224,5 +205,6 @@ export function overlapOf(
   if (hasMoreThanWanted && instances.some(({ createdAt }) => isWithin(createdAt, leavesUntilMs))) {
     return { hasBegun: true };
   }
-  return running[0] && { deploy: running[0], hasBegun: false };
+  const coming = deploys.find((deploy) => phaseOf(deploy) === "to come" && isRecent(deploy));
+  return coming && { deploy: coming, hasBegun: false };
 }

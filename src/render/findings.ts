@@ -1,9 +1,11 @@
 import type { EventHub } from "../events.js";
 import type { Logger } from "../logger.js";
+import { describeError } from "../redact.js";
 import type { HealthFinding } from "../session/report.js";
+import { RenderApiError } from "./api-client.js";
 import type { TokenUse } from "./duplicates.js";
 import type { RenderFacts } from "./facts.js";
-import { isScaledOut, type RenderService } from "./services.js";
+import { isScaledOut } from "./services.js";
 
 /** A repair that the monitor may be allowed to make. */
 export type RenderRepair = "scale" | "suspend-duplicate" | "delete-webhook";
@@ -32,6 +34,21 @@ export interface RenderMonitorEvents {
   repairFailed: RenderRepairEvent & { readonly error: string };
   /** A repair that is allowed and would help must not be made now; again only for another reason. */
   repairRefused: { readonly repair: RenderRepair; readonly reason: string };
+}
+
+/** A running monitor. It ends with its handle, and keeps no process alive that has stopped polling. */
+export interface RenderMonitor {
+  /** What is wrong at present; also in the handle's `health()`. */
+  readonly findings: readonly RenderFinding[];
+  /** Adds a listener; returns what removes it. */
+  on<E extends keyof RenderMonitorEvents>(
+    event: E,
+    listener: (event: RenderMonitorEvents[E]) => void,
+  ): () => void;
+  /** Ends it; a call to Render that is under way is cut. Idempotent; never rejects. */
+  stop(): Promise<void>;
+  /** `stop()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** A service of the account, by what identifies it in the dashboard. */
@@ -81,8 +98,7 @@ function identityOf(finding: RenderFinding): string {
 /** What the facts say. `isLockShared`: instances of this service exclude each other. */
 export function findingsOf(facts: RenderFacts, isLockShared: boolean): readonly RenderFinding[] {
   return [
-    severalInstances(facts, isLockShared),
-    autoscaling(facts.service, isLockShared),
+    scaling(facts, isLockShared),
     overlap(facts),
     ...facts.duplicates.map(duplicate),
     webhook(facts),
@@ -91,37 +107,31 @@ export function findingsOf(facts: RenderFacts, isLockShared: boolean): readonly 
   ].filter((finding) => finding !== undefined);
 }
 
-const sharedLockNote = "They share a lock, so one polls and the others stand by.";
-const noLockNote = "Nothing keeps them from polling at the same time: use a Postgres or Redis lock, or";
-
-function severalInstances(
+function scaling(
   { service, instances, overlap }: RenderFacts,
   isLockShared: boolean,
 ): RenderFinding | undefined {
-  if (service.autoscaling) return undefined;
-  const wanted = service.numInstances;
+  const { name, autoscaling, numInstances: wanted } = service;
   const running = instances.length;
-  if (!isScaledOut(service) && (running <= 1 || overlap?.hasBegun)) return undefined;
-  const what = `${service.name} is set to ${count(wanted, "instance")}, and ${running} ${running === 1 ? "runs" : "run"}.`;
+  const hasMoreThanOne = !autoscaling && running > 1 && !overlap?.hasBegun;
+  if (!isScaledOut(service) && !hasMoreThanOne) return undefined;
+  const severity = isLockShared ? "info" : "warning";
+  const advice = (remedy: string) =>
+    isLockShared
+      ? "They share a lock, so one polls and the others stand by."
+      : `Nothing keeps them from polling at the same time: use a Postgres or Redis lock, or ${remedy} (Scaling page).`;
+  if (autoscaling) {
+    const { min, max } = autoscaling;
+    const what = `Autoscaling is on for ${name} (${min ?? "?"} to ${max ?? "?"} instances).`;
+    return { kind: "autoscaling", min, max, severity, summary: `${what} ${advice("switch it off")}` };
+  }
+  const what = `${name} is set to ${count(wanted, "instance")}, and ${running} ${running === 1 ? "runs" : "run"}.`;
   return {
     kind: "several-instances",
     wanted,
     running,
-    severity: isLockShared ? "info" : "warning",
-    summary: `${what} ${isLockShared ? sharedLockNote : `${noLockNote} set it to one (Scaling page).`}`,
-  };
-}
-
-function autoscaling(service: RenderService, isLockShared: boolean): RenderFinding | undefined {
-  if (!service.autoscaling || !isScaledOut(service)) return undefined;
-  const { min, max } = service.autoscaling;
-  const what = `Autoscaling is on for ${service.name} (${min ?? "?"} to ${max ?? "?"} instances).`;
-  return {
-    kind: "autoscaling",
-    min,
-    max,
-    severity: isLockShared ? "info" : "warning",
-    summary: `${what} ${isLockShared ? sharedLockNote : `${noLockNote} switch it off (Scaling page).`}`,
+    severity,
+    summary: `${what} ${advice("set it to one")}`,
   };
 }
 
@@ -141,25 +151,26 @@ function overlap({ service, overlap }: RenderFacts): RenderFinding | undefined {
 function duplicate({ service, token }: RenderFacts["duplicates"][number]): RenderFinding {
   const { id, name, isPreview } = service;
   const what = `The ${isPreview ? "preview" : "service"} ${name} (${id})`;
-  const summary =
-    token === "same"
-      ? `${what} has the token of this bot. Unless it shares this one's lock, both poll: suspend it, or give it a bot of its own.`
-      : `${what} has another token of this bot. That token does not work, so it cannot poll: remove it there.`;
-  const severity = token === "same" ? "warning" : "info";
-  return { kind: "duplicate-service", service: { id, name }, isPreview, token, severity, summary };
+  const finding = { kind: "duplicate-service", service: { id, name }, isPreview, token } as const;
+  return token === "same"
+    ? {
+        ...finding,
+        severity: "warning",
+        summary: `${what} has the token of this bot. Unless it shares this one's lock, both poll: suspend it, or give it a bot of its own.`,
+      }
+    : {
+        ...finding,
+        severity: "info",
+        summary: `${what} has another token of this bot. That token does not work, so it cannot poll: remove it there.`,
+      };
 }
 
 function webhook({ webhook }: RenderFacts): RenderFinding | undefined {
   if (!webhook) return undefined;
   const { host, serviceName } = webhook;
   const where = serviceName === undefined ? host : `${host}, your service ${serviceName}`;
-  return {
-    kind: "webhook",
-    host,
-    serviceName,
-    severity: "warning",
-    summary: `A webhook is set for this bot, to ${where}. Telegram refuses polls until it is deleted: keep either the webhook or the polling.`,
-  };
+  const summary = `A webhook is set for this bot, to ${where}. Telegram refuses polls until it is deleted: keep either the webhook or the polling.`;
+  return { kind: "webhook", host, serviceName, severity: "warning", summary };
 }
 
 /** Without Telegram's own words: what is told here is read as a line of the log by the monitors of other services. */
@@ -179,30 +190,25 @@ function conflictLogs({ lines }: RenderFacts): RenderFinding | undefined {
   };
 }
 
-function unreadable({ unreadable }: RenderFacts): RenderFinding | undefined {
-  if (unreadable.length === 0) return undefined;
-  return {
-    kind: "unreadable",
-    names: unreadable,
-    severity: "info",
-    summary: `The API key cannot read the environment of: ${unreadable.join(", ")}. If one of them runs this bot, look there by hand.`,
-  };
+function unreadable({ unreadable: names }: RenderFacts): RenderFinding | undefined {
+  if (names.length === 0) return undefined;
+  const summary = `The API key cannot read the environment of: ${names.join(", ")}. If one of them runs this bot, look there by hand.`;
+  return { kind: "unreadable", names, severity: "info", summary };
 }
 
 function count(number: number | undefined, noun: string): string {
-  if (number === undefined) return `an unknown number of ${noun}s`;
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  return `${number ?? "an unknown number of"} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** `what`: what went wrong, without anything secret. */
-export function apiTrouble(what: string, isKeyRefused: boolean): RenderFinding {
+export function apiTrouble(error: unknown): RenderFinding {
+  const isKeyRefused = error instanceof RenderApiError && error.failure === "unauthorized";
   const advice = isKeyRefused
     ? "Check RENDER_API_KEY: it may have been revoked."
     : "It is asked again later; polling goes on as before.";
   return {
     kind: "api-trouble",
     severity: "warning",
-    summary: `Render's API did not answer as it should (${what}). ${advice}`,
+    summary: `Render's API did not answer as it should (${describeError(error)}). ${advice}`,
   };
 }
 
@@ -227,24 +233,19 @@ export class FindingBoard {
     return [...this.#entries.values()].map(({ finding }) => finding);
   }
 
-  /** For the health of the handle. */
   report(): readonly HealthFinding[] {
-    return [...this.#entries.values()].map(({ finding: { kind, summary }, since, lastSeenAt }) => ({
-      source: "render",
-      kind,
-      summary,
-      since,
-      lastSeenAt,
-    }));
+    return [...this.#entries.values()].map(({ finding: { kind, summary }, since, lastSeenAt }) => {
+      return { source: "render", kind, summary, since, lastSeenAt };
+    });
   }
 
   /** All that was found at a look: what is not among it is gone. */
   replace(findings: readonly RenderFinding[], now: Date): void {
-    const before = this.#entries;
-    this.#entries = new Map();
-    for (const finding of findings) this.#put(finding, before.get(identityOf(finding)), now);
-    for (const [identity, { finding }] of before) {
-      if (this.#entries.has(identity)) continue;
+    const present = new Set(findings.map(identityOf));
+    for (const finding of findings) this.add(finding, now);
+    for (const [identity, { finding }] of this.#entries) {
+      if (present.has(identity)) continue;
+      this.#entries.delete(identity);
       this.#logger.info({ finding: finding.kind }, "found before, and gone now");
       this.#hub.emit("gone", finding);
     }
@@ -252,16 +253,12 @@ export class FindingBoard {
 
   /** One more, beside what was found before. */
   add(finding: RenderFinding, now: Date): void {
-    this.#put(finding, this.#entries.get(identityOf(finding)), now);
-  }
-
-  #put(finding: RenderFinding, known: Entry | undefined, now: Date): void {
-    this.#entries.set(identityOf(finding), { finding, since: known?.since ?? now, lastSeenAt: now });
+    const identity = identityOf(finding);
+    const known = this.#entries.get(identity);
+    this.#entries.set(identity, { finding, since: known?.since ?? now, lastSeenAt: now });
     if (known) return;
-    this.#logger[finding.severity === "warning" ? "warn" : "info"](
-      { finding: finding.kind },
-      finding.summary,
-    );
+    const level = finding.severity === "warning" ? "warn" : "info";
+    this.#logger[level]({ finding: finding.kind }, finding.summary);
     this.#hub.emit("finding", finding);
   }
 }

@@ -2,15 +2,15 @@ import { exponentialDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { EventHub } from "../events.js";
 import type { Logger } from "../logger.js";
-import { describeError } from "../redact.js";
 import type { HandleInternals, SafePolling } from "../session/handle.js";
 import { type Deferred, deferred, wait } from "../waiting.js";
-import { RenderApiClient, RenderApiError } from "./api-client.js";
+import { RenderApiClient } from "./api-client.js";
 import { gatherFacts, type RenderFacts } from "./facts.js";
 import {
   apiTrouble,
   FindingBoard,
   findingsOf,
+  type RenderMonitor,
   type RenderMonitorEvents,
   type RenderRepair,
 } from "./findings.js";
@@ -51,145 +51,117 @@ export interface MonitorOptions {
  * Looks for the reason of conflicts as long as the handle lives: once at the start, then whenever the handle meets
  * one. Without a conflict and without a finding it does nothing at all.
  */
-export class Monitor {
-  readonly #options: MonitorOptions;
-  readonly #ending = new AbortController();
-  readonly #hub: EventHub<RenderMonitorEvents>;
-  readonly #board: FindingBoard;
-  readonly #client: RenderApiClient;
-  readonly #repairer: Repairer;
-  readonly #ended: Promise<void>;
-  #lookWanted: Deferred<void> = deferred();
-  #conflicts: readonly Moment[] = [];
+export function startMonitor(options: MonitorOptions): RenderMonitor {
+  const { polling, internals, serviceId, runsIn, isPreview, repairRecord, logger, clock, random } = options;
+  const { bot } = internals;
+  const ending = new AbortController();
+  const { signal } = ending;
+  const hub = new EventHub<RenderMonitorEvents>(logger);
+  const board = new FindingBoard(hub, logger);
+  const client = new RenderApiClient({ ...options, signal });
+  const tools = { client, bot, clock, signal };
+  const repairer = new Repairer({ allowed: options.repair, record: repairRecord, tools, hub, logger });
+  let lookWanted: Deferred<void> = deferred();
+  let conflicts: readonly Moment[] = [];
   /** Labels of the instances that this one has stood by for. */
-  readonly #holders = new Set<string>();
-  #failedLooks = 0;
+  const holders = new Set<string>();
+  let failedLooks = 0;
 
-  constructor(options: MonitorOptions) {
-    this.#options = options;
-    const { apiKey, apiRoot, clock, internals, logger, random, repair, repairRecord } = options;
-    const { signal } = this.#ending;
-    this.#hub = new EventHub(logger);
-    this.#board = new FindingBoard(this.#hub, logger);
-    this.#client = new RenderApiClient({ apiKey, apiRoot, clock, random, signal });
-    this.#repairer = new Repairer({
-      allowed: repair,
-      record: repairRecord,
-      tools: { client: this.#client, bot: internals.bot, clock, signal },
-      hub: this.#hub,
-      logger,
-    });
-    this.#ended = this.#run();
-  }
+  const end = () => {
+    ending.abort();
+    lookWanted.resolve();
+  };
+  const endWithPolling = () => {
+    if (polling.state === "stopped" || polling.state === "failed") end();
+  };
+  const isFresh = (at: Moment) => elapsedMs(at, clock.now()) < conflictFreshMs;
+  const today = () => new Date(clock.now().wallMs);
 
-  get hub(): EventHub<RenderMonitorEvents> {
-    return this.#hub;
-  }
-
-  get board(): FindingBoard {
-    return this.#board;
-  }
-
-  /** Idempotent; never rejects. */
-  async stop(): Promise<void> {
-    this.#ending.abort();
-    this.#lookWanted.resolve();
-    await this.#ended;
-  }
-
-  async #run(): Promise<void> {
-    const { polling, internals, clock, logger } = this.#options;
-    const { signal } = this.#ending;
+  async function run(): Promise<void> {
     const undo = [
-      internals.showFindings(() => this.#board.report()),
+      internals.showFindings(() => board.report()),
       polling.on("conflict", ({ kind }) => {
-        const isFresh = (at: Moment) => elapsedMs(at, clock.now()) < conflictFreshMs;
-        if (kind === "other-poller") this.#conflicts = [...this.#conflicts.filter(isFresh), clock.now()];
-        this.#lookWanted.resolve();
+        if (kind === "other-poller") conflicts = [...conflicts.filter(isFresh), clock.now()];
+        lookWanted.resolve();
       }),
-      polling.on("standby", ({ holder }) => void this.#holders.add(holder?.instance ?? "")),
-      polling.on("state", () => this.#stopWithPolling()),
+      polling.on("standby", ({ holder }) => void holders.add(holder?.instance ?? "")),
+      polling.on("state", endWithPolling),
     ];
-    this.#stopWithPolling();
+    endWithPolling();
     // Listeners can be attached before anything happens.
     await wait(clock, 0, signal);
     while (!signal.aborted) {
-      this.#lookWanted = deferred();
-      const facts = await this.#look();
-      logger.debug({ findings: this.#board.findings.length }, "asked Render");
-      await this.#pause(facts);
+      lookWanted = deferred();
+      const facts = await look();
+      logger.debug({ findings: board.findings.length }, "asked Render");
+      await pause(facts);
     }
     for (const remove of undo) remove();
   }
 
-  #stopWithPolling(): void {
-    const { state } = this.#options.polling;
-    if (state === "stopped" || state === "failed") this.#ending.abort();
-    if (this.#ending.signal.aborted) this.#lookWanted.resolve();
-  }
-
   /** Looks and repairs. Never rejects; undefined: Render could not be asked. */
-  async #look(): Promise<RenderFacts | undefined> {
-    const { internals, serviceId, runsIn, clock } = this.#options;
-    const { signal } = this.#ending;
+  async function look(): Promise<RenderFacts | undefined> {
     try {
-      const { bot } = internals;
-      const facts = await gatherFacts({ client: this.#client, bot, serviceId, runsIn, clock, signal });
-      this.#failedLooks = 0;
-      this.#board.replace(findingsOf(facts, internals.isLockShared), this.#today());
-      await this.#repairer.repair(facts, this.#standing());
+      const facts = await gatherFacts({ ...tools, serviceId, runsIn });
+      failedLooks = 0;
+      board.replace(findingsOf(facts, internals.isLockShared), today());
+      await repairer.repair(facts, standing());
       return facts;
     } catch (error) {
       if (signal.aborted) return undefined;
-      this.#failedLooks += 1;
-      const isKeyRefused = error instanceof RenderApiError && error.failure === "unauthorized";
-      this.#board.add(apiTrouble(describeError(error), isKeyRefused), this.#today());
+      failedLooks += 1;
+      board.add(apiTrouble(error), today());
       return undefined;
     }
   }
 
   /** Until the next look is due; with nothing found, until a conflict. */
-  async #pause(facts: RenderFacts | undefined): Promise<void> {
-    const { clock, random } = this.#options;
-    const { signal } = this.#ending;
+  async function pause(facts: RenderFacts | undefined): Promise<void> {
     if (!facts) {
-      await wait(clock, exponentialDelayMs(troubleBackoff, this.#failedLooks - 1, random), signal);
+      await wait(clock, exponentialDelayMs(troubleBackoff, failedLooks - 1, random), signal);
       return;
     }
-    const gapMs = Math.max(leastGapMs, this.#client.takeCallCount() * gapPerCallMs);
-    if (!(await wait(clock, gapMs, signal)) || this.#hasFreshConflict()) return;
+    const gapMs = Math.max(leastGapMs, client.takeCallCount() * gapPerCallMs);
+    if (!(await wait(clock, gapMs, signal)) || conflicts.some(isFresh)) return;
     const wanted = new AbortController();
-    const untilWanted = this.#lookWanted.promise.then(() => wanted.abort());
+    const untilWanted = lookWanted.promise.then(() => wanted.abort());
     if (facts.overlap) await wait(clock, overlapRecheckMs, wanted.signal);
-    else if (this.#board.findings.length > 0) await wait(clock, recheckMs, wanted.signal);
+    else if (board.findings.length > 0) await wait(clock, recheckMs, wanted.signal);
     else await untilWanted;
   }
 
-  #standing(): Standing {
-    const { polling, internals, clock, isPreview, repairRecord } = this.#options;
+  function standing(): Standing {
     const now = clock.now();
-    const last = this.#conflicts.at(-1);
+    const last = conflicts.at(-1);
     const isQuiet = last === undefined || hasPassed(quietMs, last, now);
     const isPolling = polling.state === "polling";
     const hasProof = internals.isLockShared && internals.trusted();
     return {
       isEntitled: (isPolling && isQuiet) || (hasProof && (isPolling || polling.state === "conflict")),
-      hasConflict: this.#hasFreshConflict(),
-      conflictsAt: this.#conflicts.map(({ wallMs }) => wallMs),
+      hasConflict: conflicts.some(isFresh),
+      conflictsAt: conflicts.map(({ wallMs }) => wallMs),
       leaseSince: polling.lease?.since.getTime(),
-      holders: [...this.#holders],
+      holders: [...holders],
       isPreview,
       lastRepairAt: repairRecord.lastRepairAt,
       now,
     };
   }
 
-  #hasFreshConflict(): boolean {
-    const last = this.#conflicts.at(-1);
-    return last !== undefined && elapsedMs(last, this.#options.clock.now()) < conflictFreshMs;
-  }
-
-  #today(): Date {
-    return new Date(this.#options.clock.now().wallMs);
-  }
+  const ended = run();
+  const stop = () => {
+    end();
+    return ended;
+  };
+  return {
+    get findings() {
+      return board.findings;
+    },
+    on(event, listener) {
+      hub.on(event, listener);
+      return () => hub.off(event, listener);
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
 }

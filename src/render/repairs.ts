@@ -5,19 +5,25 @@ import type { TelegramBot } from "../polling/telegram-bot.js";
 import { describeError } from "../redact.js";
 import { abortable } from "../waiting.js";
 import type { RenderApiClient } from "./api-client.js";
-import type { Duplicate } from "./duplicates.js";
 import type { RenderFacts } from "./facts.js";
 import type { RenderMonitorEvents, RenderRepair, RenderRepairEvent } from "./findings.js";
-import { isScaledOut, type RenderService } from "./services.js";
+import { isScaledOut, pathOf, type RenderService } from "./services.js";
 
 /** From one repair to the next, in milliseconds. */
 const repairPauseMs = 10 * 60_000;
 
-/** What to do, down to the service that it is done to. */
-type RepairPlan =
-  | { readonly repair: "scale"; readonly service: RenderService }
-  | { readonly repair: "suspend-duplicate"; readonly service: RenderService }
-  | { readonly repair: "delete-webhook" };
+interface RepairTools {
+  readonly client: RenderApiClient;
+  readonly bot: TelegramBot;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** A repair that may be made now. */
+interface RepairPlan extends RenderRepairEvent {
+  /** Does it, once. Rejects when it is not known to be done. */
+  run(tools: RepairTools): Promise<unknown>;
+}
 
 /** How our own instance stands, at the moment of the decision. */
 export interface Standing {
@@ -27,12 +33,10 @@ export interface Standing {
   readonly hasConflict: boolean;
   /** When it met them, in milliseconds since 1970. */
   readonly conflictsAt: readonly number[];
-  /** Since when it has its lease, in milliseconds since 1970. */
   readonly leaseSince: number | undefined;
   /** Labels of the instances that it has stood by for: they share its lock. */
   readonly holders: readonly string[];
   readonly isPreview: boolean;
-  /** When this process last began a repair. */
   readonly lastRepairAt: Moment | undefined;
   readonly now: Moment;
 }
@@ -44,7 +48,7 @@ interface Refusal {
 }
 
 interface RepairDecision {
-  readonly plan?: RepairPlan;
+  readonly plan: RepairPlan | undefined;
   readonly refusals: readonly Refusal[];
 }
 
@@ -54,13 +58,17 @@ export function decideRepair(
   facts: RenderFacts,
   standing: Standing,
 ): RepairDecision {
-  const needed = allowed.flatMap((repair) => needOf[repair](facts, standing) ?? []);
   const obstacle = obstacleOf(facts, standing);
-  if (obstacle !== undefined) {
-    return { refusals: needed.map(({ repair }) => ({ repair, reason: obstacle })) };
+  const refusals: Refusal[] = [];
+  let plan: RepairPlan | undefined;
+  for (const repair of allowed) {
+    const need = needOf[repair](facts, standing);
+    if (need === undefined) continue;
+    if (obstacle !== undefined) refusals.push({ repair, reason: obstacle });
+    else if (typeof need === "string") refusals.push({ repair, reason: need });
+    else plan ??= { repair, ...need };
   }
-  const plan = needed.find((need): need is RepairPlan => !("reason" in need));
-  return { ...(plan && { plan }), refusals: needed.filter((need): need is Refusal => "reason" in need) };
+  return { plan, refusals };
 }
 
 /** What stands against every repair. */
@@ -80,40 +88,65 @@ export function hasPassed(ms: number, from: Moment, now: Moment): boolean {
   return Math.min(now.monotonicMs - from.monotonicMs, now.wallMs - from.wallMs) >= ms;
 }
 
-type Need = RepairPlan | Refusal | undefined;
+/** What to do; or why it must not be done, though it would help. */
+type Need = Omit<RepairPlan, "repair"> | string | undefined;
 
 const needOf: Record<RenderRepair, (facts: RenderFacts, standing: Standing) => Need> = {
   scale({ service, lines }, { hasConflict }) {
     if (!hasConflict || !isScaledOut(service)) return undefined;
     const met = lines.filter(({ serviceId, sign }) => serviceId === service.id && sign !== "start");
-    if (new Set(met.flatMap(({ instance }) => instance ?? [])).size > 1) return { repair: "scale", service };
+    if (new Set(met.flatMap(({ instance }) => instance ?? [])).size <= 1) {
+      return "no two instances of this service say in their logs that they met another poller";
+    }
+    const { id, name, autoscaling } = service;
     return {
-      repair: "scale",
-      reason: "no two instances of this service say in their logs that they met another poller",
+      service: { id, name },
+      description: `scale ${name} to one instance${autoscaling ? ", with autoscaling switched off" : ""}`,
+      run: ({ client }) => scaleToOne(client, service),
     };
   },
 
   "suspend-duplicate"(facts, standing) {
-    const repair = "suspend-duplicate";
-    const rivals = facts.duplicates.filter(isRival).map((duplicate) => duplicate.service);
+    // A service with a token that does not work is no reason for a conflict.
+    const rivals = facts.duplicates.filter(({ token }) => token === "same").map(({ service }) => service);
     if (!standing.hasConflict || rivals.length === 0) return undefined;
     const polling = rivals.filter((rival) => isSeenToPoll(rival, facts, standing));
     if (polling.length === 0) {
-      const reason = `nothing shows that ${rivals.map(({ name }) => name).join(", ")} polls: who is in conflict may be elsewhere`;
-      return { repair, reason };
+      return `nothing shows that ${rivals.map(({ name }) => name).join(", ")} polls: who is in conflict may be elsewhere`;
     }
     const victim = victimOf([facts.service, ...polling]);
-    if (typeof victim === "string") return { repair, reason: victim };
-    if (victim.id !== facts.service.id) return { repair, service: victim };
-    return { repair, reason: "this service was created last, and a service never suspends itself" };
+    if (typeof victim === "string") return victim;
+    const { id, name } = victim;
+    if (id === facts.service.id) return "this service was created last, and a service never suspends itself";
+    return {
+      service: { id, name },
+      description: `suspend the service ${name} (${id}), which polls the same bot`,
+      run: ({ client }) => client.send("POST", `${pathOf(id)}/suspend`),
+    };
   },
 
-  "delete-webhook": ({ webhook }) => (webhook ? { repair: "delete-webhook" } : undefined),
+  "delete-webhook": ({ webhook }) =>
+    webhook && {
+      service: undefined,
+      description: "delete the webhook; pending updates are kept",
+      run: ({ bot, clock, signal }) =>
+        abortable(
+          clock,
+          (callSignal) => bot.api.deleteWebhook(undefined, callSignal),
+          webhookDeadlineMs,
+          signal,
+        ),
+    },
 };
 
-/** A service with a token that does not work is no reason for a conflict. */
-function isRival({ token }: Duplicate): boolean {
-  return token === "same";
+/** How long Telegram may take to delete the webhook, in milliseconds. */
+const webhookDeadlineMs = 10_000;
+
+/** Render ignores a scaling while autoscaling is on; its settings are kept for whoever switches it on again. */
+async function scaleToOne(client: RenderApiClient, { id, autoscaling }: RenderService): Promise<void> {
+  const config = autoscaling && { ...autoscaling.config, enabled: false };
+  if (config) await client.send("PUT", `${pathOf(id)}/autoscaling`, config);
+  await client.send("POST", `${pathOf(id)}/scale`, { numInstances: 1 });
 }
 
 /**
@@ -182,22 +215,18 @@ export class Repairer {
 
   /** Never rejects. */
   async repair(facts: RenderFacts, standing: Standing): Promise<void> {
-    const { plan, refusals } = decideRepair(this.#options.allowed, facts, standing);
+    const { allowed, hub, logger, record, tools } = this.#options;
+    const { plan, refusals } = decideRepair(allowed, facts, standing);
     this.#tellRefusals(refusals);
     if (!plan) return;
-    this.#options.record.lastRepairAt = standing.now;
-    await this.#make(plan);
-  }
-
-  async #make(plan: RepairPlan): Promise<void> {
-    const { hub, logger, tools } = this.#options;
-    const event = eventOf(plan);
+    record.lastRepairAt = standing.now;
+    const { run, ...event } = plan;
     const fields = { repair: event.repair, service: event.service?.id };
     logger.warn(fields, `about to ${event.description}`);
     hub.emit("repairing", event);
     if (tools.signal.aborted) return;
     try {
-      await carryOut(plan, tools);
+      await run(tools);
       logger.warn(fields, `done: ${event.description}`);
       hub.emit("repaired", event);
     } catch (failure) {
@@ -217,61 +246,4 @@ export class Repairer {
     }
     this.#refusals = refusals;
   }
-}
-
-function eventOf(plan: RepairPlan): RenderRepairEvent {
-  const service = "service" in plan ? { id: plan.service.id, name: plan.service.name } : undefined;
-  return { repair: plan.repair, service, description: describePlan(plan) };
-}
-
-/** How long Telegram may take to delete the webhook, in milliseconds. */
-const webhookDeadlineMs = 10_000;
-
-interface RepairTools {
-  readonly client: RenderApiClient;
-  readonly bot: TelegramBot;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
-}
-
-/** What the repair is going to do, for its announcement. */
-function describePlan(plan: RepairPlan): string {
-  switch (plan.repair) {
-    case "scale":
-      return `scale ${plan.service.name} to one instance${plan.service.autoscaling ? ", with autoscaling switched off" : ""}`;
-    case "suspend-duplicate":
-      return `suspend the service ${plan.service.name} (${plan.service.id}), which polls the same bot`;
-    case "delete-webhook":
-      return "delete the webhook; pending updates are kept";
-  }
-}
-
-/** Does it, once. Rejects when it is not known to be done. */
-async function carryOut(plan: RepairPlan, tools: RepairTools): Promise<void> {
-  switch (plan.repair) {
-    case "scale":
-      return scaleToOne(tools.client, plan.service);
-    case "suspend-duplicate":
-      return tools.client.send("POST", `${pathOf(plan.service)}/suspend`);
-    case "delete-webhook":
-      await abortable(
-        tools.clock,
-        (callSignal) => tools.bot.api.deleteWebhook(undefined, callSignal),
-        webhookDeadlineMs,
-        tools.signal,
-      );
-  }
-}
-
-/** Render ignores a scaling while autoscaling is on; its settings are kept for whoever switches it on again. */
-async function scaleToOne(client: RenderApiClient, service: RenderService): Promise<void> {
-  if (service.autoscaling) {
-    const config = { ...service.autoscaling.config, enabled: false };
-    await client.send("PUT", `${pathOf(service)}/autoscaling`, config);
-  }
-  await client.send("POST", `${pathOf(service)}/scale`, { numInstances: 1 });
-}
-
-function pathOf({ id }: RenderService): string {
-  return `/services/${encodeURIComponent(id)}`;
 }

@@ -12,15 +12,13 @@ import {
 /** How long Render waits between SIGTERM and SIGKILL where a service does not say, in milliseconds. */
 const defaultShutdownDelayMs = 30_000;
 
-/** A service, as far as it matters here. */
+/** Times are milliseconds since 1970. */
 export interface RenderService {
   readonly id: string;
   readonly name: string;
-  /** `web_service`, `background_worker`, … */
   readonly type: string | undefined;
   readonly ownerId: string | undefined;
   readonly region: string | undefined;
-  /** Milliseconds since 1970. */
   readonly createdAt: number | undefined;
   readonly isSuspended: boolean;
   /** Made for a pull request, from another service. */
@@ -42,9 +40,9 @@ interface Autoscaling {
 }
 
 export async function readService(client: RenderApiClient, id: string): Promise<RenderService> {
-  const path = `/services/${encodeURIComponent(id)}`;
-  const service = toService(await client.get(path));
-  if (service?.id !== id) throw new RenderApiError("trouble", `GET ${path}`, "the answer is no service");
+  const service = toService(await client.get(pathOf(id)));
+  if (service?.id !== id)
+    throw new RenderApiError("trouble", `GET ${pathOf(id)}`, "the answer is no service");
   return service;
 }
 
@@ -88,33 +86,30 @@ function toAutoscaling(config: Fields): Autoscaling | undefined {
   return { min: number(config.min), max: number(config.max), config };
 }
 
-function hostOf(url: string | undefined): string | undefined {
+export function hostOf(url: string | undefined): string | undefined {
   return url !== undefined && URL.canParse(url) ? new URL(url).host : undefined;
 }
 
 export interface Deploy {
   readonly id: string;
   readonly status: string | undefined;
-  /** Milliseconds since 1970. */
   readonly createdAt: number | undefined;
   readonly finishedAt: number | undefined;
 }
 
 export interface Instance {
   readonly id: string;
-  /** Milliseconds since 1970. */
   readonly createdAt: number | undefined;
 }
 
 /** The last deploys of a service. Render names no order, so this has none. */
 export async function readDeploys(client: RenderApiClient, serviceId: string): Promise<readonly Deploy[]> {
-  const answer = await client.get(`/services/${encodeURIComponent(serviceId)}/deploys`, { limit: 20 });
+  const answer = await client.get(`${pathOf(serviceId)}/deploys`, { limit: 20 });
   return list(answer).flatMap((entry) => {
-    const deploy = fields(fields(entry).deploy);
-    const id = text(deploy.id);
-    if (id === undefined) return [];
-    const { status, createdAt, finishedAt } = deploy;
-    return [{ id, status: text(status), createdAt: time(createdAt), finishedAt: time(finishedAt) }];
+    const { id, status, createdAt, finishedAt } = fields(fields(entry).deploy);
+    const known = text(id);
+    if (known === undefined) return [];
+    return [{ id: known, status: text(status), createdAt: time(createdAt), finishedAt: time(finishedAt) }];
   });
 }
 
@@ -123,10 +118,13 @@ export async function readInstances(
   client: RenderApiClient,
   serviceId: string,
 ): Promise<readonly Instance[]> {
-  const answer = await client.get(`/services/${encodeURIComponent(serviceId)}/instances`);
-  return list(answer).flatMap((entry) => {
+  return list(await client.get(`${pathOf(serviceId)}/instances`)).flatMap((entry) => {
     const { id, createdAt } = fields(entry);
     const known = text(id);
     return known === undefined ? [] : [{ id: known, createdAt: time(createdAt) }];
   });
+}
+
+export function pathOf(serviceId: string): string {
+  return `/services/${encodeURIComponent(serviceId)}`;
 }

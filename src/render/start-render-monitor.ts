@@ -3,33 +3,13 @@ import { systemClock } from "../clock.js";
 import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { checkOptions, invalidOption, suggestion } from "../option-checks.js";
-import { type RenderEnvironment, renderEnvironment } from "../platform/instance.js";
+import { renderEnvironment } from "../platform/instance.js";
 import { shared } from "../platform/process-registry.js";
 import { keepSecret } from "../secrets.js";
 import { handleInternals, type SafePolling } from "../session/handle.js";
-import {
-  type RenderFinding,
-  type RenderMonitorEvents,
-  type RenderRepair,
-  renderRepairs,
-} from "./findings.js";
-import { Monitor } from "./monitor.js";
+import { type RenderMonitor, type RenderRepair, renderRepairs } from "./findings.js";
+import { startMonitor } from "./monitor.js";
 import type { RepairRecord } from "./repairs.js";
-
-/** A running monitor. It ends with its handle, and keeps no process alive that has stopped polling. */
-export interface RenderMonitor {
-  /** What is wrong at present; also in the handle's `health()`. */
-  readonly findings: readonly RenderFinding[];
-  /** Adds a listener; returns what removes it. */
-  on<E extends keyof RenderMonitorEvents>(
-    event: E,
-    listener: (event: RenderMonitorEvents[E]) => void,
-  ): () => void;
-  /** Ends it; a call to Render that is under way is cut. Idempotent; never rejects. */
-  stop(): Promise<void>;
-  /** `stop()`, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
-}
 
 /**
  * Watches a bot that runs on Render: at its start, and when it meets a conflict, asks Render's API why more than
@@ -46,39 +26,36 @@ export function startRenderMonitor(polling: SafePolling, options: RenderMonitorO
       "Expected `polling` to be the handle that safeStartPolling() returned.",
     );
   }
+  checkOptions("options", options, ["apiKey", "serviceId", "repair", "apiRoot", "logger"]);
   const environment = renderEnvironment();
-  const { apiKey, serviceId, ...resolved } = resolveMonitorOptions(options, environment, internals.logger);
+  const apiKey =
+    "apiKey" in options ? checkKey(options.apiKey) : environment.apiKey && checkKey(environment.apiKey);
+  const serviceId = "serviceId" in options ? checkServiceId(options.serviceId) : environment.serviceId;
+  const repair = checkRepair(options.repair ?? []);
+  const apiRoot = checkApiRoot(options.apiRoot ?? "https://api.render.com/v1");
+  const logger = options.logger === undefined ? internals.logger : chooseLogger(options.logger);
   if (serviceId === undefined) {
-    resolved.logger.info({}, "this is not Render (RENDER_SERVICE_ID is not set): the monitor does nothing");
+    logger.info({}, "this is not Render (RENDER_SERVICE_ID is not set): the monitor does nothing");
     return idleMonitor;
   }
   if (apiKey === undefined) {
-    resolved.logger.warn({}, "RENDER_API_KEY is not set: the Render monitor does nothing");
+    logger.warn({}, "RENDER_API_KEY is not set: the Render monitor does nothing");
     return idleMonitor;
   }
-  const monitor = new Monitor({
-    ...resolved,
+  return startMonitor({
     polling,
     internals,
     serviceId,
     runsIn: environment.serviceId,
     apiKey,
+    apiRoot,
     isPreview: environment.isPreview,
+    repair,
     repairRecord: shared("render-repairs", (): RepairRecord => ({ lastRepairAt: undefined })),
+    logger,
     clock: systemClock,
     random: Math.random,
   });
-  return {
-    get findings() {
-      return monitor.board.findings;
-    },
-    on(event, listener) {
-      monitor.hub.on(event, listener);
-      return () => monitor.hub.off(event, listener);
-    },
-    stop: () => monitor.stop(),
-    [Symbol.asyncDispose]: () => monitor.stop(),
-  };
 }
 
 const idleMonitor: RenderMonitor = {
@@ -118,40 +95,6 @@ export interface RenderMonitorOptions {
   readonly logger?: Logger | false;
 }
 
-/** `RenderMonitorOptions` with every default in place; undefined: what could not be found out. */
-interface ResolvedMonitorOptions {
-  readonly apiKey: string | undefined;
-  readonly serviceId: string | undefined;
-  readonly repair: readonly RenderRepair[];
-  readonly apiRoot: string;
-  readonly logger: Logger;
-}
-
-const optionNames = [
-  "apiKey",
-  "serviceId",
-  "repair",
-  "apiRoot",
-  "logger",
-] as const satisfies readonly (keyof RenderMonitorOptions)[];
-
-/** Checks the options and fills in the defaults. Throws ERR_INVALID_OPTION. */
-function resolveMonitorOptions(
-  options: RenderMonitorOptions,
-  environment: RenderEnvironment,
-  handleLogger: Logger,
-): ResolvedMonitorOptions {
-  checkOptions("options", options, optionNames);
-  return {
-    apiKey:
-      "apiKey" in options ? checkKey(options.apiKey) : environment.apiKey && checkKey(environment.apiKey),
-    serviceId: "serviceId" in options ? checkServiceId(options.serviceId) : environment.serviceId,
-    repair: checkRepair(options.repair ?? []),
-    apiRoot: checkApiRoot(options.apiRoot ?? "https://api.render.com/v1"),
-    logger: options.logger === undefined ? handleLogger : chooseLogger(options.logger),
-  };
-}
-
 /** The value itself is never shown. */
 function checkKey(apiKey: unknown): string {
   const key = typeof apiKey === "string" ? apiKey.trim() : "";
@@ -178,16 +121,15 @@ function checkServiceId(serviceId: unknown): string {
 }
 
 function checkRepair(repair: unknown): readonly RenderRepair[] {
-  if (!Array.isArray(repair)) throw invalidOption("repair", "an array of names of repairs", repair);
-  for (const name of repair) {
-    if (renderRepairs.includes(name)) continue;
-    if (typeof name !== "string") throw invalidOption("repair", "an array of names of repairs", name);
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      `\`repair\` has no \`${name}\`. ${suggestion(name, renderRepairs)}`,
-    );
+  const names: readonly unknown[] = Array.isArray(repair) ? repair : [repair];
+  const odd = names.find((name) => typeof name !== "string");
+  if (!Array.isArray(repair) || odd !== undefined) {
+    throw invalidOption("repair", "an array of names of repairs", odd ?? repair);
   }
-  return [...new Set(repair)];
+  const unknown = repair.find((name) => !renderRepairs.includes(name));
+  if (unknown === undefined) return [...new Set(repair)];
+  const hint = suggestion(unknown, renderRepairs);
+  throw new SafePollingError("ERR_INVALID_OPTION", `\`repair\` has no \`${unknown}\`. ${hint}`);
 }
 
 function checkApiRoot(apiRoot: unknown): string {

@@ -4,8 +4,8 @@ import { type SafePolling, type SafePollingOptions, safeStartPolling } from "gra
 import { memoryLock } from "grammy-safe-polling/memory";
 import { type BotApiEmulator, startBotApi, toArguments } from "grammy-safe-polling/testing";
 import type { Logger } from "../../../src/logger.js";
-import type { RenderMonitorEvents, RenderRepair } from "../../../src/render/findings.js";
-import { Monitor } from "../../../src/render/monitor.js";
+import type { RenderMonitor, RenderMonitorEvents, RenderRepair } from "../../../src/render/findings.js";
+import { startMonitor } from "../../../src/render/monitor.js";
 import type { RepairRecord } from "../../../src/render/repairs.js";
 import { handleInternals } from "../../../src/session/handle.js";
 import { VirtualTime } from "../virtual-time.js";
@@ -25,7 +25,7 @@ export interface WatchOptions {
 
 export interface WatchedBot {
   readonly polling: SafePolling;
-  readonly monitor: Monitor;
+  readonly monitor: RenderMonitor;
   readonly events: { readonly type: keyof RenderMonitorEvents; readonly payload: unknown }[];
   readonly logs: { readonly level: string; readonly message: string; readonly fields: object }[];
   /** Ends the handle, and with it the monitor. */
@@ -91,7 +91,7 @@ export class RenderBench implements AsyncDisposable {
       ...options.polling,
     });
     await until(() => polling.state !== "starting" || polling.lease !== undefined);
-    const monitor = new Monitor({
+    const monitor = startMonitor({
       polling,
       internals: handleInternals.get(polling)!,
       serviceId: (options.service ?? this.service).id,
@@ -107,7 +107,7 @@ export class RenderBench implements AsyncDisposable {
     });
     const events: WatchedBot["events"] = [];
     const names = ["finding", "gone", "repairing", "repaired", "repairFailed", "repairRefused"] as const;
-    for (const type of names) monitor.hub.on(type, (payload) => void events.push({ type, payload }));
+    for (const type of names) monitor.on(type, (payload) => void events.push({ type, payload }));
     const stop = () => polling.stop();
     this.#running.push({ stop });
     return { polling, monitor, events, logs, stop };
@@ -120,6 +120,7 @@ export class RenderBench implements AsyncDisposable {
     await until(
       () => looks() >= wanted,
       () => this.time.advance(50),
+      30_000,
     );
   }
 

@@ -20,10 +20,14 @@ describe("what a command prints", () => {
   async function printed(text: string, environment: Record<string, string>): Promise<string[]> {
     const out: string[] = [];
     const terminal = { print: (line: string) => out.push(line), complain: () => {}, ask: undefined };
-    await runCommand([], environment, terminal, async ({ print, printJson }) => {
-      print(text);
-      printJson({ text }, 0);
-      return 0;
+    await runCommand([], environment, terminal, {
+      help: "",
+      parse: () => ({}),
+      async run(_, __, { print, printJson }) {
+        print(text);
+        printJson({ text }, 0);
+        return 0;
+      },
     });
     return out;
   }

@@ -373,7 +373,7 @@ describe("no repair", () => {
   it("is made when a listener of the announcement stops the monitor", async () => {
     rival();
     const bot = await bench.watch({ repair: everything });
-    bot.monitor.hub.on("repairing", () => void bot.monitor.stop());
+    bot.monitor.on("repairing", () => void bot.monitor.stop());
     await until(() => bot.polling.health().conflicts["other-poller"] > 0);
     await bench.looks(bot);
 
