@@ -118,7 +118,9 @@ class Round implements AsyncDisposable {
     const healedAt = monotonicNow();
     const recoveredAt = await this.#recovery();
     this.#traffic.stop();
-    await this.#end(this.#traffic.messages);
+    // Where nobody polls nothing will be answered.
+    if (recoveredAt !== undefined) await this.#allAnswered(this.#traffic.messages);
+    await this.#end();
     const toMonotonic = monotonicNow() - performance.now();
     return {
       seed,
@@ -137,7 +139,8 @@ class Round implements AsyncDisposable {
     this.#traffic?.stop();
     for (const timer of this.#timers) clearInterval(timer);
     for (const undo of this.#undone) undo();
-    await this.#serverWork;
+    // What it failed with was thrown when the round was healed.
+    await this.#serverWork?.catch(() => {});
     await this.#fleet[Symbol.asyncDispose]();
     for (const { proxy } of this.#slots) await proxy?.close();
   }
@@ -301,16 +304,19 @@ class Round implements AsyncDisposable {
     );
     const poll = api.waitForEvent("poll", ({ instance }) => stay.has(instance), {
       after: api.events.at(-1)?.sequence ?? -1,
-      timeoutMs: patienceMs,
+      timeoutMs: 2 * recoveryBoundMs,
     });
     return poll.then(monotonicNow, () => undefined);
   }
 
-  /** Everything is answered, then everybody is asked to end. */
-  async #end(messages: number): Promise<void> {
+  async #allAnswered(messages: number): Promise<void> {
     const { api } = this.#fleet;
     const isDone = () => api.counters().answered === messages;
     await until(api, "every message answered", isDone, patienceMs).catch(() => {});
+  }
+
+  /** Everybody is asked to end. */
+  async #end(): Promise<void> {
     for (const subject of this.#subjects) {
       if (!isDoomed(subject)) subject.terminatedAt = this.#signal(subject, "SIGTERM");
     }

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { LockChoice } from "./bot-fleet.js";
+import { monotonicNow } from "./monotonic-clock.js";
 import { type PostgresServer, type PostgresServerOptions, startPostgres } from "./postgres-server.js";
 import { startRedis } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
@@ -124,4 +126,13 @@ async function redisServer({ home, keepsData = true }: LockServerOptions): Promi
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
+}
+
+/** Looks again and again; rejects after a minute: a chaos round that waited for ever would never be judged. */
+export async function eventually(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+  const endAt = monotonicNow() + 60_000;
+  while (!(await isTrue())) {
+    if (monotonicNow() > endAt) throw new Error(`a minute without ${what}`);
+    await sleep(20);
+  }
 }

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   actsOn,
+  eventually,
   type Failover,
   type FailoverKind,
   postgresChoice,
@@ -80,5 +80,5 @@ export async function startReplicatedPostgres(): Promise<ReplicatedServer> {
 /** Resolves when the copy has all that was written so far. */
 async function caughtUp(server: PostgresServer): Promise<void> {
   const behind = `SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_lsn()`;
-  while ((await server.query(behind, "postgres")).length === 0) await sleep(20);
+  await eventually("a copy that streams", async () => (await server.query(behind, "postgres")).length > 0);
 }

@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { actsOn, type Failover, type FailoverKind, type ReplicatedServer } from "./lock-servers.js";
+import {
+  actsOn,
+  eventually,
+  type Failover,
+  type FailoverKind,
+  type ReplicatedServer,
+} from "./lock-servers.js";
 import { monotonicNow } from "./monotonic-clock.js";
 import { type RedisServer, startRedis } from "./redis-server.js";
 import { startTcpProxy, type TcpProxy } from "./tcp-proxy.js";
@@ -55,7 +61,7 @@ export async function startReplicatedRedis(): Promise<ReplicatedServer> {
     const isKnown = async () =>
       (await sentinel.command("sentinel", "get-master-addr-by-name", name)).endsWith(String(link.port));
     const isPrimary = async () => (await server.command("role").catch(() => "")).startsWith("master");
-    while (!(await isKnown()) || !(await isPrimary())) await sleep(20);
+    await eventually("a promoted copy", async () => (await isKnown()) && (await isPrimary()));
   };
   /** The old primary comes back as a copy of the new one. */
   const swap = async (): Promise<void> => {
@@ -128,7 +134,8 @@ export async function startReplicatedRedis(): Promise<ReplicatedServer> {
 }
 
 async function isCopied(primary: RedisServer): Promise<void> {
-  while (!/state=online/.test(await primary.command("info", "replication"))) await sleep(20);
+  const isOnline = async () => /state=online/.test(await primary.command("info", "replication"));
+  await eventually("a copy that is online", isOnline);
 }
 
 async function isKnownAsReplica(sentinel: RedisServer, port: number): Promise<void> {
@@ -137,7 +144,7 @@ async function isKnownAsReplica(sentinel: RedisServer, port: number): Promise<vo
     const replica = replicas.find((text) => text.includes(`127.0.0.1:${port}\n`)) ?? "";
     return /^flags\nslave$/m.test(replica) && /^master-link-status\nok$/m.test(replica);
   };
-  while (!(await isGood())) await sleep(50);
+  await eventually("a copy that Sentinel knows", isGood);
 }
 
 /** Several ways with one life: what is done to one is done to all. */
