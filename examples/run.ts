@@ -4,6 +4,7 @@
 //
 // Sends three messages, prints the answers, ends the bot with SIGTERM. The exit code is the bot's.
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -22,7 +23,8 @@ if (!/^[\w-]+$/.test(name) || name === "run" || !existsSync(program)) {
   process.exit(2);
 }
 
-await using api = await startBotApi();
+// A bot of its own: another run beside this one must not share its lock.
+await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:example` } });
 const { id, token } = api.bot;
 if (name === "webhook-to-polling")
   await fetch(`${api.url}/bot${token}/setWebhook?url=https://example.com/bot`);

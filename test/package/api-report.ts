@@ -2,9 +2,9 @@
 // the reports in api/, `npm run api:update` writes the reports anew, for a review to see what changes.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Extractor, ExtractorConfig, ExtractorLogLevel } from "@microsoft/api-extractor";
+import { CompilerState, Extractor, ExtractorConfig, ExtractorLogLevel } from "@microsoft/api-extractor";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const packagePath = join(root, "package.json");
@@ -14,11 +14,10 @@ const { exports } = JSON.parse(readFileSync(packagePath, "utf8")) as {
 const isUpdate = process.argv.includes("--update");
 const temporary = mkdtempSync(join(tmpdir(), "gsp-api-"));
 
-/** Whether the entry's report is what its declarations say; brings it up to date where that is asked for. */
-function report(types: string): boolean {
+function configOf(types: string): ExtractorConfig {
   const name = /([\w-]+)\.d\.ts$/.exec(types)?.[1];
   const silent = { default: { logLevel: ExtractorLogLevel.None } };
-  const config = ExtractorConfig.prepare({
+  return ExtractorConfig.prepare({
     packageJsonFullPath: packagePath,
     configObjectFullPath: undefined,
     configObject: {
@@ -34,19 +33,30 @@ function report(types: string): boolean {
       messages: { extractorMessageReporting: silent, tsdocMessageReporting: silent },
     },
   });
+}
+
+/** Whether the entry's report is what its declarations say; brings it up to date where that is asked for. */
+function report(config: ExtractorConfig, compilerState: CompilerState): boolean {
   const { apiReportChanged } = Extractor.invoke(config, {
     localBuild: isUpdate,
+    compilerState,
     messageCallback(message) {
       message.handled = true;
     },
   });
-  if (apiReportChanged) console.log(`${isUpdate ? "updated" : "differs"}: test/package/api/${name}.api.md`);
+  if (apiReportChanged)
+    console.log(`${isUpdate ? "updated" : "differs"}: ${relative(root, config.reportFilePath)}`);
   return isUpdate || !apiReportChanged;
 }
 
 try {
   const entries = Object.values(exports).flatMap((conditions) => conditions.import?.types ?? []);
-  const differing = entries.filter((types) => !report(types));
+  const [first, ...others] = entries.map(configOf);
+  if (!first) throw new Error("package.json exports nothing");
+  // The compiler reads the declarations once, for all entries.
+  const additionalEntryPoints = others.map(({ mainEntryPointFilePath }) => mainEntryPointFilePath);
+  const compilerState = CompilerState.create(first, { additionalEntryPoints });
+  const differing = [first, ...others].filter((config) => !report(config, compilerState));
   if (differing.length > 0) {
     console.log(
       "Public signatures changed. Where that is meant: npm run api:update, and a line in CHANGELOG.md.",

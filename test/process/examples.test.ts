@@ -32,7 +32,8 @@ const example = (args: readonly string[], env: NodeJS.ProcessEnv) =>
     env: { DATABASE_URL: postgres.url(), REDIS_URL: redis.url, MARIADB_URL: mariadb.url(), ...env },
   });
 
-describe("npm run example", () => {
+// They mostly wait: for a process to start, for a lease to end.
+describe.concurrent("npm run example", () => {
   it.each(examples)(
     "%s: answers three messages, and ends with code 0",
     async (name) => {
@@ -59,7 +60,7 @@ describe("npm run example", () => {
   }, 120_000);
 });
 
-describe("the examples", () => {
+describe.concurrent("the examples", () => {
   it("are all told of in examples/README.md", () => {
     const files = readdirSync(join(root, "examples")).filter(
       (file) => file.endsWith(".ts") && file !== "run.ts",

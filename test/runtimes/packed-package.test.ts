@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -83,7 +84,7 @@ describe.each(runtimes)("the package on $name", ({ command }) => {
   });
 });
 
-describe("a bot on the installed package", () => {
+describe.concurrent("a bot on the installed package", () => {
   const servers = new Map<string, LockServer>();
   beforeAll(async () => {
     for (const name of ["postgres", "redis"] as const) servers.set(name, await startLockServer(name));
@@ -96,7 +97,9 @@ describe("a bot on the installed package", () => {
     ["file", "postgres", "redis"].map((lock) => ({ ...runtime, lock })),
   );
   it.each(cases)("hands over on $name with the $lock lock, and loses nothing", async ({ command, lock }) => {
-    await using fleet = await BotFleet.start(servers.get(lock)?.choice());
+    await using fleet = await BotFleet.start(servers.get(lock)?.choice(), {
+      bot: { token: `${randomInt(1e9, 2 ** 40)}:of-the-installed-package` },
+    });
     const scenario = { runtime: command, program: join(project, "bot-process.mjs") };
     const a = fleet.instance("a", scenario);
     await fleet.polling(a);
