@@ -148,6 +148,28 @@ describe("a pooler in transaction mode", () => {
     expect(raced.filter((each) => each !== undefined)).toHaveLength(1);
     expect(await leftOnServers(pooler.url, 3)).toEqual(before);
   });
+
+  it("tells a handover from a takeover though nobody can listen there", async () => {
+    await using pooler = await startPgBouncer(server, "transaction");
+    const leaseMs = 2_000;
+    const [holder, standby] = [
+      await open(pooler.url, { mode: "lease", leaseMs }),
+      await open(pooler.url, { mode: "lease", leaseMs }),
+    ];
+    const claim = (peer: typeof holder) =>
+      peer.connection.claim([{ key: "told", mayTakeForgotten: true }]).then(([answer]) => answer);
+
+    expect(await claim(holder)).toMatchObject({ granted: true });
+    await holder.connection.release(["told"]);
+    expect(await claim(standby)).toMatchObject({ granted: true, isGivenBack: true });
+    await standby.connection.close();
+    const next = await until("the end of the lease", async () => {
+      const answer = await claim(holder);
+      return answer?.granted && answer;
+    });
+
+    expect(next).toMatchObject({ granted: true, isGivenBack: false });
+  });
 });
 
 it("a pooler in statement mode is refused", async () => {

@@ -48,6 +48,12 @@ export const setUps: readonly SetUp[] = [
     seenBy: [odd, "on a server with %s is refused before the first claim"],
   },
   {
+    setUp: "Postgres: a pooler 300 ms away",
+    outcome: "warned",
+    mend: "works, as any pooler in session mode",
+    seenBy: [poolers, "is connected to within the deadline from 300 ms away"],
+  },
+  {
     setUp: "Postgres: a read-only replica",
     outcome: "refused",
     mend: "the primary",
@@ -64,6 +70,33 @@ export const setUps: readonly SetUp[] = [
     outcome: "safe",
     mend: "",
     seenBy: [odd, "works for a role with %s"],
+  },
+  {
+    setUp: "Postgres: the right to `pg_notify` taken away",
+    outcome: "safe",
+    mend: "",
+    seenBy: [odd, "is given back where pg_notify is refused"],
+  },
+  {
+    setUp: "Postgres: a full table of locks",
+    outcome: "warned",
+    mend: "the keys without a place wait; a higher `max_locks_per_transaction`",
+    seenBy: [
+      "process/postgres-session.test.ts",
+      "a full table of locks fails the keys that have no place in it",
+    ],
+  },
+  {
+    setUp: "Postgres: statements that wait for ever (an absent synchronous standby)",
+    outcome: "safe",
+    mend: "their connections end with the lease",
+    seenBy: [odd, "keeps no connection of the server when its own is given up"],
+  },
+  {
+    setUp: "Postgres: `?sslmode=` in the URL and the option `ssl`",
+    outcome: "safe",
+    mend: "the option wins",
+    seenBy: ["process/postgres-urls.test.ts", "is stronger than what the connection string says"],
   },
   {
     setUp: "Postgres: `pg-native`, `NODE_PG_FORCE_NATIVE`",
@@ -90,6 +123,16 @@ export const setUps: readonly SetUp[] = [
     seenBy: ["process/postgres-lease-table.test.ts", "is refused when a crash would empty it"],
   },
   {
+    setUp:
+      "Lease table, Redis: a record that names an instance which did not ask for it (a failover, a hand)",
+    outcome: "safe",
+    mend: "",
+    seenBy: [
+      "unit/lock/lock-session.test.ts",
+      "a standby that it names without having been asked gives the key back, and takes it",
+    ],
+  },
+  {
     setUp: "Redis: a copy that takes writes: KeyDB active-replica, `role:replica` (emulated)",
     outcome: "warned",
     mend: "unsafe; the one primary",
@@ -108,6 +151,15 @@ export const setUps: readonly SetUp[] = [
     seenBy: ["process/redis-data.test.ts", "a record that cannot be read is that key's trouble alone"],
   },
   {
+    setUp: "Redis: a client with settings of its own (auto-pipelining, key prefix, offline queue)",
+    outcome: "safe",
+    mend: "the lock overrules them",
+    seenBy: [
+      "process/redis-connect.test.ts",
+      "overrules the settings of a client that a lock could not live with",
+    ],
+  },
+  {
     setUp: "File: NFS, SMB, 9p, FUSE, virtiofs, Docker Desktop's bind mounts, cluster file systems",
     outcome: "refused",
     mend: "a named volume, or another lock",
@@ -118,6 +170,15 @@ export const setUps: readonly SetUp[] = [
     outcome: "refused",
     mend: "a directory below it",
     seenBy: [directory, "works below one where others can write"],
+  },
+  {
+    setUp: "File: tmpfs, or a container's own layer",
+    outcome: "warned",
+    mend: "the first poll waits 10 s, unless the lease came through this very lock",
+    seenBy: [
+      "unit/session/bot-session.test.ts",
+      "makes the first poll wait, but not once a handover has come through that very lock",
+    ],
   },
   {
     setUp: "File: a relative `STATE_DIRECTORY`, an empty or relative `HOME`",

@@ -40,6 +40,7 @@ function ioredis(name: string, Redis: typeof Redis6, Cluster: typeof Cluster6): 
       new Redis(url, {
         lazyConnect: true,
         keyPrefix: "user:",
+        enableAutoPipelining: true,
         stringNumbers: true,
         commandTimeout: 1,
         reconnectOnError: () => 2,

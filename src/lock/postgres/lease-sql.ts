@@ -118,7 +118,7 @@ cut AS (
   WHERE key IN (SELECT key FROM request EXCEPT SELECT key FROM takeable) AND owner <> ${me}
     AND NOT released AND expires_at > ${now} + ${milliseconds("lease_ms")}
 )
-SELECT key, taken.token AS granted, takeable.key IS NOT NULL AS tried, ${holderColumns.replace("token", "lease.token")},
+SELECT key, taken.token AS granted, lease.released AS given_back, takeable.key IS NOT NULL AS tried, ${holderColumns.replace("token", "lease.token")},
   least(lease_ms, greatest(0, ceil(extract(epoch FROM expires_at - ${now}) * 1000)))::bigint AS remaining
 FROM request LEFT JOIN taken USING (key) LEFT JOIN takeable USING (key) LEFT JOIN ${table} AS lease USING (key)`),
     // Nobody can listen through a pooler, but who is connected directly can.

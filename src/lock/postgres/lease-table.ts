@@ -156,7 +156,9 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
 }
 
 function answerFor(row: Row | undefined): Claim {
-  if (row?.granted != null) return { granted: true, token: Number(row.granted) };
+  // Of the row as it was before; through a pooler nothing else tells a handover from a takeover.
+  const isGivenBack = row?.given_back === "t";
+  if (row?.granted != null) return { granted: true, token: Number(row.granted), isGivenBack };
   // It was free, and another was faster: who, the next question tells.
   if (row?.tried === "t") return { granted: false, holder: {}, retryInMs: 0 };
   if (row?.owner == null) return { granted: false, forgotten: true };
