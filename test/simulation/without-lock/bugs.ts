@@ -19,11 +19,6 @@ export const bugsWithoutLock: readonly Breakage[] = [
     "throw new AbortedError(); calmSince = clock.now();",
     "throw new AbortedError();",
   ]),
-  bug("an elder that gives way confirms nothing", [
-    series,
-    "if (isElder) await options.beforeGivingWay();",
-    "",
-  ]),
   bug("an elder gives way only at a 409", [
     fetching,
     "const givesWay = window.meetsRival();",

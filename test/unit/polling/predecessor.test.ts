@@ -117,3 +117,65 @@ it("an instance that has seen its predecessor by gaps is no elder while that liv
   expect(eventsOf(next, "retry")).toEqual([]);
   expect(next.session.state).toBe("polling");
 });
+
+/** Ours, all of them: with Render's overlap, each ended 75 s after its successor has come. */
+describe("a second deploy within two minutes of the first, without a lock", () => {
+  const start = (name: string) =>
+    world.start(name, { lock: false, options: { startDelayMs: 10_000, overlapMs, backoff: { jitter: 0 } } });
+
+  it.each([
+    { afterMs: 30_000, most: 8 },
+    { afterMs: 65_000, most: 8 },
+    // The second had met the first, which may live for 120 s: it takes the third for that one until then.
+    { afterMs: 90_000, most: 8 },
+    { afterMs: 119_000, most: 2 },
+  ])(
+    "$afterMs ms after it: nothing is lost, somebody always polls, at most $most live 409s",
+    async ({ afterMs, most }) => {
+      const first = start("first");
+      await world.advance(75_000);
+      const second = start("second");
+      const plan = [
+        { atMs: afterMs, run: () => start("third") },
+        { atMs: 75_000, run: () => first.session.stop() },
+        { atMs: afterMs + 75_000, run: () => second.session.stop() },
+      ];
+      let longestPauseMs = 0;
+      let answeredAt = world.time.nowMs;
+      let answered = world.api.counters().answered;
+      for (let nowMs = 0; nowMs < afterMs + 240_000; nowMs += 1_000) {
+        for (const { atMs, run } of plan) if (atMs === nowMs) void run();
+        if (nowMs < afterMs + 180_000) world.push();
+        await world.advance(1_000);
+        const count = world.api.counters().answered;
+        if (count > answered) {
+          longestPauseMs = Math.max(longestPauseMs, world.time.nowMs - answeredAt);
+          answered = count;
+          answeredAt = world.time.nowMs;
+        }
+      }
+
+      expect(world.api.counters()).toMatchObject({ pending: 0, repeatedAnswers: 0 });
+      expect(world.polls("third").at(-1)?.at).toBeGreaterThan(world.time.nowMs - 31_000);
+      expect(longestPauseMs).toBeLessThanOrEqual(2_000);
+      expect(world.live409s()).toBeLessThanOrEqual(most);
+    },
+  );
+});
+
+describe("a predecessor that its platform starts again after more than a minute", () => {
+  it("is left the bot for the overlap, in which nobody polls once it has ended; nothing is lost", async () => {
+    const old = startRogue(world, "old", 70_000);
+    const next = world.start("new", { lock: false, options: { startDelayMs: 10_000, overlapMs } });
+    await world.advance(95_000);
+    const gaveWay = eventsOf(next, "retry").map(({ payload }) => payload.givesWay);
+    old.stop();
+    world.push();
+    await world.until(() => next.handled.length === 1, overlapMs + 5_000);
+
+    expect(gaveWay).toEqual([true]);
+    // It came back at 80 s, when the newcomer had polled for 70 s, so 105 s of the 120 are left.
+    expect(world.time.nowMs - 95_000).toBeLessThan(106_000);
+    expect(world.api.counters()).toMatchObject({ repeatedAnswers: 0 });
+  });
+});
