@@ -17,7 +17,7 @@ export interface Terminal {
 }
 
 /** The terminal of a command, behind which no secret is printed. */
-export type DiscreetTerminal = ReturnType<typeof discreet>;
+type DiscreetTerminal = ReturnType<typeof discreet>;
 
 export interface Command<Given extends Pick<CommonArguments, "help" | "env-file">> {
   readonly help: string;

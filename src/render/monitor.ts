@@ -14,7 +14,7 @@ import {
   type RenderMonitorEvents,
   type RenderRepair,
 } from "./findings.js";
-import { hasPassed, Repairer, type RepairRecord, type Standing } from "./repairs.js";
+import { hasPassed, makeRepairer, type RepairRecord, type Standing } from "./repairs.js";
 
 /** From the end of one look to the next, in milliseconds, whatever happens. */
 const leastGapMs = 30_000;
@@ -60,7 +60,7 @@ export function startMonitor(options: MonitorOptions): RenderMonitor {
   const board = new FindingBoard(hub, logger);
   const client = new RenderApiClient({ ...options, signal });
   const tools = { client, bot, clock, signal };
-  const repairer = new Repairer({ allowed: options.repair, record: repairRecord, tools, hub, logger });
+  const repair = makeRepairer({ allowed: options.repair, record: repairRecord, tools, hub, logger });
   let lookWanted: Deferred<void> = deferred();
   let conflicts: readonly Moment[] = [];
   /** Labels of the instances that this one has stood by for. */
@@ -105,7 +105,7 @@ export function startMonitor(options: MonitorOptions): RenderMonitor {
       const facts = await gatherFacts({ ...tools, serviceId, runsIn });
       failedLooks = 0;
       board.replace(findingsOf(facts, internals.isLockShared), today());
-      await repairer.repair(facts, standing());
+      await repair(facts, standing());
       return facts;
     } catch (error) {
       if (signal.aborted) return undefined;

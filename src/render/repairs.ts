@@ -204,20 +204,17 @@ interface RepairerOptions {
   readonly logger: Logger;
 }
 
-/** Makes at most one repair at a time, and never one that was not announced. */
-export class Repairer {
-  readonly #options: RepairerOptions;
-  #refusals: readonly Refusal[] = [];
-
-  constructor(options: RepairerOptions) {
-    this.#options = options;
-  }
-
-  /** Never rejects. */
-  async repair(facts: RenderFacts, standing: Standing): Promise<void> {
-    const { allowed, hub, logger, record, tools } = this.#options;
+/** Makes at most one repair at a time, and never one that was not announced. What it returns never rejects. */
+export function makeRepairer({ allowed, record, tools, hub, logger }: RepairerOptions) {
+  let told: readonly Refusal[] = [];
+  return async (facts: RenderFacts, standing: Standing): Promise<void> => {
     const { plan, refusals } = decideRepair(allowed, facts, standing);
-    this.#tellRefusals(refusals);
+    for (const { repair, reason } of refusals) {
+      if (told.some((known) => known.repair === repair && known.reason === reason)) continue;
+      logger.info({ repair, reason }, "a repair would help, but must not be made now");
+      hub.emit("repairRefused", { repair, reason });
+    }
+    told = refusals;
     if (!plan) return;
     record.lastRepairAt = standing.now;
     const { run, ...event } = plan;
@@ -235,15 +232,5 @@ export class Repairer {
       logger.error({ ...fields, error }, `could not ${event.description}; do it by hand`);
       hub.emit("repairFailed", { ...event, error });
     }
-  }
-
-  #tellRefusals(refusals: readonly Refusal[]): void {
-    for (const { repair, reason } of refusals) {
-      const isKnown = this.#refusals.some((known) => known.repair === repair && known.reason === reason);
-      if (isKnown) continue;
-      this.#options.logger.info({ repair, reason }, "a repair would help, but must not be made now");
-      this.#options.hub.emit("repairRefused", { repair, reason });
-    }
-    this.#refusals = refusals;
-  }
+  };
 }
