@@ -48,7 +48,7 @@ export interface InstanceWorld {
 }
 
 /** Who is told what an instance does with its lease. */
-export type LeaseWatch = Pick<LeaseJudge, "acquired" | "believes" | "handling" | "polling">;
+type LeaseWatch = Pick<LeaseJudge, "acquired" | "believes" | "handling" | "polling">;
 
 /** A world in which the instances share a lock server. */
 export interface LockedWorld extends InstanceWorld {
