@@ -39,13 +39,12 @@ export const bugsWithoutLock: readonly Breakage[] = [
     "isExhausted = !isEndless &&",
     "isExhausted = isEndless &&",
   ]),
-  bug("a gap counts however old what is missing may be", [
-    gap,
-    "if (elapsedMs(previous.sentAt, answeredAt) >= this.#lifeMs) return false;",
-    "",
-  ]),
+  bug(
+    "one gap is enough, however old what is missing may be",
+    [gap, "if (elapsedMs(previous.sentAt, answeredAt) >= this.#lifeMs) return false;", ""],
+    [gap, "return before !== undefined && elapsedMs(before, poll.answeredAt) <= togetherMs;", "return true;"],
+  ),
   bug("a gap counts behind a backlog", [gap, "return this.#isEmptied;", "return true;"]),
-  bug("after an outage the last answer counts still", [fetching, "rival.forget();", ""]),
   bug("without a lock a silent Telegram makes an elder a newcomer", [
     session,
     "if (this.#options.options.lock === false) return;",
