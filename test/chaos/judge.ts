@@ -184,9 +184,11 @@ function judgeLeases(
           `${next.holder.name} got token ${next.token} at ${ms(next.from)}, after ${lease.holder.name} had got ${lease.token}`,
         );
       }
-      // It is told as released when the server has confirmed that, and its last act was judged by itself.
+      // It is told as released when the server has confirmed that, or never where the answer was lost: then its
+      // holder has left. Its last act was judged by itself.
+      const isGivenUp = lease.end === "released" || lease.end === "left";
       const trustedUntil = lease.until - (lease.isCut ? newsMs : 0);
-      if (next.from >= trustedUntil || lease.end === "released" || lease.holder === next.holder) continue;
+      if (next.from >= trustedUntil || isGivenUp || lease.holder === next.holder) continue;
       const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
       if (stoodStill(lease.holder, moment) || stalls.some((stall) => overlap(stall, moment))) continue;
       const two = { from: next.from, until: Math.min(trustedUntil, next.until) };
