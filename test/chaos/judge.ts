@@ -184,9 +184,9 @@ function judgeLeases(
           `${next.holder.name} got token ${next.token} at ${ms(next.from)}, after ${lease.holder.name} had got ${lease.token}`,
         );
       }
-      // It is told as released when the server has confirmed that, or never where the answer was lost: then its
-      // holder has left. Its last act was judged by itself.
-      const isGivenUp = lease.end === "released" || lease.end === "left";
+      // It is told as released when the server has confirmed that, or never where the answer was lost: its holder
+      // had begun to drain then. Its last act was judged by itself.
+      const isGivenUp = lease.end === "released" || (lease.end === "left" && isDraining(lease, next.from));
       const trustedUntil = lease.until - (lease.isCut ? newsMs : 0);
       if (next.from >= trustedUntil || isGivenUp || lease.holder === next.holder) continue;
       const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
@@ -342,6 +342,11 @@ function couldNotConfirm(instance: InstanceHistory, between: Span): boolean {
       (line.event === "lost" && isWithin(timeOf(line), news)) ||
       (String(line.message).startsWith("could not tell Telegram") && isWithin(timeOf(line), between)),
   );
+}
+
+function isDraining({ holder, from }: HeldLease, at: number): boolean {
+  const time = { from, until: at };
+  return holder.lines.some((line) => line.state === "draining" && isWithin(timeOf(line), time));
 }
 
 /** Whether a process did nothing for a part of the time: frozen by us, by its own word, or dead. */

@@ -169,12 +169,15 @@ describe("the judge of chaos", () => {
       line(100, "acquired", { token: 1 }),
       line(110, "poll", { offset: 0 }),
       line(200, "poll", { offset: 2 }),
+      line(205, "state", { state: "draining" }),
       line(400, "state", { state: "stopped" }),
     ];
     expect(violationsOf(handover({ a: left }))).toEqual([]);
 
-    const acting = [...left.slice(0, 3), line(300, "poll", { offset: 2 }), ...left.slice(3)];
-    expect(violationsOf(handover({ a: acting })).join()).toMatch(/a: poll at 300.0, after b had got the lease/);
+    const acting = [...left.slice(0, 4), line(300, "poll", { offset: 2 }), ...left.slice(4)];
+    expect(violationsOf(handover({ a: acting })).join()).toMatch(
+      /a: poll at 300.0, after b had got the lease/,
+    );
   });
 
   it("lets a failover have two poll, for no longer than it says and never after it", () => {
