@@ -142,7 +142,9 @@ export function createFetching({
     if (leftMs > 0) await wait(clock, leftMs, ending);
   }
 
-  function send({ offset, limit }: PollRange, window: QuietWindow): Promise<Update[]> {
+  async function send({ offset, limit }: PollRange, window: QuietWindow): Promise<Update[]> {
+    // A handler that was just begun may have ended this lease.
+    if (signal.aborted) throw new AbortedError();
     // Sent until it has surely arrived; the empty list is the server's default, so that nothing sticks from before.
     const allowed = wasAnswered ? {} : { allowed_updates: allowedUpdates ?? [] };
     const request = { offset, limit, timeout: timeoutSeconds, ...allowed };

@@ -54,11 +54,14 @@ export class AskJudge {
     standing.handingOverSince = undefined;
   }
 
-  /** It gave the lease back, whatever for. */
+  /** It gave a lease up that it has held. */
   gaveUp(instance: Instance, key: string): void {
-    const standing = this.#of(instance, key);
-    standing.gaveUpAt = this.#options.loop.nowMs;
-    standing.handingOverSince = undefined;
+    this.#of(instance, key).gaveUpAt = this.#options.loop.nowMs;
+  }
+
+  /** Perhaps one that it was granted and did not want any more. */
+  gaveBack(instance: Instance, key: string): void {
+    this.#of(instance, key).handingOverSince = undefined;
   }
 
   lost(instance: Instance, key: string): void {

@@ -30,7 +30,7 @@ export interface InstanceWorld {
   readonly locks: LockServer | undefined;
   readonly leases: LeaseWatch;
   readonly updates: UpdateJudge;
-  readonly asks: Pick<AskJudge, "hasGivenUp" | "lost">;
+  readonly asks: Pick<AskJudge, "gaveUp" | "hasGivenUp" | "lost">;
   readonly leading: Pick<LeadingJudge, "began" | "believes" | "died">;
   readonly keys: readonly string[];
   readonly options: SafePollingOptions;
@@ -240,6 +240,7 @@ export class Instance {
       story.tell(this.name, `${key} is ${state}`);
     });
     session.events.on("acquired", ({ lease }) => leases.acquired(this, key, lease.token));
+    session.events.on("released", () => asks.gaveUp(this, key));
     session.events.on("lost", ({ reason }) => {
       updates.excuse(this, key);
       asks.lost(this, key);

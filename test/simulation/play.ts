@@ -67,7 +67,7 @@ export async function play(seed: number, isTold = false, draw = drawPlot): Promi
     updates,
     releasing: (instance, key) => {
       leading.releasing(instance, key);
-      asks.gaveUp(instance, key);
+      asks.gaveBack(instance, key);
     },
     holderOf: (key) => locks.model.holderOf(key),
   });

@@ -49,7 +49,7 @@ export async function playWithoutLock(seed: number, isTold = false): Promise<Out
     locks: undefined,
     leases,
     updates,
-    asks: { hasGivenUp: () => false, lost() {} },
+    asks: { gaveUp() {}, hasGivenUp: () => false, lost() {} },
     leading: { began: () => () => {}, believes() {}, died() {} },
     leadingHabits: [],
     keys: [key],

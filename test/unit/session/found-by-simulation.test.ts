@@ -30,6 +30,23 @@ describe("an instance", () => {
     expect(world.api.counters()).toMatchObject({ confirmed: 1, repeatedAnswers: 0 });
   });
 
+  it("that resigns in one of many handlers begins no further poll, and drains until what it waits for has ended", async () => {
+    const a = world.start("a", {
+      options: { concurrency: 50, confirm: "fetched" },
+      onMessage: () => a.session.resign(),
+    });
+    a.session.leading.add(() => new Promise<void>((resolve) => world.clock.setTimer(resolve, 3_000)));
+    await world.until(() => a.session.state === "polling");
+    world.push();
+    await world.until(() => a.handled.length === 1);
+    const polls = world.polls("a").length;
+
+    await world.advance(500);
+
+    expect(a.session.state).toBe("draining");
+    expect(world.polls("a")).toHaveLength(polls);
+  });
+
   it("that polls again while a handler of its former lease runs does not confirm that handler's update", async () => {
     let finish = () => {};
     const a = world.start("a", {
