@@ -157,7 +157,7 @@ function drawUpdates(random: Random, isBusy: boolean, beginsMs: number, lastMs: 
   }
   const busyMs = isBusy ? random.between(10_000, 30_000) : 0;
   for (let atMs = beginsMs - 2_000; atMs < beginsMs + busyMs; atMs += 125 * random.between(0.5, 1.5)) {
-    if (isBusy && atMs > 0) updatesMs.push(atMs);
+    if (isBusy && atMs > 0 && atMs < lastMs) updatesMs.push(atMs);
   }
   return updatesMs;
 }
