@@ -208,7 +208,7 @@ describe.each(clientLibraries)("redisLock by $name $version", (library) => {
 
       abort.abort();
 
-      expect(await connecting).toMatch(/given up/);
+      expect(await connecting).toMatch(/aborted/);
       await until("no socket", () => silent.sockets.size === 0, finders.includes(client) ? 8_000 : 1_000);
     }
   });

@@ -27,7 +27,7 @@ for (const name of ["file", "postgres", "redis"] as const) {
     });
     expect(result.answered).toBe(result.pushed);
     expect(result.pushed).toBeGreaterThan(20);
-  }, 90_000);
+  }, 240_000);
 }
 
 for (const name of ["file", "postgres", "redis"] as const) {
@@ -38,7 +38,7 @@ for (const name of ["file", "postgres", "redis"] as const) {
     const result = await priorityDeploys(fleet, 1);
 
     expect(result).toSatisfy((kept: typeof result) => arePrioritiesKept(kept, 5_000));
-  }, 90_000);
+  }, 240_000);
 }
 
 it("five rolling deploys with fifty handlers at once also keep the order of every chat", async () => {
