@@ -91,7 +91,7 @@ export class AskJudge {
     for (const [instance, standings] of this.#standings) {
       if (instance.host.state !== "running") continue;
       for (const [key, { handingOverSince }] of standings) {
-        if (handingOverSince === undefined) continue;
+        if (handingOverSince === undefined || !isActing(instance, key)) continue;
         const forMs = nowMs - Math.max(handingOverSince, instance.resumedAtMs);
         if (forMs > drainTimeoutMs + 6_000 + 2.4 * leaseMs) {
           accuse(
@@ -160,4 +160,10 @@ export class AskJudge {
     standings.set(key, standing);
     return standing;
   }
+}
+
+/** Whether it polls or drains. What the server still has on record afterwards, after a release that was lost, is judged by NamedJudge. */
+function isActing(instance: Instance, key: string): boolean {
+  const handle = instance.handle(key);
+  return handle !== undefined && (handle.session.lease !== undefined || handle.state === "draining");
 }
