@@ -43,6 +43,8 @@ export default defineConfig({
   // The theme's grey on grey is too pale to read.
   head: [
     ["style", {}, "div[class*='language-'] > span.lang { color: var(--vp-c-text-1) !important }"],
+    // The label of the search button names what it shows: not its key.
+    ["style", {}, ".DocSearch-Button-Keys { display: none !important }"],
     ["style", {}, ".dark img.light-only, html:not(.dark) img.dark-only { display: none }"],
   ],
   markdown: {
