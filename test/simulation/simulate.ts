@@ -60,11 +60,15 @@ async function playMany(count: number, from: number): Promise<void> {
 async function playKind(bundle: Bundle, kind: Kind, count: number, from: number): Promise<void> {
   const startedAt = performance.now();
   let shownAt = startedAt;
+  let told = 0;
   const sum = await runSeeds(bundle, {
     kind,
     from,
     count,
     onProgress({ played, broken }) {
+      // At once: a run that is ended early has told what it found.
+      for (const { seed, rule } of broken.slice(told)) console.log(`seed ${seed} breaks: ${rule}`);
+      told = broken.length;
       const now = performance.now();
       if (now - shownAt < (process.stdout.isTTY ? 200 : 5_000)) return;
       shownAt = now;
@@ -77,7 +81,6 @@ async function playKind(bundle: Bundle, kind: Kind, count: number, from: number)
   console.log(describe(kind, sum, performance.now() - startedAt));
   const [first] = sum.broken;
   if (!first) return;
-  for (const { seed, rule } of sum.broken.slice(0, 20)) console.log(`seed ${seed} breaks: ${rule}`);
   await tellStory(first.seed, kind);
   console.log(`npm run simulate -- --seed ${first.seed}${kind === "lock" ? "" : ` --kind ${kind}`}`);
 }
