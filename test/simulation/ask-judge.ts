@@ -10,6 +10,8 @@ interface Standing {
   token: number | undefined;
   grantedAt: number;
   gaveUpAt: number;
+  /** The same, before the grant that it has now. */
+  gaveUpBefore: number;
   /** By its own monotonic clock. */
   lostAt: number;
   /** Since when it has been handing over. */
@@ -41,7 +43,7 @@ export class AskJudge {
     this.#options = options;
   }
 
-  /** The server has named a holder. */
+  /** The server has named another as holder. */
   told(instance: Instance, key: string, { priority = 0 }: Holder): void {
     this.#of(instance, key).holderPriority = priority;
   }
@@ -50,6 +52,7 @@ export class AskJudge {
     const standing = this.#of(instance, key);
     standing.token = token;
     standing.grantedAt = this.#options.loop.nowMs;
+    standing.gaveUpBefore = standing.gaveUpAt;
     standing.gaveUpAt = never;
     standing.handingOverSince = undefined;
   }
@@ -61,7 +64,9 @@ export class AskJudge {
 
   /** Perhaps one that it was granted and did not want any more. */
   gaveBack(instance: Instance, key: string): void {
-    this.#of(instance, key).handingOverSince = undefined;
+    const standing = this.#of(instance, key);
+    standing.handingOverSince = undefined;
+    if (standing.gaveUpAt === never) standing.gaveUpAt = standing.gaveUpBefore;
   }
 
   lost(instance: Instance, key: string): void {
@@ -153,6 +158,7 @@ export class AskJudge {
       token: undefined,
       grantedAt: never,
       gaveUpAt: never,
+      gaveUpBefore: never,
       lostAt: never,
       handingOverSince: undefined,
       answered: new Set<string>(),

@@ -206,7 +206,8 @@ export class Connection {
             return;
           }
           judge.refused(this.#instance, key, claim?.holder?.owner);
-          if (claim?.holder) askJudge.told(this.#instance, key, claim.holder);
+          const holder = claim?.holder;
+          if (holder && holder.owner !== this.owner) askJudge.told(this.#instance, key, holder);
         });
         return claims;
       },
