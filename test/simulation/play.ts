@@ -31,12 +31,6 @@ export interface Outcome {
 export async function play(seed: number, isTold = false, draw = drawPlot): Promise<Outcome> {
   const random = new Random(seed);
   const plot = draw(random.fork());
-  let violation: Violation | undefined;
-  const accuse = (rule: string, what: string) => {
-    story.tell("judge", `BROKEN: ${rule}: ${what}`);
-    violation ??= { rule, what };
-    loop.end();
-  };
   const loop = new EventLoop((host) => {
     const ran = host && instances.find((instance) => instance.host === host);
     leases.check(ran);
@@ -45,8 +39,12 @@ export async function play(seed: number, isTold = false, draw = drawPlot): Promi
     named.check();
     life.check();
   });
-  const story = new Story(isTold, () => loop.nowMs);
-  const { tell } = story;
+  const story: Story = new Story(
+    isTold,
+    () => loop.nowMs,
+    () => loop.end(),
+  );
+  const { accuse, tell } = story;
   const instances: Instance[] = [];
   const { leaseMs, options } = plot;
   const { concurrency, confirm, drainTimeoutMs } = options;
@@ -118,12 +116,12 @@ export async function play(seed: number, isTold = false, draw = drawPlot): Promi
     () => loop.nowMs,
     () => loop.run(),
   );
-  if (!violation && !stage.isOver) accuse("the story ends", "nothing was left to happen");
+  if (!story.violation && !stage.isOver) accuse("the story ends", "nothing was left to happen");
   telegram.api.dispose();
   const acts = Object.fromEntries(plot.acts.map(({ kind }) => [kind, 1]));
   return {
     seed,
-    violation,
+    violation: story.violation,
     lines: story.lines,
     steps: loop.steps,
     virtualMs: loop.nowMs,

@@ -106,17 +106,20 @@ const genres: Readonly<Record<string, readonly ActKind[]>> = {
   ],
 };
 
+/** Options of every instance; the judges go by those that are named. */
+export type PlayedOptions = SafePollingOptions & {
+  readonly concurrency: number;
+  readonly confirm: "handled" | "fetched";
+  readonly drainTimeoutMs: number;
+};
+
 /** Everything about a story that its seed decides before it begins. */
 export interface Plot {
   readonly genre: string;
   readonly backend: "lease records" | "session locks";
   readonly leaseMs: number;
   readonly bots: number;
-  readonly options: SafePollingOptions & {
-    readonly concurrency: number;
-    readonly confirm: "handled" | "fetched";
-    readonly drainTimeoutMs: number;
-  };
+  readonly options: PlayedOptions;
   readonly habits: HandlerHabits;
   readonly asks: AskHabits;
   readonly leading: LeadingHabits;

@@ -3,7 +3,7 @@ import type { Instance, InstanceWorld } from "../instance.js";
 import { withoutRealTime } from "../no-real-time.js";
 import type { Outcome } from "../play.js";
 import { Random } from "../random.js";
-import { Story, type Violation } from "../story.js";
+import { Story } from "../story.js";
 import { Telegram } from "../telegram.js";
 import { UpdateJudge } from "../update-judge.js";
 import { Judge } from "./judge.js";
@@ -14,15 +14,13 @@ import { Stage } from "./stage.js";
 export async function playWithoutLock(seed: number, isTold = false): Promise<Outcome> {
   const random = new Random(seed);
   const plot = drawPlotWithoutLock(random.fork());
-  let violation: Violation | undefined;
-  const accuse = (rule: string, what: string) => {
-    story.tell("judge", `BROKEN: ${rule}: ${what}`);
-    violation ??= { rule, what };
-    loop.end();
-  };
   const loop = new EventLoop(() => judge.check());
-  const story = new Story(isTold, () => loop.nowMs);
-  const { tell } = story;
+  const story: Story = new Story(
+    isTold,
+    () => loop.nowMs,
+    () => loop.end(),
+  );
+  const { accuse, tell } = story;
   const instances: Instance[] = [];
   const { concurrency, confirm, drainTimeoutMs } = plot.options;
   const updates = new UpdateJudge({
@@ -72,11 +70,11 @@ export async function playWithoutLock(seed: number, isTold = false): Promise<Out
     () => loop.nowMs,
     () => loop.run(),
   );
-  if (!violation && !stage.isOver) accuse("the story ends", "nothing was left to happen");
+  if (!story.violation && !stage.isOver) accuse("the story ends", "nothing was left to happen");
   telegram.api.dispose();
   return {
     seed,
-    violation,
+    violation: story.violation,
     lines: story.lines,
     steps: loop.steps,
     virtualMs: loop.nowMs,

@@ -1,7 +1,16 @@
-import type { SafePollingOptions } from "../../../src/options.js";
 import type { HandlerHabits } from "../handlers.js";
 import type { Delay } from "../path.js";
+import type { PlayedOptions } from "../plot.js";
 import type { Random } from "../random.js";
+
+const network = [
+  "slow telegram",
+  "refuse at telegram",
+  "cut off from telegram",
+  "telegram faults",
+  "restart telegram",
+  "freeze",
+] as const;
 
 /** What can happen where the instances share nothing. An act with a duration is undone when it is over. */
 export const actKinds = [
@@ -12,12 +21,7 @@ export const actKinds = [
   "crash of the eldest",
   "rival",
   "laptop",
-  "slow telegram",
-  "refuse at telegram",
-  "cut off from telegram",
-  "telegram faults",
-  "restart telegram",
-  "freeze",
+  ...network,
 ] as const;
 export type ActKind = (typeof actKinds)[number];
 
@@ -31,13 +35,7 @@ export interface Act {
 /** Everything about a story without a lock that its seed decides before it begins. */
 export interface Plot {
   readonly genre: Genre;
-  readonly options: SafePollingOptions & {
-    readonly concurrency: number;
-    readonly confirm: "handled" | "fetched";
-    readonly drainTimeoutMs: number;
-    readonly overlapMs: number;
-    readonly startDelayMs: number;
-  };
+  readonly options: PlayedOptions & { readonly overlapMs: number; readonly startDelayMs: number };
   readonly habits: HandlerHabits;
   readonly telegramDelay: Delay;
   readonly updatesMs: readonly number[];
@@ -47,15 +45,6 @@ export interface Plot {
   /** When the last fault is over, and only the newest instance stays. */
   readonly healedMs: number;
 }
-
-const network: readonly ActKind[] = [
-  "slow telegram",
-  "refuse at telegram",
-  "cut off from telegram",
-  "telegram faults",
-  "restart telegram",
-  "freeze",
-];
 
 /** What a story is about. A deploy alone is a calm one: nothing goes wrong in it, and more is promised. */
 const genres = {
