@@ -122,6 +122,10 @@ export class CandidateSet {
     return [...(this.#byKey.get(key) ?? [])];
   }
 
+  holding(key: string): CandidateEntry | undefined {
+    return this.of(key).find(({ phase }) => phase === "holding");
+  }
+
   waiting(key: string): CandidateEntry[] {
     return this.of(key).filter((entry) => entry.phase === "waiting");
   }

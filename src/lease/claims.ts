@@ -171,7 +171,7 @@ export function createClaims(options: ClaimsOptions) {
     open.keeper.hold(key);
     everGranted.add(key);
     schedule.granted(key);
-    const holding = candidates.of(key).find(({ phase }) => phase === "holding");
+    const holding = candidates.holding(key);
     if (outliving.delete(key)) {
       histories.granted(key, open.owner);
       holding?.events.moved(token);
@@ -224,7 +224,9 @@ export function createClaims(options: ClaimsOptions) {
   /** Handles whose key another handle of this process holds stand by for that one. */
   function showSiblings({ keeper, owner }: OpenConnection): void {
     for (const key of candidates.waitedKeys()) {
-      if (keeper.held.has(key)) showHolder(key, { owner, instance, priority });
+      // What was granted and not wanted is held too, until it is given back.
+      const isHeld = keeper.held.has(key) && candidates.holding(key);
+      if (isHeld) showHolder(key, { owner, instance, priority });
     }
   }
 

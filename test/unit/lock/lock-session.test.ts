@@ -231,6 +231,25 @@ describe("two handles for one key in one process", () => {
     expect(second.events).toEqual(["standby a:1", "granted 2"]);
     expect(first.trusted()).toBe(false);
   });
+
+  it("one that has resigned is not told of a holder while a grant that nobody wanted is given back", async () => {
+    const process = startProcess("a");
+    const [resigned, left] = [process.enter(), process.enter()];
+    resigned.want();
+    await time.advance(1);
+    await Promise.all([resigned.resign(), time.advance(1)]);
+    server.answers = "held";
+    left.want();
+    await time.advance(1);
+    expect(server.holderOf("bot")).toBe("a:1");
+
+    const isGone = left.giveUp();
+    server.deliverAnswers();
+    await Promise.all([isGone, time.advance(1)]);
+
+    expect(server.holderOf("bot")).toBeUndefined();
+    expect(resigned.events).toEqual(["granted 1"]);
+  });
 });
 
 describe("trust", () => {
