@@ -4,6 +4,7 @@ import type { Accuse } from "./story.js";
 /** One handler that was started. */
 interface Start {
   readonly instance: Instance;
+  readonly atMs: number;
   hasEnded: boolean;
   /** Why the update may come again: its instance had trouble after this. */
   isExcused: boolean;
@@ -11,13 +12,21 @@ interface Start {
   isTroubled: boolean;
   /** Telegram has forgotten the update, and cannot send it again. */
   isConfirmed: boolean;
+  /** Its handler held up all others, so it had to be confirmed unfinished. */
+  isLetGo: boolean;
 }
+
+/** A handler that has run for less holds up nobody; Telegram sends no more updates than these at once. */
+const patienceMs = 1_000;
+const fullWindow = 100;
 
 export interface UpdateJudgeOptions {
   /** Telegram is told of an update when it is fetched: a crash loses what runs, and so does a drain that is too short. */
   readonly losesInCrash: boolean;
   /** No lock keeps two instances from one update: repeats are counted, not judged here. */
   readonly mayRepeat?: boolean;
+  /** How many updates from this one on Telegram has sent to the instance. Left out: too few to let one go. */
+  readonly shownFrom?: (instance: Instance, id: number) => number;
   readonly leaseMs: number;
   readonly drainTimeoutMs: number;
   readonly nowMs: () => number;
@@ -66,10 +75,12 @@ export class UpdateJudge {
     if (earlier.length > 0) this.counts.repeated += 1;
     const start: Start = {
       instance,
+      atMs: this.#options.nowMs(),
       hasEnded: false,
       isExcused: false,
       isTroubled: false,
       isConfirmed: false,
+      isLetGo: false,
     };
     earlier.push(start);
     this.#startedBy(instance).push({ key, id, start });
@@ -108,7 +119,10 @@ export class UpdateJudge {
     for (const id of ids) {
       const starts = this.#of(key).get(id);
       if (!starts || this.#elsewhere.has(id)) continue;
-      const isDone = starts.some((start) => start.hasEnded || this.#options.losesInCrash);
+      for (const start of starts) start.isLetGo ||= this.#mayLetGo(start, id);
+      const isDone = starts.some(
+        ({ hasEnded, isLetGo }) => hasEnded || isLetGo || this.#options.losesInCrash,
+      );
       if (!isDone)
         this.#options.accuse("no update is lost", `${id} was confirmed before its handler had ended`);
       for (const start of starts) start.isConfirmed = true;
@@ -148,8 +162,7 @@ export class UpdateJudge {
     for (const [key, updates] of this.#starts) {
       for (const [id, starts] of updates) {
         const isDone = this.#elsewhere.has(id) || starts.some(({ hasEnded }) => hasEnded);
-        const isCrashed = starts.some(({ instance }) => instance.host.state === "dead");
-        if (isDone || (this.#options.losesInCrash && isCrashed)) continue;
+        if (isDone || starts.some((start) => this.#hasDiedWithIt(start))) continue;
         this.#options.accuse("no update is lost", `${id} of ${key} was never handled`);
       }
     }
@@ -159,15 +172,24 @@ export class UpdateJudge {
   isAllHandled(key: string): boolean {
     for (const [id, starts] of this.#of(key)) {
       if (this.#elsewhere.has(id)) continue;
-      const isDone = ({ hasEnded, instance }: Start) =>
-        hasEnded || (this.#options.losesInCrash && instance.host.state === "dead");
-      if (!starts.some(isDone)) return false;
+      if (!starts.some((start) => start.hasEnded || this.#hasDiedWithIt(start))) return false;
     }
     return true;
   }
 
   isHandling(instance: Instance, key: string): boolean {
     return this.#startedBy(instance).some(({ key: own, start }) => own === key && !start.hasEnded);
+  }
+
+  /** A slow handler is let go only when nothing new fits into an answer any more. */
+  #mayLetGo({ atMs, hasEnded, instance }: Start, id: number): boolean {
+    const { nowMs, shownFrom } = this.#options;
+    const hasRunMs = nowMs() - atMs;
+    return !hasEnded && hasRunMs >= patienceMs && (shownFrom?.(instance, id) ?? 0) >= fullWindow;
+  }
+
+  #hasDiedWithIt({ instance, isLetGo }: Start): boolean {
+    return (isLetGo || this.#options.losesInCrash) && instance.host.state === "dead";
   }
 
   /** Whatever runs at once and whatever blocks: an instance begins with what came first. */

@@ -3,6 +3,7 @@ import type { BotApiEvent } from "../../../src/testing/bot-api/journal.js";
 import type { Instance, InstanceWorld } from "../instance.js";
 import type { Accuse } from "../story.js";
 import { isCalm, type Plot, seriesMs } from "./plot.js";
+import { ShownUpdates } from "./shown-updates.js";
 import type { Stage } from "./stage.js";
 
 export interface JudgeOptions {
@@ -23,8 +24,6 @@ const calm = { conflicts: 2, repeats: 5 };
 /** After so many conflicts in ten minutes an instance gives up. One more, as the first may be the last poll of a predecessor. */
 const budget = 11;
 const budgetPeriodMs = 10 * 60_000;
-/** An elder that misses more updates in ten seconds has seen two gaps. */
-const mostTaken = 15;
 /** Platforms start a process again after this, at most. */
 const restartMs = 10_000;
 
@@ -39,10 +38,9 @@ interface Seen {
   givesWayUntilMs: number;
   /** When it met a 409, in the last ten minutes. */
   conflictsMs: number[];
-  /** The updates that it was sent. */
-  readonly given: Set<number>;
-  /** When somebody else confirmed one that it was never sent, in the last ten seconds. */
-  takenMs: number[];
+  readonly shown: ShownUpdates;
+  /** When something kept it from Telegram for the last time. */
+  disturbedAtMs: number;
 }
 
 /** The rules for instances that share nothing, written down a second time. */
@@ -56,8 +54,10 @@ export class Judge {
   /** When somebody came or went. */
   #changedAtMs = 0;
   #conflictsMs: number[] = [];
+  readonly #confirmed = new Set<number>();
   readonly counts = {
     gaps: 0,
+    "gaps for sure": 0,
     "gave way": 0,
     "came to an end": 0,
     longestDeafMs: 0,
@@ -96,12 +96,17 @@ export class Judge {
       mayHaveMetPredecessor: this.#sinceOthersPolledMs(instance.name) < settledMs,
       givesWayUntilMs: 0,
       conflictsMs: [],
-      given: new Set(),
-      takenMs: [],
+      shown: new ShownUpdates(this.#confirmed),
+      disturbedAtMs: this.#nowMs,
     });
     const [handle] = instance.handles;
     handle?.session.events.on("retry", (retry) => this.#onRetry(instance, retry));
     handle?.session.events.on("conflict", (conflict) => this.#onConflict(instance, conflict));
+  }
+
+  /** So many updates from this one on were sent to the instance. */
+  shownFrom(instance: Instance, id: number): number {
+    return this.#of(instance).shown.countFrom(id);
   }
 
   /** It has ended with ERR_CONFLICT. */
@@ -125,6 +130,7 @@ export class Judge {
   /** After every step. */
   check(): void {
     const { instances, stage } = this.#options;
+    for (const instance of instances) this.#noteDisturbance(instance);
     if (stage.finaleAtMs !== undefined) return this.#checkFinale(stage.finaleAtMs);
     if (stage.healedAtMs !== undefined) this.#checkRecovery(stage.healedAtMs);
     if (instances.some((instance) => this.#isServing(instance))) {
@@ -152,15 +158,18 @@ export class Judge {
       }
     }
     if (event.type === "removed" && event.reason === "confirmed") {
-      for (const [instance, seen] of this.#seen) this.#onTaken(instance, seen, event.updateIds);
+      for (const id of event.updateIds) this.#confirmed.add(id);
     }
-    if (event.type === "answered" && event.updateIds.length > 0) {
-      const to = instances.find(({ name }) => name === event.instance);
-      for (const id of to ? event.updateIds : []) this.#seen.get(to as Instance)?.given.add(id);
-    }
-    if (event.type !== "answered" || event.conflict !== "other-poller" || event.zombie) return;
+    if (event.type !== "answered" && event.type !== "poll") return;
     const instance = instances.find(({ name }) => name === event.instance);
-    if (instance) this.#onLive409(instance);
+    if (!instance) return;
+    const { shown } = this.#of(instance);
+    if (event.type === "poll") return shown.polls(event);
+    if (event.method === "getupdates" && shown.answers(event)) {
+      this.counts["gaps for sure"] += 1;
+      if (this.#isElder(instance)) this.#mustGiveWay(instance, "missing updates");
+    }
+    if (event.conflict === "other-poller" && !event.zombie) this.#onLive409(instance);
   }
 
   #onLive409(instance: Instance): void {
@@ -189,21 +198,11 @@ export class Judge {
     this.#accuse("no fight lasts", `${name} has met ${seen.conflictsMs.length} live 409s in ten minutes`);
   }
 
-  /** An elder has never got updates that somebody else has confirmed. */
-  #onTaken(instance: Instance, seen: Seen, ids: readonly number[]): void {
-    const { concurrency, polling } = this.#options.plot.options;
-    const isClear = concurrency === 1 && polling?.limit === 100 && this.#isElder(instance);
-    const taken = ids.filter((id) => !seen.given.has(id)).map(() => this.#nowMs);
-    seen.takenMs = [...seen.takenMs, ...taken].filter((atMs) => this.#nowMs - atMs < 10_000);
-    if (isClear && seen.takenMs.length > mostTaken) this.#mustGiveWay(instance, "missing updates");
-  }
-
   #mustGiveWay(instance: Instance, sign: string): void {
-    const { world } = this.#options;
-    world.loop.after(3_000, undefined, () => {
-      const isElsewhere =
-        instance.host.state !== "running" || instance.isStopping || !instance.telegramPath.isHealthy;
-      if (isElsewhere || this.#of(instance).givesWayUntilMs > this.#nowMs) return;
+    const seen = this.#of(instance);
+    const toldAtMs = this.#nowMs;
+    this.#options.world.loop.after(3_000, undefined, () => {
+      if (instance.isStopping || seen.disturbedAtMs >= toldAtMs || seen.givesWayUntilMs > this.#nowMs) return;
       this.#accuse("an elder gives way", `${instance.name} does not after ${sign}`);
     });
   }
@@ -227,6 +226,14 @@ export class Judge {
     if (calmMs < settledMs - 500 || seen.overlapMs === 0) {
       this.#accuse("only an elder gives way", `${instance.name} does after ${Math.round(calmMs)} ms`);
     }
+  }
+
+  #noteDisturbance(instance: Instance): void {
+    const { host, telegramPath } = instance;
+    if (host.state === "running" && telegramPath.isHealthy && !instance.isRefusedByTelegram) return;
+    const seen = this.#of(instance);
+    seen.disturbedAtMs = this.#nowMs;
+    seen.shown.forget();
   }
 
   /** Surely: one that nobody has disturbed, or whose predecessor is surely gone. */

@@ -23,9 +23,10 @@ export async function playWithoutLock(seed: number, isTold = false): Promise<Out
   const { accuse, tell } = story;
   const instances: Instance[] = [];
   const { concurrency, confirm, drainTimeoutMs } = plot.options;
-  const updates = new UpdateJudge({
+  const updates: UpdateJudge = new UpdateJudge({
     losesInCrash: confirm === "fetched" && concurrency > 1,
     mayRepeat: true,
+    shownFrom: (instance, id) => judge.shownFrom(instance, id),
     drainTimeoutMs,
     leaseMs: 0,
     nowMs: () => loop.nowMs,
