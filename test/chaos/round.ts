@@ -28,6 +28,8 @@ export interface RoundOptions {
   readonly seed: number;
   /** How long faults go on. */
   readonly durationMs: number;
+  /** The faults, in the order of time; left out: those that follow from the seed. */
+  readonly plan?: readonly PlannedFault[];
   /** Undefined: the file lock. */
   readonly server: LockServer | ReplicatedServer | undefined;
   /** Postgres only: its lease table. */
@@ -98,14 +100,8 @@ class Round implements AsyncDisposable {
   async run(): Promise<RoundHistory> {
     const { seed, durationMs, server } = this.#options;
     const hasReplica = server !== undefined && "failOver" in server;
-    const plan = planFaults({
-      seed,
-      durationMs,
-      slots,
-      hasServer: server !== undefined,
-      hasReplica,
-      leaseMs,
-    });
+    const hasServer = server !== undefined;
+    const { plan = planFaults({ seed, durationMs, slots, hasServer, hasReplica, leaseMs }) } = this.#options;
     this.#watchOurselves();
     this.#traffic = this.#fleet.startTraffic(messageEveryMs);
     const from = monotonicNow();

@@ -1,5 +1,4 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +8,7 @@ import { parse } from "yaml";
 import { probe, probeUntil } from "../tools/health-probe.js";
 import { startPostgres } from "../tools/postgres-server.js";
 import { Program } from "../tools/program.js";
+import { freePort } from "../tools/server-process.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const timeout = 60_000;
@@ -19,15 +19,6 @@ afterAll(() => rmSync(home, { recursive: true }));
 function example(path: string, env: NodeJS.ProcessEnv): Program {
   const STATE_DIRECTORY = mkdtempSync(join(home, "state-"));
   return new Program(["--import", "tsx", path], { env: { STATE_DIRECTORY, ...env } });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 const answered = (api: BotApiEmulator, count: number) =>

@@ -85,10 +85,15 @@ async function addHandlers(bot) {
     const { sequentialize } = await import("@grammyjs/runner");
     bot.use(sequentialize((ctx) => String(ctx.chat?.id)));
   }
+  // A plain middleware: it is called in the moment in which the update is begun, those behind a filter a few promises later.
+  bot.use((ctx, next) => {
+    const { text } = ctx.message ?? {};
+    if (tellsUpdates && text) say("handling", { text, updateId: ctx.update.update_id, chat: ctx.chat?.id });
+    return next();
+  });
   bot.on("message:text", async (ctx) => {
     const { text } = ctx.message;
     const updateId = ctx.update.update_id;
-    if (tellsUpdates) say("handling", { text, updateId, chat: ctx.chat.id });
     block(blockMs);
     const ownMs = typeof handlerMs === "number" ? handlerMs : drawBetween(...handlerMs);
     if (ownMs > 0) await sleep(ownMs);
