@@ -9,11 +9,11 @@ const seed = 2;
 for (const name of ["file", "postgres", "redis"] as const) {
   it(`a round of chaos on the ${name} lock breaks no promise`, async () => {
     await using server = name === "file" ? undefined : await startLockServer(name);
-    const history = await runRound({ seed, durationMs: 12_000, server });
+    const history = await runRound({ seed, durationMs: 8_000, server });
 
     const { violations, figures } = judge(history, recoveryBoundMs);
 
-    expect(violations, `npm run chaos -- --lock ${name} --seed ${seed} --round-seconds 12`).toEqual([]);
+    expect(violations, `npm run chaos -- --lock ${name} --seed ${seed} --round-seconds 8`).toEqual([]);
     expect(figures.messages).toBeGreaterThan(100);
   }, 180_000);
 }
