@@ -1,25 +1,31 @@
 import { parseArgs } from "node:util";
-import type { LockChoice } from "../tools/bot-fleet.js";
-import { startLockServer } from "../tools/lock-servers.js";
+import { type LockServer, startLockServer } from "../tools/lock-servers.js";
+
+const locks = ["file", "postgres", "lease-table", "redis", "none"] as const;
+type LockName = (typeof locks)[number];
+
+const usage = `usage: --count <whole number> --lock file|postgres|lease-table|redis [--concurrency <whole number>] [--crash]
+       --count <whole number> --lock file|postgres|lease-table|redis --priority [--fleets <whole number>]
+       --lock none [--overlap <s>] [--latency <ms>]`;
 
 export interface BenchArguments {
   readonly count: number;
-  readonly lockName: string;
+  readonly lockName: LockName;
   /** Handlers at once. */
   readonly concurrency: number;
   /** Every old instance is killed, at 300 updates a second. */
   readonly crashes: boolean;
   /** Each new instance has a higher `priority`, takes over while the old one lives on, and is killed. */
   readonly byPriority: boolean;
+  /** So many bots, each with a lock server of its own, are deployed beside each other. */
+  readonly fleets: number;
   /** Without a lock: how long old and new instance run side by side, in seconds. */
   readonly overlapSeconds: number;
   /** Without a lock: to Telegram, one way, in milliseconds. */
   readonly latencyMs: number;
-  /** Starts the lock server, if there is one, and tells how instances reach it. */
-  startLock(): Promise<{ readonly lock: LockChoice | undefined; stop(): Promise<void> }>;
 }
 
-/** Reads `--count N --lock file|postgres|redis [--concurrency N] [--crash] [--priority]`, or `--count N --lock none --overlap SECONDS [--latency MS]`. */
+/** Reads `--count N --lock NAME [--concurrency N] [--crash]`, `… --priority [--fleets N]`, or `--count N --lock none --overlap SECONDS [--latency MS]`. */
 export function benchArguments(defaultCount: number): BenchArguments {
   const { values } = parseArgs({
     options: {
@@ -28,29 +34,28 @@ export function benchArguments(defaultCount: number): BenchArguments {
       concurrency: { type: "string", default: "1" },
       crash: { type: "boolean", default: false },
       priority: { type: "boolean", default: false },
+      fleets: { type: "string", default: "1" },
       overlap: { type: "string", default: "75" },
       latency: { type: "string", default: "1" },
     },
   });
   const count = Number(values.count);
   const concurrency = Number(values.concurrency);
+  const fleets = Number(values.fleets);
   const overlapSeconds = Number(values.overlap);
   const latencyMs = Number(values.latency);
-  const { crash: crashes, lock: lockName, priority: byPriority } = values;
-  const isKnown = ["file", "postgres", "redis", "none"].includes(lockName);
-  const areWhole = [count, concurrency].every((number) => Number.isInteger(number) && number > 0);
-  if (!areWhole || !isKnown || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
-    console.error(
-      "usage: --count <whole number> --lock file|postgres|redis [--concurrency <whole number>] [--crash] [--priority], or --lock none [--overlap <s>] [--latency <ms>]",
-    );
+  const { crash: crashes, priority: byPriority } = values;
+  const lockName = locks.find((name) => name === values.lock);
+  const areWhole = [count, concurrency, fleets].every((number) => Number.isInteger(number) && number > 0);
+  if (!areWhole || !lockName || fleets > count || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
+    console.error(usage);
     process.exit(2);
   }
-  const figures = { count, concurrency, overlapSeconds, latencyMs };
-  return { ...figures, crashes, byPriority, lockName, startLock: () => startLock(lockName) };
+  return { count, concurrency, fleets, overlapSeconds, latencyMs, crashes, byPriority, lockName };
 }
 
-async function startLock(name: string): Promise<{ lock: LockChoice | undefined; stop(): Promise<void> }> {
-  if (name !== "postgres" && name !== "redis") return { lock: undefined, stop: async () => {} };
-  const server = await startLockServer(name);
-  return { lock: server.choice(), stop: () => server[Symbol.asyncDispose]() };
+/** Starts the lock server; undefined: the lock needs none. */
+export async function startLock(name: LockName): Promise<LockServer | undefined> {
+  if (name === "file" || name === "none") return undefined;
+  return startLockServer(name === "redis" ? "redis" : "postgres");
 }

@@ -3,14 +3,15 @@
 // order of every chat kept.
 // npm run deploys -- --count 20 --lock file --concurrency 50 --crash
 // The old instance is killed instead, at 300 updates a second: nothing lost.
-// npm run deploys -- --count 10 --lock redis --priority
-// Each new instance has a higher `priority` and takes over while the old one lives on; when it is killed, that polls again.
+// npm run deploys -- --count 10 --lock redis --priority [--fleets 4]
+// Each new instance has a higher `priority` and takes over while the old one lives on; when it is killed, that polls
+// again, after a whole lease on some locks: several bots are deployed beside each other.
 // npm run deploys -- --lock none --overlap 75
 // Without a lock, old and new instance poll side by side: plain grammY, the original repair and this library, compared.
 import { BotFleet } from "../tools/bot-fleet.js";
 import { arePrioritiesKept, mostMsAfterReady, priorityDeploys } from "../tools/priority-deploys.js";
 import { isKept, type RollingDeploysOptions, rollingDeploys } from "../tools/rolling-deploys.js";
-import { type BenchArguments, benchArguments } from "./lock-choice.js";
+import { type BenchArguments, benchArguments, startLock } from "./lock-choice.js";
 import { deploysWithoutLock } from "./overlapping-deploys.js";
 import { progress, summary } from "./statistics.js";
 
@@ -32,42 +33,59 @@ function scenarioOf({ concurrency, crashes }: BenchArguments): Omit<RollingDeplo
 }
 
 async function deploysWithLock(asked: BenchArguments): Promise<boolean> {
-  const { count, lockName, startLock } = asked;
   const scenario = scenarioOf(asked);
-  const { lock, stop } = await startLock();
-  const fleet = await BotFleet.start(lock);
-  try {
-    const result = await rollingDeploys(fleet, {
-      ...scenario,
-      deploys: count,
-      onDeploy: (deploy) => progress(deploy, count, "deploy"),
-    });
-    const { handoverMs, exitCodes: _, ...figures } = result;
-    console.table({ lock: lockName, ...figures });
-    console.log(`under traffic, ${scenario.end} to the successor's first poll: ${summary(handoverMs)}`);
-    const isClean = isKept(result, scenario.end);
-    console.log(isClean ? "every promise kept" : "A PROMISE WAS BROKEN");
-    return isClean;
-  } finally {
-    await fleet[Symbol.asyncDispose]();
-    await stop();
+  const results = await inFleets(asked, (fleet, count, onDeploy) =>
+    rollingDeploys(fleet, { ...scenario, deploys: count, onDeploy }),
+  );
+  for (const { handoverMs: _, exitCodes: __, backlog, trafficMs, ...figures } of results) {
+    console.table({ lock: asked.lockName, ...figures });
+    const rate = (messages: number, ms: number) => Math.round((messages / ms) * 1_000);
+    console.log(`${rate(figures.pushed, trafficMs)} messages a second came in`);
+    if (backlog.messages > 0) {
+      const { messages, ms } = backlog;
+      const took = `${(ms / 1_000).toFixed(1)} s, ${rate(messages, ms)} a second`;
+      console.log(`${messages} were not answered when the last one came; answered within ${took}`);
+    }
   }
+  const handoverMs = results.flatMap((result) => result.handoverMs);
+  console.log(`under traffic, ${scenario.end} to the successor's first poll: ${summary(handoverMs)}`);
+  return tellVerdict(results.every((result) => isKept(result, scenario.end)));
 }
 
-async function deploysByPriority({ count, lockName, startLock }: BenchArguments): Promise<boolean> {
-  const { lock, stop } = await startLock();
-  const fleet = await BotFleet.start(lock);
-  try {
-    const result = await priorityDeploys(fleet, count, (deploy) => progress(deploy, count, "deploy"));
-    const { afterReadyMs, afterKillMs, ...figures } = result;
-    console.table({ lock: lockName, ...figures });
-    console.log(`ready to the newer one's first poll: ${summary(afterReadyMs)}`);
-    console.log(`SIGKILL of the newer one to the older one's next poll: ${summary(afterKillMs)}`);
-    const isClean = arePrioritiesKept(result, mostMsAfterReady(fleet.lock));
-    console.log(isClean ? "every promise kept" : "A PROMISE WAS BROKEN");
-    return isClean;
-  } finally {
-    await fleet[Symbol.asyncDispose]();
-    await stop();
-  }
+async function deploysByPriority(asked: BenchArguments): Promise<boolean> {
+  const results = await inFleets(asked, priorityDeploys);
+  for (const { afterReadyMs: _, afterKillMs: __, ...figures } of results)
+    console.table({ lock: asked.lockName, ...figures });
+  const afterReadyMs = results.flatMap((result) => result.afterReadyMs);
+  const afterKillMs = results.flatMap((result) => result.afterKillMs);
+  console.log(`ready to the newer one's first poll: ${summary(afterReadyMs)}`);
+  console.log(`SIGKILL of the newer one to the older one's next poll: ${summary(afterKillMs)}`);
+  const mostMs = mostMsAfterReady(asked.lockName);
+  return tellVerdict(results.every((result) => arePrioritiesKept(result, mostMs)));
+}
+
+/** Shares the deploys out among bots, and waits for all of them. */
+async function inFleets<Result>(
+  { count, fleets, lockName }: BenchArguments,
+  run: (fleet: BotFleet, deploys: number, onDeploy: () => void) => Promise<Result>,
+): Promise<Result[]> {
+  let done = 0;
+  const onDeploy = () => {
+    done += 1;
+    progress(done, count, "deploy");
+  };
+  const mode = lockName === "lease-table" ? ({ mode: "lease" } as const) : {};
+  const shares = Array.from({ length: fleets }, (_, index) => Math.floor((count + index) / fleets));
+  return Promise.all(
+    shares.map(async (share) => {
+      await using server = await startLock(lockName);
+      await using fleet = await BotFleet.start(server?.choice(mode));
+      return run(fleet, share, onDeploy);
+    }),
+  );
+}
+
+function tellVerdict(isKept: boolean): boolean {
+  console.log(isKept ? "every promise kept" : "A PROMISE WAS BROKEN");
+  return isKept;
 }

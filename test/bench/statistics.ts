@@ -4,10 +4,10 @@ export function percentile(samples: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** `n, min, p50, p99, max` on one line, in milliseconds. */
+/** `n, min, p50, p95, p99, max` on one line, in milliseconds. */
 export function summary(samples: readonly number[]): string {
   const at = (share: number) => percentile(samples, share).toFixed(1);
-  return `n ${samples.length}  min ${at(0)}  p50 ${at(0.5)}  p99 ${at(0.99)}  max ${at(1)} ms`;
+  return `n ${samples.length}  min ${at(0)}  p50 ${at(0.5)}  p95 ${at(0.95)}  p99 ${at(0.99)}  max ${at(1)} ms`;
 }
 
 /** A line that replaces itself on a TTY; every so often a plain one elsewhere. */

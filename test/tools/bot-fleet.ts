@@ -111,6 +111,7 @@ export interface Line {
 
 const programPath = fileURLToPath(new URL("./bot-process.mjs", import.meta.url));
 const lineDeadlineMs = 30_000;
+const pollDeadlineMs = 30_000;
 
 const release = process.env.BOT_RUNTIME as Parameters<typeof runtimeCommand>[0] | undefined;
 const defaultRuntime: RuntimeCommand = release ? runtimeCommand(release) : [process.execPath];
@@ -309,8 +310,8 @@ export class BotFleet implements AsyncDisposable {
   }
 
   /** Resolves when an instance has sent a poll that the server has parked or answered. */
-  async polling(instance: Instance): Promise<void> {
-    await until(this.api, `${instance.name} polls`, () => this.polls(instance).length > 0);
+  async polling({ name }: Instance): Promise<void> {
+    await this.api.waitForEvent("poll", ({ instance }) => instance === name, { timeoutMs: pollDeadlineMs });
   }
 
   /** 409s that a live instance got. */
@@ -322,11 +323,16 @@ export class BotFleet implements AsyncDisposable {
     return this.api.pushMessage(this.api.bot.id, text, { chatId }) as number;
   }
 
-  /** Sends messages every so often until it is stopped, from one chat after the other. */
+  /**
+   * Sends messages every so often until it is stopped, from one chat after the other. What a busy machine sends late,
+   * it sends all the same.
+   */
   startTraffic(everyMs: number, { chats = 1, atOnce = 1 } = {}): Traffic {
+    const startedAt = performance.now();
     let messages = 0;
     const send = () => {
-      for (let index = 0; index < atOnce; index += 1) {
+      const due = Math.floor((performance.now() - startedAt) / everyMs) * atOnce;
+      while (messages < due) {
         messages += 1;
         this.push(`message ${messages}`, 1 + (messages % chats));
       }

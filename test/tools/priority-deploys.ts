@@ -1,5 +1,6 @@
-import { type BotFleet, type Instance, type LockChoice, until } from "./bot-fleet.js";
+import { type BotFleet, type Instance, until } from "./bot-fleet.js";
 import { chatsOutOfOrder } from "./chat-order.js";
+import { allAnswered } from "./rolling-deploys.js";
 
 export interface PriorityDeploysResult {
   readonly deploys: number;
@@ -23,8 +24,8 @@ const messageEveryMs = 20;
 const answersBetween = 20;
 
 /** What the newer one may take after it is ready, in milliseconds. */
-export function mostMsAfterReady({ kind }: LockChoice): number {
-  return kind === "postgres" || kind === "redis" ? 300 : 1_000;
+export function mostMsAfterReady(lock: string): number {
+  return lock === "postgres" || lock === "redis" ? 300 : 1_000;
 }
 
 /**
@@ -34,7 +35,7 @@ export function mostMsAfterReady({ kind }: LockChoice): number {
 export async function priorityDeploys(
   fleet: BotFleet,
   deploys: number,
-  onDeploy: (deploy: number) => void = () => {},
+  onDeploy: () => void = () => {},
 ): Promise<PriorityDeploysResult> {
   const { api } = fleet;
   const start = (build: number) =>
@@ -54,21 +55,20 @@ export async function priorityDeploys(
       await moreAnswers(fleet);
       answeredTwice += api.counters().repeatedAnswers - before;
 
-      const polled = fleet.polls(first).length;
+      const after = api.events.at(-1)?.sequence ?? -1;
       const killedAt = performance.now();
       newer.kill("SIGKILL");
-      await until(api, "the older one polls", () => fleet.polls(first).length > polled);
+      await api.waitForEvent("poll", ({ instance }) => instance === first.name, { after, timeoutMs: 60_000 });
       afterKillMs.push(performance.now() - killedAt);
       // What was answered again is behind us then.
       const { messages } = traffic;
-      await until(api, "all so far answered", () => api.counters().answered >= messages);
+      await allAnswered(fleet, messages);
       await moreAnswers(fleet);
-      onDeploy(deploy);
+      onDeploy();
     }
     traffic.stop();
     const { messages } = traffic;
-    const isAnswered = () => api.counters().answered === messages;
-    await until(api, "every message answered", isAnswered).catch(() => {});
+    await allAnswered(fleet, messages);
     const { answered, pollerChanges } = api.counters();
     return {
       deploys,

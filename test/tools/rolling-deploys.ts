@@ -11,7 +11,7 @@ export interface RollingDeploysOptions {
   readonly concurrency?: number;
   /** So many messages are answered between two deploys, at least. */
   readonly answersBetween?: number;
-  onDeploy?(deploy: number): void;
+  onDeploy?(): void;
 }
 
 interface Traffic {
@@ -33,6 +33,9 @@ export interface RollingDeploysResult {
   readonly pollerChanges: number;
   /** From the signal to the successor's first parked or answered poll, in milliseconds, one per deploy. */
   readonly handoverMs: readonly number[];
+  readonly trafficMs: number;
+  /** What was not answered when the last message came, and how long it took until it was. */
+  readonly backlog: { readonly messages: number; readonly ms: number };
   /** Of those that got SIGTERM. */
   readonly exitCodes: readonly (number | null)[];
 }
@@ -49,6 +52,7 @@ export async function rollingDeploys(
   const { everyMs, atOnce = 1, chats = 10 } = options.traffic ?? { everyMs: 20 };
   const scenario = { handlerMs, sequentializes: concurrency > 1, options: { concurrency } };
   const { api } = fleet;
+  const startedAt = performance.now();
   const traffic = fleet.startTraffic(everyMs, { atOnce, chats });
   const handoverMs: number[] = [];
   const exitCodes: (number | null)[] = [];
@@ -67,11 +71,14 @@ export async function rollingDeploys(
       const { code } = await old.exited;
       if (end === "SIGTERM") exitCodes.push(code);
       old = next;
-      options.onDeploy?.(deploy);
+      options.onDeploy?.();
     }
     traffic.stop();
+    const trafficMs = performance.now() - startedAt;
     const { messages } = traffic;
-    await until(api, "every message answered", () => api.counters().answered === messages);
+    const backlog = { messages: messages - api.counters().answered, ms: 0 };
+    await allAnswered(fleet, messages);
+    backlog.ms = performance.now() - startedAt - trafficMs;
     const before = api.counters();
     old.kill("SIGTERM");
     exitCodes.push((await old.exited).code);
@@ -85,6 +92,8 @@ export async function rollingDeploys(
       chatsOutOfOrder: chatsOutOfOrder(fleet.instances),
       pollerChanges: before.pollerChanges,
       handoverMs,
+      trafficMs,
+      backlog,
       exitCodes,
     };
   } finally {
@@ -103,6 +112,15 @@ export function isKept(result: RollingDeploysResult, end: RollingDeploysOptions[
     pollerChanges === deploys &&
     exitCodes.every((code) => code === 0)
   );
+}
+
+/** However much has piled up while nobody polled; rejects when half a minute passes in which nothing is answered. */
+export async function allAnswered({ api }: BotFleet, messages: number): Promise<void> {
+  const left = () => messages - api.counters().answered;
+  while (left() > 0) {
+    const before = left();
+    await until(api, `more of ${before} messages answered`, () => left() < before);
+  }
 }
 
 async function deployFirst(fleet: BotFleet, scenario: Partial<Scenario>): Promise<Instance> {
