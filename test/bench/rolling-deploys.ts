@@ -80,7 +80,7 @@ async function inFleets<Result>(
     shares.map(async (share) => {
       await using server = await startLock(lockName);
       await using fleet = await BotFleet.start(server?.choice(mode));
-      return run(fleet, share, onDeploy);
+      return await run(fleet, share, onDeploy);
     }),
   );
 }
