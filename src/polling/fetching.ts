@@ -113,6 +113,7 @@ export function createFetching({
       await mustGoOn();
       if (!Array.isArray(updates)) throw new Error("the answer to getUpdates is no list of updates");
       noteAnswer();
+      roundTrip.tookAtMost(sinceMs(clock, sentAt));
       record.answered(updates);
       if (isPredecessors(updates, sentAt, window)) return await pause(lookAgainMs);
       lookForRival(asked, sentAt, updates, window);

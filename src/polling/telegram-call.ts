@@ -109,7 +109,7 @@ export function telegramTrouble({ clock, random, logger }: CallContext, method: 
 const unknownMs = 250;
 
 /**
- * The round trip to Telegram, by the last call that does not park. A poll that was cut less than two round
+ * The round trip to Telegram, by the last call that does not park, and at most what a poll took since. A poll that was cut less than two round
  * trips after it was sent may reach the server after the successor's and would displace it.
  */
 export class RoundTrip {
@@ -117,6 +117,11 @@ export class RoundTrip {
 
   measured(ms: number): void {
     this.#lastMs = Math.max(1, ms);
+  }
+
+  /** A poll was answered, which may have parked. The calls of a start are slow: the process is busy, the connection new. */
+  tookAtMost(ms: number): void {
+    if (ms < this.ms) this.measured(ms);
   }
 
   get ms(): number {

@@ -35,21 +35,24 @@ function scenarioOf({ concurrency, crashes }: BenchArguments): Omit<RollingDeplo
 async function deploysWithLock(asked: BenchArguments): Promise<boolean> {
   const scenario = scenarioOf(asked);
   const results = await inFleets(asked, (fleet, count, onDeploy) =>
-    rollingDeploys(fleet, { ...scenario, deploys: count, onDeploy }),
+    rollingDeploys(fleet, { ...scenario, deploys: count, onDeploy, onBacklog: tellBacklog }),
   );
   for (const { handoverMs: _, exitCodes: __, backlog, trafficMs, ...figures } of results) {
     console.table({ lock: asked.lockName, ...figures });
     const rate = (messages: number, ms: number) => Math.round((messages / ms) * 1_000);
     console.log(`${rate(figures.pushed, trafficMs)} messages a second came in`);
-    if (backlog.messages > 0) {
-      const { messages, ms } = backlog;
-      const took = `${(ms / 1_000).toFixed(1)} s, ${rate(messages, ms)} a second`;
-      console.log(`${messages} were not answered when the last one came; answered within ${took}`);
-    }
+    const took = `${(backlog.ms / 1_000).toFixed(1)} s, ${rate(backlog.messages, backlog.ms)} a second`;
+    if (backlog.messages > 0) console.log(`the backlog of ${backlog.messages} was answered within ${took}`);
   }
   const handoverMs = results.flatMap((result) => result.handoverMs);
   console.log(`under traffic, ${scenario.end} to the successor's first poll: ${summary(handoverMs)}`);
   return tellVerdict(results.every((result) => isKept(result, scenario.end)));
+}
+
+/** While nobody polls, messages pile up. */
+function tellBacklog(messages: number): void {
+  if (messages > 0)
+    console.log(`${messages} messages are not answered yet: waiting as long as they get fewer`);
 }
 
 async function deploysByPriority(asked: BenchArguments): Promise<boolean> {

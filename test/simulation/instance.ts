@@ -48,7 +48,7 @@ export interface InstanceWorld {
 }
 
 /** Who is told what an instance does with its lease. */
-type LeaseWatch = Pick<LeaseJudge, "acquired" | "believes" | "handling" | "polling">;
+type LeaseWatch = Pick<LeaseJudge, "acquired" | "believes" | "handling" | "polling" | "toldLost">;
 
 /** A world in which the instances share a lock server. */
 export interface LockedWorld extends InstanceWorld {
@@ -244,6 +244,7 @@ export class Instance {
     session.events.on("lost", ({ reason }) => {
       updates.excuse(this, key);
       asks.lost(this, key);
+      leases.toldLost(this, key);
       story.tell(this.name, `${key} lost: ${reason}`);
     });
     const settle = (error: unknown) => {

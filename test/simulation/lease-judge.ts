@@ -104,8 +104,17 @@ export class LeaseJudge {
     }
   }
 
-  lost(instance: Instance, owner: string, keys: readonly string[]): void {
-    for (const key of keys) this.#standingOf(instance, owner).keys.delete(key);
+  /** What the server counts as the owner's. After its deadline an answer is not read: the next beat tells the same. */
+  beaten(instance: Instance, owner: string, sent: Moment, ours: readonly string[]): void {
+    const isLate = instance.clock.now().monotonicMs - sent.monotonicMs > this.#options.leaseMs / 5;
+    if (isLate) return;
+    const { keys } = this.#standingOf(instance, owner);
+    for (const key of keys) if (!ours.includes(key)) keys.delete(key);
+  }
+
+  /** The library says that it has lost the key. */
+  toldLost(instance: Instance, key: string): void {
+    for (const { keys } of this.#allOf(instance)) keys.delete(key);
   }
 
   releasing(instance: Instance, owner: string, keys: readonly string[]): void {

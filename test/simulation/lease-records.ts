@@ -25,6 +25,8 @@ export class LeaseRecords implements LockModel {
   readonly #leaseMs: number;
   /** When the server started, as each connection was told. */
   readonly #startedAt = new Map<string, number>();
+  /** By owner and key, of what was granted to it: a claim with another one is not the lease that it knows. */
+  readonly #granted = new Map<string, number>();
   #data: Data = emptyData();
   #snapshot: Data = emptyData();
 
@@ -53,11 +55,15 @@ export class LeaseRecords implements LockModel {
 
   beat(owner: string): readonly string[] {
     this.#renew(owner, this.#leaseMs);
-    return [...this.#data.claims].filter(([, claim]) => claim.owner === owner).map(([key]) => key);
+    const isKnown = (key: string, token: number) => (this.#granted.get(`${owner} ${key}`) ?? token) === token;
+    return [...this.#data.claims]
+      .filter(([key, claim]) => claim.owner === owner && isKnown(key, claim.token))
+      .map(([key]) => key);
   }
 
   release(owner: string, keys: readonly string[]): readonly string[] {
     const freed = keys.filter((key) => this.#data.claims.get(key)?.owner === owner);
+    for (const key of keys) this.#granted.delete(`${owner} ${key}`);
     for (const key of freed) {
       const { token } = this.#data.claims.get(key) as ClaimRecord;
       this.#data.claims.set(key, { token, owner: undefined, releasedAt: this.#now() });
@@ -116,6 +122,7 @@ export class LeaseRecords implements LockModel {
     if (!isProvenFree && !mayTakeForgotten) return { granted: false, forgotten: true };
     const token = Math.max((claim?.token ?? 0) + 1, Math.floor(this.#now()));
     this.#data.claims.set(key, { token, owner, releasedAt: 0 });
+    this.#granted.set(`${owner} ${key}`, token);
     return { granted: true, token };
   }
 

@@ -211,10 +211,10 @@ export class Connection {
         });
         return claims;
       },
-      beat: async (held) => {
+      beat: async () => {
+        const sent = this.#instance.clock.now();
         const ours = await renewing(() => model.beat(this.owner));
-        const lost = held.filter((key) => !ours.includes(key));
-        judge.lost(this.#instance, this.owner, lost);
+        judge.beaten(this.#instance, this.owner, sent, ours);
         return ours;
       },
       release: (keys) => {

@@ -19,7 +19,7 @@ export interface PriorityDeploysResult {
 
 /** Ready: Telegram has answered getMe for so long, in milliseconds (docs/priority.md). */
 const readyMs = 5_000;
-const messageEveryMs = 20;
+const messageEveryMs = 50;
 /** Between a change of poller and the next event, so that traffic runs under each. */
 const answersBetween = 20;
 

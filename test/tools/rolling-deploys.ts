@@ -12,6 +12,8 @@ export interface RollingDeploysOptions {
   /** So many messages are answered between two deploys, at least. */
   readonly answersBetween?: number;
   onDeploy?(): void;
+  /** The last message has come; so many are not answered, and are waited for as long as they get fewer. */
+  onBacklog?(messages: number): void;
 }
 
 interface Traffic {
@@ -77,6 +79,7 @@ export async function rollingDeploys(
     const trafficMs = performance.now() - startedAt;
     const { messages } = traffic;
     const backlog = { messages: messages - api.counters().answered, ms: 0 };
+    options.onBacklog?.(backlog.messages);
     await allAnswered(fleet, messages);
     backlog.ms = performance.now() - startedAt - trafficMs;
     const before = api.counters();

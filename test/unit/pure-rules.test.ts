@@ -262,4 +262,14 @@ describe("the round trip", () => {
     roundTrip.measured(40);
     expect(roundTrip.ms).toBe(40);
   });
+
+  it("is no longer than a poll that was answered since", () => {
+    const roundTrip = new RoundTrip();
+    roundTrip.tookAtMost(100);
+    expect(roundTrip.ms).toBe(100);
+    roundTrip.tookAtMost(30_000);
+    expect(roundTrip.ms).toBe(100);
+    roundTrip.measured(200);
+    expect(roundTrip.ms).toBe(200);
+  });
 });

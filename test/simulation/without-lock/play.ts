@@ -35,6 +35,7 @@ export async function playWithoutLock(seed: number, isTold = false): Promise<Out
   });
   const leases = {
     acquired() {},
+    toldLost() {},
     believes() {},
     handling() {},
     polling: (instance: Instance) => judge.polling(instance),

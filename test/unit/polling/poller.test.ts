@@ -116,6 +116,27 @@ it("a cut poll is given two round trips to arrive before the successor's", async
   expect(settled.resolvedAt).toBe(500);
 });
 
+it("a poll that was answered sooner tells that two round trips are no longer than that", async () => {
+  const time = new VirtualTime();
+  const clock = time.clock();
+  let polls = 0;
+  const getUpdates = (parameters: unknown, signal: AbortSignal) => {
+    polls += 1;
+    if (polls > 1) return parkUntilAborted(parameters, signal);
+    return new Promise((resolve) => clock.setTimer(() => resolve([{ update_id: 1 }]), 20));
+  };
+  const poller = makePoller(clock, { getUpdates });
+  void poller.run();
+  await time.advance(20);
+  expect(polls).toBe(2);
+  await poller.stop();
+
+  const settled = watch(poller.lastPollArrives(new AbortController().signal), time);
+  await time.advance(1_000);
+
+  expect(settled.resolvedAt).toBe(20 + 2 * 20);
+});
+
 it.each([
   { heard: "before a poll", news: 1, polls: 0 },
   { heard: "with the answer", news: 3, polls: 1 },
