@@ -85,12 +85,11 @@ export class EventHub<Events = SafePollingEvents> {
     this.#logger = logger;
   }
 
-  on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
-    this.#add(event, listener, false);
-  }
-
-  once<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
-    this.#add(event, listener, true);
+  /** Adds a listener; returns what removes it. */
+  on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void, isOnce = false): () => void {
+    const listeners = this.#listeners.get(event) ?? new Map();
+    this.#listeners.set(event, listeners.set(listener, isOnce));
+    return () => this.off(event, listener);
   }
 
   off<E extends keyof Events>(event: E, listener: (event: Events[E]) => void): void {
@@ -102,11 +101,6 @@ export class EventHub<Events = SafePollingEvents> {
       if (isOnce) this.#listeners.get(event)?.delete(listener);
       void this.#call(event, () => (listener as (event: Events[E]) => unknown)(payload));
     }
-  }
-
-  #add(event: keyof Events, listener: AnyListener, isOnce: boolean): void {
-    const listeners = this.#listeners.get(event) ?? new Map();
-    this.#listeners.set(event, listeners.set(listener, isOnce));
   }
 
   async #call(event: keyof Events, call: () => unknown): Promise<void> {

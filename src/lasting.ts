@@ -1,4 +1,5 @@
 import { type Clock, elapsedMs, type Moment, type Timer } from "./clock.js";
+import type { Logger } from "./logger.js";
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -30,6 +31,12 @@ export class Lasting {
     const isDue = lastedMs >= this.#tellAtMs;
     if (isDue) this.#tellAtMs = nextTellingMs(lastedMs);
     return { isDue, forSeconds: lastedMs > 0 ? seconds(lastedMs) : undefined };
+  }
+
+  /** It was met: a warning where it is to be told, else for debugging. */
+  tell(logger: Logger, fields: object, message: string): void {
+    const { isDue, forSeconds } = this.met();
+    logger[isDue ? "warn" : "debug"]({ ...fields, forSeconds }, message);
   }
 
   /** It is over. How many seconds it has lasted; undefined: it was not there. */

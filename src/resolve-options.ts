@@ -2,45 +2,18 @@ import { chooseLogger } from "./choose-logger.js";
 import { SafePollingError } from "./errors.js";
 import type { LockBackend } from "./lock/backend.js";
 import { fileLock } from "./lock/file/file-lock.js";
-import type { Logger } from "./logger.js";
 import { checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
 import { optionHints, pollingOptionHints } from "./option-hints.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
 import { overlapOfPlatform, platformFacts } from "./platform/instance.js";
-import type { ParentSign } from "./platform/parent.js";
 import { isSignal } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
 import type { ConflictBackoff } from "./polling/conflict-series.js";
 import type { PollParameters } from "./polling/fetching.js";
-import type { ConfirmPolicy } from "./polling/poll-plan.js";
 import type { TelegramBot } from "./polling/telegram-bot.js";
-import type { WebhookPolicy } from "./polling/webhook-guard.js";
 
 /** `SafePollingOptions` with every default in place. */
-export interface ResolvedOptions {
-  readonly lock: LockBackend | false;
-  readonly key: string;
-  readonly backoff: ConflictBackoff;
-  readonly onExhausted: ExhaustedPolicy;
-  readonly startDelayMs: number | undefined;
-  readonly overlapMs: number;
-  readonly webhook: WebhookPolicy;
-  readonly concurrency: number;
-  readonly confirm: ConfirmPolicy;
-  readonly polling: PollParameters;
-  readonly beforePolling: SafePollingOptions["beforePolling"];
-  readonly skipOlderThanMs: number | undefined;
-  readonly handlerWarnMs: number;
-  readonly handlerTimeoutMs: number | undefined;
-  readonly drainTimeoutMs: number;
-  readonly signals: readonly NodeJS.Signals[];
-  readonly exitAfterMs: number;
-  readonly stopWithParent: ParentSign | false;
-  readonly priority: number;
-  readonly signal: AbortSignal | undefined;
-  readonly instance: string;
-  readonly logger: Logger;
-}
+export type ResolvedOptions = Readonly<ReturnType<typeof resolveOptions>>;
 
 const optionNames = [
   "lock",
@@ -73,7 +46,7 @@ const clientMarginSeconds = 2;
 const longestTimerMs = 2 ** 31 - 1;
 
 /** Checks the options and fills in the defaults. Throws ERR_INVALID_OPTION. */
-export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): ResolvedOptions {
+export function resolveOptions(bot: TelegramBot, options: SafePollingOptions) {
   checkOptions("options", options, optionNames, optionHints);
   checkBot(bot);
   const polling = resolvePolling(options.polling ?? {}, bot);
@@ -94,9 +67,8 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions): R
     drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
     signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
     exitAfterMs: checkDelay("exitAfterMs", options.exitAfterMs ?? 10_000),
-    stopWithParent: options.stopWithParent
-      ? checkChoice<ParentSign>("stopWithParent", options.stopWithParent, ["stdin", "process"])
-      : false,
+    stopWithParent:
+      options.stopWithParent && checkChoice("stopWithParent", options.stopWithParent, ["stdin", "process"]),
     priority: checkNumber("priority", options.priority ?? 0),
     signal: checkSignal(options.signal),
     instance:

@@ -13,10 +13,9 @@ import { shared } from "./platform/process-registry.js";
 import { asTelegramBot, type PollableBot } from "./polling/telegram-bot.js";
 import { resolveOptions } from "./resolve-options.js";
 import { keepSecret } from "./secrets.js";
-import { alreadyRunning } from "./session/already-running.js";
-import { botLogger } from "./session/bot-logger.js";
 import { createSession, type SharedLockSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
+import { alreadyRunning } from "./session/prepare-bot.js";
 
 /** Bots that are being polled. */
 const polledBots = shared("polled-bots", () => new WeakSet<object>());
@@ -36,8 +35,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");
   polledBots.add(bot);
 
-  const { exitAfterMs, key, lock, signal, signals, stopWithParent } = resolved;
-  const logger = botLogger(resolved.logger, telegramBot, key);
+  const { exitAfterMs, lock, signal, signals, stopWithParent } = resolved;
   const session = createSession(telegramBot, resolved, {
     clock: systemClock,
     random: Math.random,
@@ -60,6 +58,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
       }
     },
   });
+  const { logger } = session;
   const stop = () => session.stop();
   const unregister = stopOnSignals({ signals, exitAfterMs, logger, stop });
   const forgetParent =

@@ -94,13 +94,13 @@ export function createClaims(options: ClaimsOptions) {
   function keysToClaim({ keeper }: OpenConnection, keys: DueKeys): string[] {
     const wanted = candidates.claimableKeys().filter((key) => !keys || keys.has(key));
     // Not what we hold already, not what is still to be given back.
-    return [...new Set([...outliving.keys, ...wanted])].filter(
+    return [...new Set([...outliving.keys(), ...wanted])].filter(
       (key) => !keeper.held.has(key) && !keeper.isUnconfirmed(key),
     );
   }
 
   function nextDue(keys: DueKeys, retryInMs?: number): void {
-    if (candidates.isWaiting() || outliving.keys.length > 0) schedule.answered(keys, retryInMs);
+    if (candidates.isWaiting() || outliving.keys().length > 0) schedule.answered(keys, retryInMs);
     else schedule.stop();
   }
 
@@ -172,7 +172,7 @@ export function createClaims(options: ClaimsOptions) {
     everGranted.add(key);
     schedule.granted(key);
     const holding = candidates.holding(key);
-    if (outliving.delete(key)) {
+    if (outliving.remove(key)) {
       histories.granted(key, open.owner);
       holding?.events.moved(token);
       return holding !== undefined;
@@ -205,7 +205,7 @@ export function createClaims(options: ClaimsOptions) {
       histories.lost(key, sent, holder.owner);
       return 0;
     }
-    if (outliving.delete(key)) onLost([key], "vanished");
+    if (outliving.remove(key)) onLost([key], "vanished");
     if (answer.forgotten) return forgotten(open, key);
     heldByOther(open, key, holder, sent);
     return retryInMs;
@@ -285,7 +285,7 @@ export function createClaims(options: ClaimsOptions) {
     if (!everAnswered && isLockMistake(error)) return onMistake(error);
     if (keeper.held.size === 0) return keeper.end("connection", error);
     trouble.failed("claim", error);
-    const left = keys.filter((key) => outliving.delete(key));
+    const left = keys.filter((key) => outliving.remove(key));
     if (left.length > 0) onLost(left, "connection");
     if (keys.length > 0) void keeper.release(keys);
     nextDue(undefined);

@@ -52,7 +52,7 @@ import { createClaims, isLockMistake, type OpenConnection } from "./claims.js";
 import { createConnector, type LockSessionOptions } from "./connector.js";
 import { KeyHistories } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
-import { OutlivingLeases } from "./outliving-leases.js";
+import { createOutlivingLeases } from "./outliving-leases.js";
 import { createTroubleReport } from "./trouble-report.js";
 import { checkTimes, defaultLeaseMs, leaseTiming } from "./trust-window.js";
 
@@ -72,7 +72,7 @@ export function createLockSession(options: LockSessionOptions) {
   const timing = leaseTiming(backend.leaseMs ?? defaultLeaseMs);
   const candidates = new CandidateSet(clock);
   const histories = new KeyHistories();
-  const outliving = new OutlivingLeases(clock, timing, (keys) => lose(keys, "connection"));
+  const outliving = createOutlivingLeases(clock, timing, (keys) => lose(keys, "connection"));
   const trouble = createTroubleReport({ ...options, candidates });
   /** Who waits for the confirmation of a release. */
   const releases = new Map<string, Deferred<boolean>>();

@@ -32,13 +32,14 @@ export type TroubleReport = ReturnType<typeof createTroubleReport>;
  */
 export function createTroubleReport({ backend, clock, logger, candidates }: TroubleReportOptions) {
   const lock = backend.name;
+  const see = page("troubleshooting.md#the-lock-server");
   const trouble = new Lasting(clock);
   const failing = new Set<TroubleSource>();
   const failingKeys = new Map<string, Lasting>();
 
   function failed(source: TroubleSource, error: unknown): void {
     failing.add(source);
-    tell(trouble, { error: describeError(error) }, words[source](lock));
+    trouble.tell(logger, { lock, error: describeError(error), see }, words[source](lock));
     for (const entry of candidates.all()) entry.events.trouble(error);
   }
 
@@ -56,9 +57,9 @@ export function createTroubleReport({ backend, clock, logger, candidates }: Trou
   function keyFailed(key: string, error: unknown): void {
     const ofKey = failingKeys.get(key) ?? new Lasting(clock);
     failingKeys.set(key, ofKey);
-    tell(
-      ofKey,
-      { key, error: describeError(error) },
+    ofKey.tell(
+      logger,
+      { lock, key, error: describeError(error), see },
       "the lock of this key cannot be used; it is tried again, and other keys go on. Mend what `error` names",
     );
     for (const entry of candidates.of(key)) entry.events.trouble(error);
@@ -68,16 +69,9 @@ export function createTroubleReport({ backend, clock, logger, candidates }: Trou
     const seconds = failingKeys.get(key)?.over();
     if (seconds === undefined) return;
     failingKeys.delete(key);
-    const message = `the lock of this key can be used again after ${seconds} s`;
-    logger.info({ lock, key }, message);
+    logger.info({ lock, key }, `the lock of this key can be used again after ${seconds} s`);
     if (trouble.isMet) return;
     for (const entry of candidates.of(key)) entry.events.trouble(undefined);
-  }
-
-  function tell(lasting: Lasting, fields: object, message: string): void {
-    const { isDue, forSeconds } = lasting.met();
-    const see = page("troubleshooting.md#the-lock-server");
-    logger[isDue ? "warn" : "debug"]({ lock, ...fields, forSeconds, see }, message);
   }
 
   return { failed, well, keyFailed, keyWell };

@@ -66,21 +66,9 @@ export interface FetchingOptions {
 }
 
 /** The polls of one lease, and what becomes of those that fail. */
-export function createFetching({
-  bot,
-  context,
-  webhook,
-  parameters,
-  record,
-  gate,
-  told,
-  signal,
-  followsAnother,
-  overlap,
-  isProbed,
-  onFirstPoll,
-  onSilence,
-}: FetchingOptions) {
+export function createFetching(options: FetchingOptions) {
+  const { bot, context, followsAnother, gate, isProbed, onFirstPoll, onSilence } = options;
+  const { overlap, parameters, record, signal, told, webhook } = options;
   const { clock, logger, roundTrip } = context;
   const { allowedUpdates, timeoutSeconds } = parameters;
   const startedAt = clock.now();
@@ -113,7 +101,8 @@ export function createFetching({
       await mustGoOn();
       if (!Array.isArray(updates)) throw new Error("the answer to getUpdates is no list of updates");
       noteAnswer();
-      roundTrip.tookAtMost(sinceMs(clock, sentAt));
+      // It may have parked. The calls of a start are slow: the process is busy, the connection new.
+      roundTrip.ms = Math.min(roundTrip.ms, Math.max(1, sinceMs(clock, sentAt)));
       record.answered(updates);
       if (isPredecessors(updates, sentAt, window)) return await pause(lookAgainMs);
       lookForRival(asked, sentAt, updates, window);

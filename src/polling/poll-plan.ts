@@ -47,16 +47,8 @@ export interface PollRange {
  * unfinished id. Telegram then answers at once, with what is known here already: such a poll is sent only when it
  * can bring something new.
  */
-export function createPollPlan({
-  bot,
-  context,
-  ledger,
-  record,
-  limit,
-  concurrency,
-  confirm,
-  signal,
-}: PollPlanOptions) {
+export function createPollPlan(options: PollPlanOptions) {
+  const { bot, concurrency, confirm, context, ledger, limit, record, signal } = options;
   const { clock, logger } = context;
   let last: (PollRange & { readonly answeredAt: Moment }) | undefined;
   /** The last answer had no room for new updates, though some wait. */
@@ -113,7 +105,7 @@ export function createPollPlan({
       { updateId: entry.id, runningMs, see: page("options.md#confirm") },
       "a slow handler holds up all updates behind it: Telegram is told that its update is done, so a crash now would lose it. Let slow work end sooner or run it outside of the handler",
     );
-    record.letGo(entry.id, runningMs);
+    record.letGo();
   }
 
   /** Until the next handler ends, at most this long. */

@@ -3,7 +3,7 @@ import type { Update } from "grammy/types";
 import { AbortedError, unlessAborted, withDeadline } from "../waiting.js";
 import { type ConflictBackoff, pollInSeries, type QuietWindow } from "./conflict-series.js";
 import { createFetching, type FetchingOptions } from "./fetching.js";
-import { Gate } from "./gate.js";
+import { createGate } from "./gate.js";
 import { type ConfirmPolicy, createPollPlan } from "./poll-plan.js";
 import { createToldOffset } from "./told-offset.js";
 import type { UpdateLedger } from "./update-ledger.js";
@@ -28,7 +28,7 @@ export function createPoller(options: PollerOptions) {
   const { bot, concurrency, context, drainTimeoutMs, handle, ledger, record, trusted } = options;
   const stopping = new AbortController();
   const { signal } = stopping;
-  const gate = new Gate(context.clock, context.turn, trusted);
+  const gate = createGate(context.clock, context.turn, trusted);
   const told = createToldOffset({ bot, context, ledger, gate });
   const fetching = createFetching({ ...options, gate, told, signal });
   const plan = createPollPlan({ ...options, limit: options.parameters.limit, signal });
@@ -120,7 +120,7 @@ export function createPoller(options: PollerOptions) {
     await handle(update).catch(() => {});
     if (bot.handler !== middleware) warnOfRegistration(update.update_id);
     ledger.finish(entry);
-    record.handled(update);
+    record.handled();
   }
 
   /** `bot.start()` refuses it. */

@@ -27,7 +27,7 @@ export interface PollingRecord {
   undisturbed(): void;
   /** A handler is about to run. */
   handling(update: Update): void;
-  handled(update: Update): void;
+  handled(): void;
   /** Telegram is told that this update is done although its handler still runs: it held up all others. */
-  letGo(updateId: number, runningMs: number): void;
+  letGo(): void;
 }

@@ -13,12 +13,19 @@ const callDeadlineMs = 10_000;
 const longestDeadlineMs = 160_000;
 const troubleBackoff: ExponentialBackoff = { firstMs: 100, capMs: 10_000 };
 
+/** The round trip to Telegram that is assumed while none was measured, in milliseconds. */
+export const unknownRoundTripMs = 250;
+
 /** What calls to Telegram share. */
 export interface CallContext {
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
-  readonly roundTrip: RoundTrip;
+  /**
+   * By the last call that does not park, and at most what a poll took since. A poll that was cut less than two round trips after it was sent may reach the
+   * server after the successor's, and would displace it.
+   */
+  readonly roundTrip: { ms: number };
   /** Resolves after a turn of the event loop. */
   readonly turn: () => Promise<unknown>;
 }
@@ -62,7 +69,7 @@ export async function askTelegram<T>(
 ): Promise<T> {
   const sent = clock.now();
   const result = await abortable(clock, call, deadlineMs, signal);
-  roundTrip.measured(sinceMs(clock, sent));
+  roundTrip.ms = Math.max(1, sinceMs(clock, sent));
   return result;
 }
 
@@ -76,7 +83,16 @@ export function telegramTrouble({ clock, random, logger }: CallContext, method: 
     const isFlood = failure.kind === "flood";
     const delayMs = isFlood ? failure.retryAfterMs : exponentialDelayMs(troubleBackoff, failures, random);
     failures += 1;
-    tell(error, delayMs);
+    trouble.tell(
+      logger,
+      {
+        method,
+        error: describeError(error),
+        retryInMs: Math.round(delayMs),
+        see: page("troubleshooting.md#telegram"),
+      },
+      "Telegram did not answer as it should; trying again. If it lasts, look at the network",
+    );
     if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
   }
 
@@ -84,47 +100,8 @@ export function telegramTrouble({ clock, random, logger }: CallContext, method: 
   function isOver(): void {
     failures = 0;
     const seconds = trouble.over();
-    if (seconds === undefined) return;
-    logger.info({ method }, `Telegram answers again after ${seconds} s`);
-  }
-
-  function tell(error: unknown, delayMs: number): void {
-    const { isDue, forSeconds } = trouble.met();
-    logger[isDue ? "warn" : "debug"](
-      {
-        method,
-        error: describeError(error),
-        retryInMs: Math.round(delayMs),
-        forSeconds,
-        see: page("troubleshooting.md#telegram"),
-      },
-      "Telegram did not answer as it should; trying again. If it lasts, look at the network",
-    );
+    if (seconds !== undefined) logger.info({ method }, `Telegram answers again after ${seconds} s`);
   }
 
   return { waitOut, isOver };
-}
-
-/** Assumed while nothing was measured, in milliseconds. */
-const unknownMs = 250;
-
-/**
- * The round trip to Telegram, by the last call that does not park, and at most what a poll took since. A poll that was cut less than two round
- * trips after it was sent may reach the server after the successor's and would displace it.
- */
-export class RoundTrip {
-  #lastMs: number | undefined;
-
-  measured(ms: number): void {
-    this.#lastMs = Math.max(1, ms);
-  }
-
-  /** A poll was answered, which may have parked. The calls of a start are slow: the process is busy, the connection new. */
-  tookAtMost(ms: number): void {
-    if (ms < this.ms) this.measured(ms);
-  }
-
-  get ms(): number {
-    return this.#lastMs ?? unknownMs;
-  }
 }

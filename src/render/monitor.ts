@@ -157,10 +157,7 @@ export function startMonitor(options: MonitorOptions): RenderMonitor {
     get findings() {
       return board.findings;
     },
-    on(event, listener) {
-      hub.on(event, listener);
-      return () => hub.off(event, listener);
-    },
+    on: (event, listener) => hub.on(event, listener),
     stop,
     [Symbol.asyncDispose]: stop,
   };

@@ -1,8 +1,9 @@
 import { isSafePollingError } from "../errors.js";
 import type { EventHub, Lease, PollingState } from "../events.js";
 import type { Candidate, CandidateEvents } from "../lease/candidate.js";
+import type { Logger } from "../logger.js";
 import { AbortedError, type Deferred, deferred, unlessAborted } from "../waiting.js";
-import { DoneAndStarted } from "./done-and-started.js";
+import { createDoneAndStarted } from "./done-and-started.js";
 import { createHandoverRequests } from "./handover-requests.js";
 import type { LeadingTasks } from "./leading-tasks.js";
 import { prepareBot } from "./prepare-bot.js";
@@ -32,7 +33,7 @@ export interface SessionEnd {
 export class BotSession {
   readonly leading: LeadingTasks;
   readonly #options: BotSessionOptions;
-  readonly #promises = new DoneAndStarted<Lease>();
+  readonly #promises = createDoneAndStarted();
   readonly #ending = new AbortController();
   readonly #candidate: Candidate;
   readonly #requests: ReturnType<typeof createHandoverRequests>;
@@ -60,6 +61,10 @@ export class BotSession {
 
   get events(): EventHub {
     return this.#options.record.events;
+  }
+
+  get logger(): Logger {
+    return this.#options.context.logger;
   }
 
   get state(): PollingState {

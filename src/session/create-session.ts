@@ -3,16 +3,15 @@ import type { Publish } from "../diagnostics.js";
 import type { Grant } from "../lease/candidate.js";
 import { createLockSession, type LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
-import type { Logger } from "../logger.js";
+import { type Logger, withFields } from "../logger.js";
 import { page } from "../pages.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
-import { RoundTrip } from "../polling/telegram-call.js";
+import { unknownRoundTripMs } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
-import { wideSignal } from "../wide-signal.js";
+import { wideSignal } from "../waiting.js";
 import { createBeforePolling } from "./before-polling.js";
-import { botLogger } from "./bot-logger.js";
 import { BotSession, type SessionEnd } from "./bot-session.js";
 import { HandleLog } from "./handle-log.js";
 import { HandleRecord } from "./handle-record.js";
@@ -48,13 +47,15 @@ export interface SharedLockSession extends Pick<LockSession, "enter"> {
 /** Wires the session of one bot. Nothing happens before its `run()`. */
 export function createSession(bot: TelegramBot, options: ResolvedOptions, runtime: Runtime): BotSession {
   const { key, lock } = options;
-  const logger = botLogger(options.logger, bot, key);
+  // Each line says which bot it is about: by its key, and by its name as soon as that is known.
+  const botName = () => (bot.isInited() ? `@${bot.botInfo.username}` : undefined);
+  const logger = withFields(options.logger, () => ({ bot: botName(), key }));
   const { clock, newId, onEnded, random, turn } = runtime;
   const { startDelayMs, isUnlocked } = withoutSharedLock(options, logger);
   warnOfSeconds(options, logger);
   warnOfUnasked(bot, options, logger);
   warnOfPriority(options, logger);
-  const context = { clock, random, logger, roundTrip: new RoundTrip(), turn };
+  const context = { clock, random, logger, roundTrip: { ms: unknownRoundTripMs }, turn };
   const ledger = new UpdateLedger(clock);
   const log = new HandleLog(logger, clock);
   const record = new HandleRecord({ ...runtime, options, log, logger, ledger });

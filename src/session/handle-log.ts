@@ -81,11 +81,8 @@ export class HandleLog {
 
   /** A holder that is kept waiting lets others try. */
   offers(why: string): void {
-    const { isDue, forSeconds } = this.#offering.met();
-    this.#logger[isDue ? "warn" : "debug"](
-      { forSeconds, see: page("troubleshooting.md#standing-by-and-the-lease") },
-      `${why} for a minute; offering the lease to a standby`,
-    );
+    const see = page("troubleshooting.md#standing-by-and-the-lease");
+    this.#offering.tell(this.#logger, { see }, `${why} for a minute; offering the lease to a standby`);
   }
 
   /** Nothing keeps it waiting. */

@@ -70,10 +70,6 @@ export const handleInternals = shared("handle-internals", () => new WeakMap<Safe
 
 export function makeHandle(session: BotSession): SafePolling {
   const hub = session.events;
-  const on: SafePolling["on"] = (event, listener) => {
-    hub.on(event, listener);
-    return () => hub.off(event, listener);
-  };
   return {
     get state() {
       return session.state;
@@ -90,11 +86,8 @@ export function makeHandle(session: BotSession): SafePolling {
     whileLeading: (task) => session.leading.add(task),
     leads: () => session.leading.leads(),
     health: () => session.health(),
-    on,
-    once(event, listener) {
-      hub.once(event, listener);
-      return () => hub.off(event, listener);
-    },
+    on: (event, listener) => hub.on(event, listener),
+    once: (event, listener) => hub.on(event, listener, true),
     off: (event, listener) => hub.off(event, listener),
     [Symbol.asyncDispose]: () => session.stop(),
   };

@@ -45,20 +45,9 @@ export interface HandoverRequestsOptions {
  * is taken by force. Equal or lower never asks; whoever has given the lease up on purpose does not ask for it before it
  * has held it again: so no two instances hand it to and fro.
  */
-export function createHandoverRequests({
-  priority: own,
-  drainTimeoutMs,
-  instance,
-  logger,
-  clock,
-  record,
-  newId,
-  holdBack,
-  send,
-  lease,
-  isEnding,
-  handOver,
-}: HandoverRequestsOptions) {
+export function createHandoverRequests(options: HandoverRequestsOptions) {
+  const { clock, drainTimeoutMs, instance, logger, newId, priority: own, record } = options;
+  const { handOver, holdBack, isEnding, lease, send } = options;
   const answered = new Set<string>();
   let holder: Holder | undefined;
   /** By the monotonic clock; undefined: not ready. */

@@ -1,8 +1,8 @@
+import { SafePollingError } from "../errors.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import { type CallContext, callTelegram } from "../polling/telegram-call.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
 import { unlessAborted } from "../waiting.js";
-import { alreadyRunning } from "./already-running.js";
 import { retryPassingTrouble } from "./passing-trouble.js";
 
 /** What needs no lease, done while still standing by: a bad token ends `done` before any waiting. */
@@ -24,4 +24,13 @@ export async function prepareBot(
     signal,
   );
   await webhook.look(signal);
+}
+
+/** This bot is polled already: by this library, or by `bot.start()`. */
+export function alreadyRunning(by: "us" | "bot.start()"): SafePollingError {
+  const message =
+    by === "us"
+      ? "safeStartPolling() was called twice for the same bot. Call it once; use the handle that the first call returned."
+      : "This bot is also polling by bot.start(). Remove that call: safeStartPolling() takes its place.";
+  return new SafePollingError("ERR_ALREADY_RUNNING", message);
 }

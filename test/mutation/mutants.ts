@@ -328,7 +328,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/gate.ts",
-    find: "if (this.#mayHaveStoodStill()) await this.#look();",
+    find: "if (mayHaveStoodStill()) await look();",
     replace: "",
     breaks: "a process that stood still starts a handler before it hears that its lease is over",
     tests: [gate],

@@ -4,7 +4,8 @@ import { exponentialDelayMs, withJitter } from "../../src/backoff.js";
 import { elapsedMs } from "../../src/clock.js";
 import { forgottenWaitMs, formerOwner } from "../../src/lease/key-history.js";
 import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
-import { RoundTrip } from "../../src/polling/telegram-call.js";
+import { silentLogger } from "../../src/logger.js";
+import { askTelegram, unknownRoundTripMs } from "../../src/polling/telegram-call.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { UpdateLedger } from "../../src/polling/update-ledger.js";
 import { VirtualTime } from "../tools/virtual-time.js";
@@ -254,22 +255,25 @@ describe("a failed call", () => {
 });
 
 describe("the round trip", () => {
-  it("is 250 ms while unknown, at least 1", () => {
-    const roundTrip = new RoundTrip();
-    expect(roundTrip.ms).toBe(250);
-    roundTrip.measured(0.2);
-    expect(roundTrip.ms).toBe(1);
-    roundTrip.measured(40);
-    expect(roundTrip.ms).toBe(40);
-  });
-
-  it("is no longer than a poll that was answered since", () => {
-    const roundTrip = new RoundTrip();
-    roundTrip.tookAtMost(100);
-    expect(roundTrip.ms).toBe(100);
-    roundTrip.tookAtMost(30_000);
-    expect(roundTrip.ms).toBe(100);
-    roundTrip.measured(200);
-    expect(roundTrip.ms).toBe(200);
+  it("is that of the last call, and at least 1 ms", async () => {
+    const time = new VirtualTime();
+    const roundTrip = { ms: unknownRoundTripMs };
+    const context = {
+      clock: time.clock(),
+      roundTrip,
+      logger: silentLogger,
+      random: () => 0,
+      turn: async () => {},
+    };
+    for (const [tookMs, expected] of [
+      [0.2, 1],
+      [40, 40],
+    ] as const) {
+      const call = async () => {
+        time.nowMs += tookMs;
+      };
+      await askTelegram(context, call, new AbortController().signal);
+      expect(roundTrip.ms).toBe(expected);
+    }
   });
 });

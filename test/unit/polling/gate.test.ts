@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Gate } from "../../../src/polling/gate.js";
+import { createGate } from "../../../src/polling/gate.js";
 import { VirtualTime } from "../../tools/virtual-time.js";
 
 /** A gate in a process whose turns of the event loop take these times, in milliseconds, and then none. */
@@ -7,7 +7,7 @@ function gateWithTurns(...turnsMs: number[]) {
   const time = new VirtualTime();
   let turns = 0;
   let isTrusted = true;
-  const gate = new Gate(
+  const gate = createGate(
     time.clock(),
     async () => {
       turns += 1;
@@ -71,5 +71,5 @@ it("is shut without trust, and when the end of trust is what has arrived", async
   const endArrives = async () => {
     isTrusted = false;
   };
-  expect(await new Gate(time.clock(), endArrives, () => isTrusted).isOpen()).toBe(false);
+  expect(await createGate(time.clock(), endArrives, () => isTrusted).isOpen()).toBe(false);
 });

@@ -4,7 +4,7 @@ import type { Clock } from "../../../src/clock.js";
 import { silentLogger } from "../../../src/logger.js";
 import { createPoller, type Poller } from "../../../src/polling/poller.js";
 import type { TelegramBot } from "../../../src/polling/telegram-bot.js";
-import { RoundTrip } from "../../../src/polling/telegram-call.js";
+import { unknownRoundTripMs } from "../../../src/polling/telegram-call.js";
 import { UpdateLedger } from "../../../src/polling/update-ledger.js";
 import type { WebhookGuard } from "../../../src/polling/webhook-guard.js";
 import { VirtualTime } from "../../tools/virtual-time.js";
@@ -47,7 +47,7 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
       clock,
       random: () => 0.5,
       logger: silentLogger,
-      roundTrip: new RoundTrip(),
+      roundTrip: { ms: unknownRoundTripMs },
       turn,
     },
     ledger: new UpdateLedger(clock),
