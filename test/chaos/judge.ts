@@ -331,13 +331,11 @@ function judgeRepetitions({ failovers, instances }: RoundHistory, violations: st
 }
 
 function couldNotConfirm(instance: InstanceHistory, between: Span): boolean {
-  const { killedAt, lines, freezes } = instance;
-  if (killedAt !== undefined && isWithin(killedAt, between)) return true;
-  // One that still stands still says so later.
-  if (freezes.some((freeze) => isWithin(between.until, freeze))) return true;
+  // One that is dead cannot, and one that still stands still says so later.
+  if (stoodStill(instance, { from: between.until, until: between.until })) return true;
   // One that has just gone on needs a moment to hear of the loss.
   const news = { from: between.from, until: between.until + newsMs };
-  return lines.some(
+  return instance.lines.some(
     (line) =>
       (line.event === "lost" && isWithin(timeOf(line), news)) ||
       (String(line.message).startsWith("could not tell Telegram") && isWithin(timeOf(line), between)),

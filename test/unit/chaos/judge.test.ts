@@ -299,6 +299,11 @@ describe("the judge of chaos", () => {
     });
     expect(violationsOf(handover(thawed(234)))).toEqual([]);
     expect(violationsOf(handover(thawed(300))).join()).toMatch(/update 1 was handled by a at 120/);
+
+    // It goes on, and the machine has no time for it: by its own word it stood still for longer.
+    const { a, ...starved } = thawed(300);
+    const stalled = [...a, line(301, "stall", { from: 204, until: 299 })];
+    expect(violationsOf(handover({ ...starved, a: stalled }))).toEqual([]);
   });
 
   it("finds a conflict that no late poll explains", () => {
