@@ -48,6 +48,8 @@ const shapes = [
       $disconnect(): Promise<void>;
     }
   }`,
+  // Next.js: the bot beside instrumentation.ts.
+  `declare module "*/bot" {}`,
   `declare module "signal-exit" { export function onExit(callback: (code?: number, signal?: string) => void): () => void }`,
 ];
 const notInstalled = [...anything, ...shapes].join("\n");
@@ -68,7 +70,7 @@ const place = ({ page, line }: CodeBlock) => `${page.path}:${line}`;
 /** The block as a module of its own in the root folder. Its first line is the second one: line numbers follow. */
 function asModule({ comment, code }: CodeBlock): string {
   const given = /^given: (.*)$/s.exec(comment)?.[1]?.replaceAll("\n", " ") ?? "";
-  if (/^import /m.test(code)) return `${given}\n${code}`;
+  if (/^(import|export) /m.test(code)) return `${given}\n${code}`;
   // In braces: a fragment may declare again what the prelude declares.
   return `${prelude} ${given} {\n${code}\n} export {};`;
 }

@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 /** The block that imports a library, as it is printed, with its types taken off as that library wants it. */
-function program(library: string, api: BotApiEmulator, port = 0): Program {
+function program(library: string, api: BotApiEmulator, port = 0, databaseUrl = postgres.url()): Program {
   const block = blocks.find(({ code }) => code.includes(`from "${library}"`))?.code ?? "";
   const { outputText } = ts.transpileModule(block, {
     compilerOptions: {
@@ -40,7 +40,7 @@ function program(library: string, api: BotApiEmulator, port = 0): Program {
         BOT_TOKEN: api.bot.token,
         API_ROOT: api.url,
         PORT: String(port),
-        DATABASE_URL: postgres.url(),
+        DATABASE_URL: databaseUrl,
         STATE_DIRECTORY: join(state, new URL(api.url).port),
       },
     },
@@ -111,5 +111,20 @@ describe.concurrent("the programs of docs/frameworks.md, with SIGTERM in the mid
 
     await answersAndEnds(api, bot);
     expect(bot.output).toContain("lock=postgres");
+  });
+
+  it("Prisma beside the lock, on one DATABASE_URL with Prisma's own parameters", async () => {
+    await postgres.query('SET ROLE bot; CREATE TABLE "Note" (id serial PRIMARY KEY, text text NOT NULL)');
+    const url = new URL(postgres.url());
+    url.search = "?schema=public&connection_limit=3&pool_timeout=10";
+    await using api = await startBotApi();
+    await using bot = program("@prisma/adapter-pg", api, 0, url.href);
+
+    await answersAndEnds(api, bot);
+    expect(bot.output).toContain("lock=postgres");
+    expect(await postgres.query('SELECT text FROM "Note" ORDER BY id')).toEqual([
+      { text: "one" },
+      { text: "two" },
+    ]);
   });
 });
