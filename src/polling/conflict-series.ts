@@ -37,8 +37,6 @@ export interface ConflictSeriesOptions {
   readonly signal: AbortSignal;
   readonly record: Pick<PollingRecord, "retry" | "undisturbed">;
   readonly overlap: Overlap;
-  /** What an instance that gives way does first: handlers end, and what is done is confirmed. */
-  beforeGivingWay(): Promise<void>;
 }
 
 /** Polls until a conflict (rejects with ERR_CONFLICT), until the window was quiet, or until polling ends otherwise. */
@@ -50,8 +48,10 @@ export type Attempt = (window: QuietWindow) => Promise<void>;
  * new one. The last attempt does not come before the platform has ended the predecessor of this instance, which may
  * know no lock and be started again after each conflict: the newcomer outlives it. A settled instance gives way: where
  * no lock decides, the newcomer of a deploy stays, and the elder leaves it the bot until its own SIGTERM; that wait
- * takes the place of a delay. Resolves when `signal` aborts; rejects with what ended polling, a conflict that no
- * attempt is left for among it. p-retry runs the attempts; the delays are ours, because its own can only grow by a factor.
+ * takes the place of a delay. It has nothing to confirm first: only a poll whose offset tells all that is done meets a
+ * 409, and whoever has confirmed what is missing in a gap has confirmed all below. Resolves when `signal` aborts;
+ * rejects with what ended polling, a conflict that no attempt is left for among it. p-retry runs the attempts; the
+ * delays are ours, because its own can only grow by a factor.
  */
 export async function pollInSeries(options: ConflictSeriesOptions, attempt: Attempt): Promise<void> {
   const { backoff, clock, random, signal, record, overlap } = options;
@@ -114,7 +114,6 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
             givesWay: isElder,
             overlapLeftMs,
           });
-          if (isElder) await options.beforeGivingWay();
           if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
           calmSince = clock.now();
         },

@@ -83,8 +83,9 @@ export function createFetching(options: FetchingOptions) {
   let hasPolled = false;
   let wasAnswered = false;
   let wasRefused = false;
+  const mayMeetPredecessor = () => overlap.isUnlocked && sinceMs(clock, overlap.since) < overlap.ms;
   /** Until it is known that no predecessor handles what comes; where a lock tells that, from the beginning. */
-  let arrival = overlap.isUnlocked && overlap.ms > 0 ? new Arrival() : undefined;
+  let arrival = mayMeetPredecessor() ? new Arrival() : undefined;
   let mayForgiveConflict = followsAnother || arrival !== undefined;
   let hasMetPredecessor = false;
   let rivalToldAt: Moment | undefined;
@@ -158,7 +159,7 @@ export function createFetching(options: FetchingOptions) {
   /** Whether the predecessor may handle these, so that they are to be left alone and asked for again. */
   function isPredecessors(updates: readonly Update[], sentAt: Moment, window: QuietWindow): boolean {
     const look = arrival?.look(updates, sinceMs(clock, sentAt)) ?? "free";
-    if (look === "free" || sinceMs(clock, overlap.since) >= overlap.ms) {
+    if (look === "free" || !mayMeetPredecessor()) {
       arrival = undefined;
       return false;
     }
@@ -222,6 +223,8 @@ export function createFetching(options: FetchingOptions) {
     if (kind === "other-poller" && forgives()) return pause(predecessorRetryMs);
     const known = kind ?? ((await webhook.look(signal)) ? "webhook-active" : "other-poller");
     record.conflict(known, "409");
+    // Whoever comes back comes in as it came in first.
+    if (known === "other-poller" && mayMeetPredecessor()) arrival = new Arrival();
     if (known === "other-poller") throw conflictError(bot, error);
     await webhook.conflict(wasAnswered, signal);
   }

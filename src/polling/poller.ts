@@ -1,6 +1,6 @@
 import { createRunner, createSource, type UpdateSink } from "@grammyjs/runner";
 import type { Update } from "grammy/types";
-import { AbortedError, unlessAborted, withDeadline } from "../waiting.js";
+import { AbortedError, unlessAborted } from "../waiting.js";
 import { type ConflictBackoff, pollInSeries, type QuietWindow } from "./conflict-series.js";
 import { createFetching, type FetchingOptions } from "./fetching.js";
 import { createGate } from "./gate.js";
@@ -13,8 +13,6 @@ export interface PollerOptions extends Omit<FetchingOptions, "gate" | "told" | "
   readonly concurrency: number;
   readonly confirm: ConfirmPolicy;
   readonly backoff: ConflictBackoff;
-  /** How long running handlers may take before an instance gives way. */
-  readonly drainTimeoutMs: number;
   /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */
   handle(update: Update): Promise<void>;
   /** Whether the lease can still be proved. */
@@ -25,7 +23,7 @@ export type Poller = ReturnType<typeof createPoller>;
 
 /** Polls under one lease: fetches under trust, hands updates to the bot through a runner, and books what is done. */
 export function createPoller(options: PollerOptions) {
-  const { bot, concurrency, context, drainTimeoutMs, handle, ledger, record, trusted } = options;
+  const { bot, concurrency, context, handle, ledger, record, trusted } = options;
   const stopping = new AbortController();
   const { signal } = stopping;
   const gate = createGate(context.clock, context.turn, trusted);
@@ -41,7 +39,7 @@ export function createPoller(options: PollerOptions) {
       // Over all leases: what has outlived its lease counts too.
       await unlessAborted(ledger.room(concurrency), signal);
       ledger.beginLease();
-      await pollInSeries({ ...options, ...context, signal, beforeGivingWay }, attempt);
+      await pollInSeries({ ...options, ...context, signal }, attempt);
     } catch (error) {
       if (!(error instanceof AbortedError)) throw error;
     }
@@ -54,13 +52,6 @@ export function createPoller(options: PollerOptions) {
       runner?.stop()?.catch(() => {}); // `run` reports it
     }
     await fetching.ended();
-  }
-
-  /** So that the newcomer does not handle again what this instance has done. */
-  async function beforeGivingWay(): Promise<void> {
-    const idle = unlessAborted(ledger.idle(), signal);
-    await withDeadline(context.clock, idle, drainTimeoutMs, "handlers").catch(() => {});
-    await told.confirm(signal);
   }
 
   /** Polls until a conflict (rejects), or until the window was quiet. */

@@ -349,6 +349,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/fetching.ts",
+    find: 'if (known === "other-poller" && mayMeetPredecessor()) arrival = new Arrival();',
+    replace: "",
+    breaks: "two instances that share nothing and are both young handle the same updates after each conflict",
+    tests: [arrival],
+  },
+  {
+    file: "src/polling/fetching.ts",
     find: "const predecessorWindowMs = 5_000;",
     replace: "const predecessorWindowMs = 0;",
     breaks: "the predecessor's last poll counts as a rival",

@@ -114,7 +114,6 @@ describe("a series of conflicts", () => {
         signal,
         record: { retry: ({ delayMs }) => void delays.push(delayMs), undisturbed() {} },
         overlap: { ms: 0, since: clock.now(), isUnlocked: false },
-        beforeGivingWay: async () => {},
       },
       attempt,
     ).catch((error) => {

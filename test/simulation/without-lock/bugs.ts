@@ -26,7 +26,7 @@ export const bugsWithoutLock: readonly Breakage[] = [
   ]),
   bug("a newcomer handles at once what it is given", [
     fetching,
-    "let arrival = overlap.isUnlocked && overlap.ms > 0 ? new Arrival() : undefined;",
+    "let arrival = mayMeetPredecessor() ? new Arrival() : undefined;",
     "let arrival = undefined as Arrival | undefined;",
   ]),
   bug("a newcomer counts its predecessor's conflicts", [

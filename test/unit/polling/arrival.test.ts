@@ -84,6 +84,24 @@ describe("a newcomer without a lock, whose predecessor is busy", () => {
     expect(newcomer.handled.length).toBeGreaterThan(0);
   });
 
+  it("looks in again when it comes back from a conflict: two that are both young take turns, and handle nothing twice", async () => {
+    const first = start("first", 100);
+    await traffic(125, 20_000);
+    const second = start("second", 100);
+    await traffic(125, 75_000);
+    void first.session.stop();
+    await traffic(125, 10_000);
+    await world.advance(1_000);
+
+    expect(world.api.counters()).toMatchObject({ repeatedAnswers: 0, pending: 0 });
+    expect(second.session.state).toBe("polling");
+    for (const instance of [first, second]) {
+      const { length } = eventsOf(instance, "retry");
+      expect(length).toBeGreaterThanOrEqual(3);
+      expect(length).toBeLessThanOrEqual(4);
+    }
+  });
+
   it("handles a backlog that nobody else handles after one look more", async () => {
     for (let index = 0; index < 20; index += 1) world.push();
     const newcomer = start("newcomer", 10);

@@ -58,7 +58,6 @@ function makePoller(clock: Clock, surroundings: Surroundings): Poller {
     backoff: { delaysMs: [], jitter: 0, isEndless: false },
     followsAnother: false,
     overlap: { ms: 0, since: clock.now(), isUnlocked: false },
-    drainTimeoutMs: 1_000,
     handle: handleUpdate,
     isProbed: async () => false,
     trusted,
