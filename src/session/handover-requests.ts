@@ -18,7 +18,7 @@ const betweenHoldersMs = 1_000;
 const unheardAsks = 3;
 /** Whoever was promised the lease takes it so soon after the drain. */
 const takesMs = 1_000;
-/** Ids of requests that were answered. */
+/** Ids of requests that were sent or answered. */
 const maxRemembered = 100;
 
 export interface HandoverRequestsOptions {
@@ -48,7 +48,8 @@ export interface HandoverRequestsOptions {
 export function createHandoverRequests(options: HandoverRequestsOptions) {
   const { clock, drainTimeoutMs, instance, logger, newId, priority: own, record } = options;
   const { handOver, holdBack, isEnding, lease, send } = options;
-  const answered = new Set<string>();
+  /** Ids of requests that were sent or answered here. */
+  const known = new Set<string>();
   let holder: Holder | undefined;
   /** By the monotonic clock; undefined: not ready. */
   let mayAskAt: number | undefined;
@@ -82,6 +83,7 @@ export function createHandoverRequests(options: HandoverRequestsOptions) {
   function granted(): void {
     holder = undefined;
     hasGivenUp = false;
+    hasHeldBack = false;
     plan();
   }
 
@@ -100,19 +102,26 @@ export function createHandoverRequests(options: HandoverRequestsOptions) {
     if (request.answer !== undefined) return heardAnswer(request);
     const answer = answerTo(request);
     if (!answer) return;
-    answered.add(request.id);
-    const [oldest] = answered;
-    if (answered.size > maxRemembered && oldest !== undefined) answered.delete(oldest);
+    remember(request.id);
     tell(request, answer);
     void send({ ...request, instance, answer });
     if (answer === "hands-over") handOver();
   }
 
-  /** A lease that is handed over to somebody above us is left to that one, though handlers must end first: once a holder. */
+  function remember(id: string): void {
+    known.add(id);
+    const [oldest] = known;
+    if (known.size > maxRemembered && oldest !== undefined) known.delete(oldest);
+  }
+
+  /**
+   * A lease that is handed over to somebody else who is not below us is left to that one, though handlers must end
+   * first: once a holder.
+   */
   function heardAnswer({ answer, id, priority }: HandoverRequest): void {
-    if (answer !== "hands-over" || priority === undefined || priority <= own) return;
+    if (answer !== "hands-over" || priority === undefined || priority < own) return;
     // Some servers bring us what we have answered ourselves.
-    if (!holder || hasHeldBack || answered.has(id)) return;
+    if (lease() || hasHeldBack || known.has(id)) return;
     hasHeldBack = true;
     holdBack(drainTimeoutMs + takesMs);
   }
@@ -120,7 +129,7 @@ export function createHandoverRequests(options: HandoverRequestsOptions) {
   /** Undefined: it was not meant for this lease. */
   function answerTo({ id, priority, token }: HandoverRequest): HandoverAnswer | undefined {
     const current = lease();
-    if (!current || answered.has(id)) return undefined;
+    if (!current || known.has(id)) return undefined;
     if (token !== undefined && token !== current.token) return undefined;
     if (isEnding()) return "stopping";
     return priority === undefined || priority > own ? "hands-over" : "outranked";
@@ -159,7 +168,9 @@ export function createHandoverRequests(options: HandoverRequestsOptions) {
         fields,
         "the holder has not handed over, though it was asked; going on asking. Release 1.0.0 knows no such requests",
       );
-    void send({ id: newId(), instance, priority: own, ...(token !== undefined && { token }) });
+    const id = newId();
+    remember(id);
+    void send({ id, instance, priority: own, ...(token !== undefined && { token }) });
     plan();
   }
 

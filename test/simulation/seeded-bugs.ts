@@ -157,7 +157,7 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a second copy of a request is obeyed again", [
     asks,
-    "if (!current || answered.has(id)) return undefined;",
+    "if (!current || known.has(id)) return undefined;",
     "if (!current) return undefined;",
   ]),
   bug("a holder that was asked never resigns", [asks, 'if (answer === "hands-over") handOver();', ""]),
@@ -173,7 +173,7 @@ export const seededBugs: readonly Breakage[] = [
     "...(token !== undefined && { token }) }); plan();",
     "...(token !== undefined && { token }) });",
   ]),
-  bug("lower standbys do not leave a lease to whoever asked for it", [
+  bug("standbys do not leave a lease to whoever asked for it", [
     asks,
     "holdBack(drainTimeoutMs + takesMs);",
     "",

@@ -85,10 +85,10 @@ export class UpdateJudge {
     earlier.push(start);
     this.#startedBy(instance).push({ key, id, start });
     return () => {
+      // Its handle has gone on without it, to tell Telegram what was done by then.
+      if (instance.isDraining(key) && this.#isDrainOver(instance, key)) this.drained(instance, key);
       if (!start.hasEnded) this.counts.handled += 1;
       start.hasEnded = true;
-      // Its handle has gone on without it, to tell Telegram what was done by then.
-      if (instance.isDraining(key) && this.#isDrainOver(instance, key)) start.isExcused = true;
     };
   }
 

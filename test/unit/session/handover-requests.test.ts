@@ -336,6 +336,20 @@ describe("three instances", () => {
     expect(answers().filter((answer) => answer === "hands-over").length).toBeLessThanOrEqual(3);
   });
 
+  it("end with the one that asked, though an equal one that has given the lease up is quicker", async () => {
+    const a = start("a", 1);
+    await world.until(() => isPolling(a));
+    const b = start("b", 2);
+    await world.until(() => isPolling(b), 10_000);
+    const resigned = b.session.resign();
+    await world.until(() => isPolling(a), 2_000);
+    await resigned;
+    const c = start("c", 2);
+
+    await world.until(() => isPolling(c), 10_000);
+    expect(requests()).toHaveLength(2);
+  });
+
   it("leave nobody without a poller when the one that was promised the lease has died", async () => {
     const a = start("a", 1);
     await world.until(() => isPolling(a));
