@@ -223,7 +223,7 @@ export class Connection {
       },
       inspect: async (key) => {
         const holder = await this.#send(() => this.#server.withPriority(model.inspect(this.owner, key)));
-        if (holder) askJudge.told(this.#instance, key, holder);
+        if (holder && holder.owner !== this.owner) askJudge.told(this.#instance, key, holder);
         return holder;
       },
       ...(options.asks.areCarried && {
