@@ -36,39 +36,33 @@ import {
  */
 export function lockConformance<Fixture extends LockFixture>(options: LockConformanceOptions<Fixture>): void {
   const { test, backend, capabilities = {}, hooks = {} } = options;
-  const groups: Record<string, Checks | undefined> = {
+  const groups: Record<string, Checks | false | undefined> = {
     "the backend's own words and the options of this suite agree": selfDescriptionCheck(options),
     "one connection at a time holds a key, and none twice; a refusal names the holder": exclusionChecks,
     "every request of a batch has its own answer, whatever the key is called": batchChecks,
     "deciding and granting is one atomic step": contentionChecks,
     "calls are carried out in the order in which they were made": orderChecks,
     "only its holder releases a key, and at once": releaseChecks,
-    "a release wakes whoever waits, once per batch":
-      capabilities.wakes === false ? undefined : releaseWakeChecks,
+    "a release wakes whoever waits, once per batch": capabilities.wakes !== false && releaseWakeChecks,
     "a token is larger than that of every earlier holder": tokenChecks,
     "what is told of a holder is true": holderChecks,
     "a beat returns every key that the server counts as ours, and no other": beatChecks,
     "a connection is closed once, and never revived": connectionChecks,
-    "the end of a connection wakes whoever waits": capabilities.wakesOnClose ? closeWakeChecks : undefined,
-    "a request to hand over is carried as it is, and decides nothing": capabilities.asks
-      ? askChecks
-      : undefined,
-    "the server's clock ends a lease that is not renewed for leaseMs": capabilities.leaseRunsOut
-      ? leaseChecks
-      : undefined,
-    "deciding and granting is one atomic step, at the end of a lease too": capabilities.leaseRunsOut
-      ? takeoverChecks
-      : undefined,
-    "a former owner of the same process may be replaced at once": capabilities.leaseOutlivesConnection
-      ? outlivingLeaseChecks
-      : undefined,
+    "the end of a connection wakes whoever waits": capabilities.wakesOnClose && closeWakeChecks,
+    "a request to hand over is carried as it is, and decides nothing": capabilities.asks && askChecks,
+    "the server's clock ends a lease that is not renewed for leaseMs":
+      capabilities.leaseRunsOut && leaseChecks,
+    "deciding and granting is one atomic step, at the end of a lease too":
+      capabilities.leaseRunsOut && takeoverChecks,
+    "a former owner of the same process may be replaced at once":
+      capabilities.leaseOutlivesConnection && outlivingLeaseChecks,
     "a free key without a release on record is forgotten, not free": hooks.forget && forgettingChecks,
     "the next beat tells of a loss": hooks.takeAway && takenAwayChecks,
     "an unknown outcome can be seen and given back": hooks.loseNextAnswer && lostAnswerChecks,
     "a connection that breaks says so once": hooks.cutConnections && cutChecks,
   };
   for (const [rule, checks] of Object.entries(groups)) {
-    for (const [name, check] of Object.entries(checks ?? {})) {
+    for (const [name, check] of Object.entries(checks || {})) {
       test(name, async () => {
         const run = new CheckRun(await backend(), hooks, options.deadlineMs);
         try {

@@ -1,14 +1,20 @@
 import { type Clock, systemClock } from "../../clock.js";
 import type { Arguments } from "./arguments.js";
 import type { Bot, BotAccount, BotEnvironment } from "./bot.js";
-import { type BotReference, BotRegistry, type NewBot, unknownTokenReply } from "./bot-registry.js";
-import { type Fault, FaultPlan, type InjectedFault } from "./faults.js";
+import {
+  type BotReference,
+  type BotRegistry,
+  createBotRegistry,
+  type NewBot,
+  unknownTokenReply,
+} from "./bot-registry.js";
+import { createFaultPlan, type Fault, type FaultPlan, type InjectedFault } from "./faults.js";
 import type { BotApiEvent, EventOf, ZombieReason } from "./journal.js";
 import { type EventListener, Journal, type WaitOptions } from "./journal.js";
-import { limits, StartLimits } from "./limits.js";
+import { createStartLimits, limits, type StartLimits } from "./limits.js";
 import { handleCall } from "./methods.js";
 import { restarting, tooManyRequests } from "./reply.js";
-import { type Answer, ApiRequest, type PendingCall } from "./request.js";
+import { type Answer, type ApiRequest, openRequest, type PendingCall } from "./request.js";
 import { type BotApiCounters, sumCounters } from "./statistics.js";
 import { type TrackedClock, trackTimers } from "./tracked-clock.js";
 import { type MessageOptions, textMessage, updateTypeOf } from "./update-types.js";
@@ -115,16 +121,16 @@ export class BotApi {
   constructor(options: BotApiOptions = {}) {
     this.#malformedToken = options.malformedToken ?? 401;
     this.#clock = trackTimers(options.clock ?? systemClock);
-    this.#faults = new FaultPlan(this.#clock);
+    this.#faults = createFaultPlan(this.#clock);
     this.#journal = new Journal(this.#clock, journalLimit(options));
-    this.#startLimits = options.limitStarts === true ? new StartLimits(this.#clock) : undefined;
+    this.#startLimits = options.limitStarts === true ? createStartLimits(this.#clock) : undefined;
     const environment = resolveEnvironment(options, this.#clock);
-    this.#registry = new BotRegistry(environment, this.#journal, options.random ?? Math.random);
+    this.#registry = createBotRegistry(environment, this.#journal, options.random ?? Math.random);
   }
 
   /** The bots with their present tokens, oldest first. */
   get bots(): readonly BotAccount[] {
-    return this.#registry.bots.map(({ account }) => account);
+    return this.#registry.bots().map(({ account }) => account);
   }
 
   addBot(bot: NewBot = {}): BotAccount {
@@ -160,7 +166,7 @@ export class BotApi {
     const bot = this.#registry.byToken(call.token);
     const botId = bot?.account.id ?? 0;
     const method = call.method.toLowerCase();
-    const request = new ApiRequest({
+    const request: ApiRequest = openRequest({
       identity: { requestId: this.#nextRequestId++, instance: call.instance },
       method,
       args: call.args,
@@ -168,8 +174,8 @@ export class BotApi {
       arrivedAt: this.#clock.now().monotonicMs,
       isConnected: call.isConnected ?? (() => true),
       note: (event) => this.#journal.record(botId, event),
-      onAnswer: (answered, answer, zombie) => {
-        this.#answered(answered, answer, zombie, bot);
+      onAnswer: (answer, zombie) => {
+        this.#answered(request, answer, zombie, bot);
         onAnswer(zombie === "response-lost" ? "reset" : answer);
       },
     });
@@ -201,7 +207,7 @@ export class BotApi {
   /** Waiting polls are answered with what there is, every new call by 429: as when the server process ends. */
   shutDown(): void {
     this.#isDown = true;
-    for (const bot of this.#registry.bots) bot.endSession(restarting);
+    for (const bot of this.#registry.bots()) bot.endSession(restarting);
   }
 
   /** The server is back, with all its updates. */
@@ -250,7 +256,7 @@ export class BotApi {
 
   /** The counters of one bot, or the sum of all. */
   counters(bot?: BotReference): BotApiCounters {
-    const bots = bot === undefined ? this.#registry.bots : [this.#registry.get(bot)];
+    const bots = bot === undefined ? this.#registry.bots() : [this.#registry.get(bot)];
     return sumCounters(bots.map(({ statistics, queue }) => statistics.snapshot(queue.size)));
   }
 

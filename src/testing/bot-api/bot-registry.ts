@@ -14,36 +14,25 @@ export interface NewBot {
   readonly isTest?: boolean;
 }
 
+export type BotRegistry = ReturnType<typeof createBotRegistry>;
+
 /** The bots of one server and their tokens. */
-export class BotRegistry {
-  readonly #environment: BotEnvironment;
-  readonly #journal: Journal;
-  readonly #random: () => number;
-  readonly #byId = new Map<number, Bot>();
-  readonly #byToken = new Map<string, Bot>();
-  #nextId = 7_000_000_001;
+export function createBotRegistry(environment: BotEnvironment, journal: Journal, random: () => number) {
+  const byId = new Map<number, Bot>();
+  const byToken = new Map<string, Bot>();
+  let nextId = 7_000_000_001;
 
-  constructor(environment: BotEnvironment, journal: Journal, random: () => number) {
-    this.#environment = environment;
-    this.#journal = journal;
-    this.#random = random;
-  }
-
-  get bots(): readonly Bot[] {
-    return [...this.#byId.values()];
-  }
-
-  add({ token = makeToken(this.#nextId++, this.#random), username, isTest = false }: NewBot): BotAccount {
+  function add({ token = makeToken(nextId++, random), username, isTest = false }: NewBot): BotAccount {
     const id = Number(token.split(":", 1)[0]);
     if (!Number.isSafeInteger(id) || id <= 0 || !token.includes(":")) {
       throw new TypeError("Expected `token` to be a bot id, a colon and a secret");
     }
-    if (this.#byId.has(id)) throw new TypeError(`Expected a new bot, but bot ${id} is there already`);
+    if (byId.has(id)) throw new TypeError(`Expected a new bot, but bot ${id} is there already`);
 
     const account = { id, username: username ?? `bot_${id}_bot`, token };
-    const bot = new Bot(account, isTest, this.#environment, (event) => this.#journal.record(id, event));
-    this.#byId.set(id, bot);
-    this.#byToken.set(callToken(bot), bot);
+    const bot = new Bot(account, isTest, environment, (event) => journal.record(id, event));
+    byId.set(id, bot);
+    byToken.set(callToken(bot), bot);
     return account;
   }
 
@@ -51,25 +40,23 @@ export class BotRegistry {
    * Replaces a bot's token. Its queue stays, since it belongs to the bot; webhook and allowed_updates were stored under the
    * token. ClientManager.cpp get_tqueue_id:313, Client.cpp start_up:7927 (bot_token_with_dc_), on_closed:9307.
    */
-  revoke(reference: BotReference): BotAccount {
-    const bot = this.get(reference);
-    this.#byToken.delete(callToken(bot));
+  function revoke(reference: BotReference): BotAccount {
+    const bot = get(reference);
+    byToken.delete(callToken(bot));
     bot.endSession(unauthorized);
     bot.forgetSettings();
-    bot.account = { ...bot.account, token: makeToken(bot.account.id, this.#random) };
-    this.#byToken.set(callToken(bot), bot);
+    bot.account = { ...bot.account, token: makeToken(bot.account.id, random) };
+    byToken.set(callToken(bot), bot);
     return bot.account;
   }
 
-  byToken(token: string): Bot | undefined {
-    return this.#byToken.get(token);
-  }
-
-  get(reference: BotReference): Bot {
-    const found = typeof reference === "number" ? this.#byId.get(reference) : this.#byToken.get(reference);
+  function get(reference: BotReference): Bot {
+    const found = typeof reference === "number" ? byId.get(reference) : byToken.get(reference);
     if (found !== undefined) return found;
     throw new TypeError("Expected the id or the present token of a bot of this emulator");
   }
+
+  return { bots: () => [...byId.values()], add, revoke, byToken: (token: string) => byToken.get(token), get };
 }
 
 /** A token as calls have it. ClientManager.cpp send:87. */

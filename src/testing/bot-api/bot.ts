@@ -2,7 +2,13 @@ import type { Clock } from "../../clock.js";
 import { jsonArgument } from "./arguments.js";
 import type { RecordEvent, RejectedEvent } from "./journal.js";
 import { limits } from "./limits.js";
-import { ConflictThrottle, LongPoll, type ParkedPoll } from "./long-poll.js";
+import {
+  type ConflictThrottle,
+  createConflictThrottle,
+  createLongPoll,
+  type LongPoll,
+  type ParkedPoll,
+} from "./long-poll.js";
 import { failure, loggedOut, type Reply, restarting, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import { BotStatistics } from "./statistics.js";
@@ -174,8 +180,8 @@ export class Bot implements WebhookContext {
   startSession(): Session {
     if (this.#session === undefined) {
       this.#loggedInAt ??= this.#now();
-      const conflicts = new ConflictThrottle(this.clock);
-      const longPoll = new LongPoll(this.clock, this.queue, conflicts);
+      const conflicts = createConflictThrottle(this.clock);
+      const longPoll = createLongPoll(this.clock, this.queue, conflicts);
       this.#session = { startedAt: this.#now(), conflicts, longPoll };
     }
     return this.#session;

@@ -50,89 +50,83 @@ function faultReply(fault: Fault): Reply | undefined {
   }
 }
 
-/** The faults that wait for calls to hit, oldest first. */
-export class FaultPlan {
-  readonly #clock: Clock;
-  readonly #active = new Set<ActiveFault>();
+export type FaultPlan = ReturnType<typeof createFaultPlan>;
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
+/** The faults that wait for calls to hit, oldest first. */
+export function createFaultPlan(clock: Clock) {
+  const active = new Set<ActiveFault>();
 
   /** @throws TypeError for an unknown kind */
-  inject(fault: Fault): InjectedFault {
+  function inject(fault: Fault): InjectedFault {
     if (!faultKinds.includes(fault.kind)) {
       throw new TypeError(`Expected \`kind\` to be one of ${faultKinds.join(", ")}, got ${fault.kind}`);
     }
-    const active = new ActiveFault(fault, this.#clock, () => this.#active.delete(active));
-    this.#active.add(active);
-    return active;
+    const injected: ActiveFault = activate(fault, clock, () => active.delete(injected));
+    active.add(injected);
+    return injected;
   }
 
   /** Lets a call be processed, or the oldest fault that fits it have its way with it. */
-  pass(request: ApiRequest, processCall: () => void): void {
-    const active = [...this.#active].find((one) => one.fits(request));
-    if (active === undefined) processCall();
-    else active.hit(request, processCall);
+  function pass(request: ApiRequest, processCall: () => void): void {
+    const hitting = [...active].find(({ fault }) => fits(fault, request));
+    if (hitting === undefined) processCall();
+    else hitting.hit(request, processCall);
   }
 
-  clear(): void {
-    for (const active of this.#active) active.remove();
+  function clear(): void {
+    for (const { remove } of active) remove();
   }
+
+  return { inject, pass, clear };
 }
 
-class ActiveFault implements InjectedFault {
-  readonly #fault: Fault;
-  readonly #clock: Clock;
-  readonly #onUsedUp: () => void;
-  readonly #held = new Set<() => void>();
-  remaining: number;
+function fits({ method, instance, botId }: Fault, request: ApiRequest): boolean {
+  return (
+    (method === undefined || method.toLowerCase() === request.method) &&
+    (instance === undefined || instance === request.identity.instance) &&
+    (botId === undefined || botId === request.botId)
+  );
+}
 
-  constructor(fault: Fault, clock: Clock, onUsedUp: () => void) {
-    this.#fault = fault;
-    this.#clock = clock;
-    this.#onUsedUp = onUsedUp;
-    this.remaining = fault.times === null ? Number.POSITIVE_INFINITY : (fault.times ?? 1);
-  }
+type ActiveFault = ReturnType<typeof activate>;
 
-  fits(request: ApiRequest): boolean {
-    const { method, instance, botId } = this.#fault;
-    return (
-      (method === undefined || method.toLowerCase() === request.method) &&
-      (instance === undefined || instance === request.identity.instance) &&
-      (botId === undefined || botId === request.botId)
-    );
-  }
+function activate(fault: Fault, clock: Clock, onUsedUp: () => void) {
+  const { kind, delayMs } = fault;
+  const held = new Set<() => void>();
+  const active = {
+    fault,
+    remaining: fault.times === null ? Number.POSITIVE_INFINITY : (fault.times ?? 1),
 
-  hit(request: ApiRequest, processCall: () => void): void {
-    const { kind, delayMs } = this.#fault;
-    this.remaining -= 1;
-    if (this.remaining <= 0) this.#onUsedUp();
-    request.note({ type: "fault", ...request.identity, fault: kind });
-    const reply = faultReply(this.#fault);
-    if (reply !== undefined) return request.reply(reply);
-    if (kind === "silent") return;
-    if (kind === "reset-before") return request.reply("reset");
-    if (kind === "hold") {
-      const letGo = () => {
-        if (this.#held.delete(letGo)) processCall();
-      };
-      this.#held.add(letGo);
-      if (delayMs !== undefined) this.#clock.setTimer(letGo, delayMs);
-      return;
-    }
-    if (kind === "reset-after") request.markZombie("response-lost");
-    else request.answerVia = (finish) => this.#clock.setTimer(finish, delayMs ?? 0);
-    processCall();
-  }
+    hit(request: ApiRequest, processCall: () => void): void {
+      active.remaining -= 1;
+      if (active.remaining <= 0) onUsedUp();
+      request.note({ type: "fault", ...request.identity, fault: kind });
+      const reply = faultReply(fault);
+      if (reply !== undefined) return request.reply(reply);
+      if (kind === "silent") return;
+      if (kind === "reset-before") return request.reply("reset");
+      if (kind === "hold") {
+        const letGo = () => {
+          if (held.delete(letGo)) processCall();
+        };
+        held.add(letGo);
+        if (delayMs !== undefined) clock.setTimer(letGo, delayMs);
+        return;
+      }
+      if (kind === "reset-after") request.markZombie("response-lost");
+      else request.answerVia = (finish) => clock.setTimer(finish, delayMs ?? 0);
+      processCall();
+    },
 
-  release(): void {
-    for (const letGo of this.#held) letGo();
-  }
+    release(): void {
+      for (const letGo of held) letGo();
+    },
 
-  remove(): void {
-    this.remaining = 0;
-    this.#onUsedUp();
-    this.release();
-  }
+    remove(): void {
+      active.remaining = 0;
+      onUsedUp();
+      active.release();
+    },
+  };
+  return active;
 }

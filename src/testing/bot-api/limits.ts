@@ -62,47 +62,41 @@ export const limits = {
   keepAliveMs: 500_000,
 } as const;
 
-interface Limit {
-  readonly minute: number;
-  readonly hour: number;
-}
-
 /**
  * How often the server starts a client, which is what the first call for a token after the server's own start, a `close`
  * or a `logOut` does. ClientManager.cpp send:98-132.
  */
-export class StartLimits {
-  readonly #clock: Clock;
-  readonly #byAddress = new Map<string, FloodControl>();
-  readonly #inAll = new FloodControl(limits.startsInAll);
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
+export function createStartLimits(clock: Clock) {
+  const byAddress = new Map<string, FloodControl>();
+  const inAll = new FloodControl(limits.startsInAll);
 
   /** Counts a start; after too many it is refused, and what comes back is how many seconds to wait. */
-  start(address: string | undefined): number | undefined {
-    const now = this.#clock.now().monotonicMs / 1_000;
-    for (const control of [...(address === undefined ? [] : [this.#of(address)]), this.#inAll]) {
+  function start(address: string | undefined): number | undefined {
+    const now = clock.now().monotonicMs / 1_000;
+    for (const control of [...(address === undefined ? [] : [controlOf(address)]), inAll]) {
       if (control.nextAt > now) return Math.floor(control.nextAt - now) + 1;
       control.add(now);
     }
     return undefined;
   }
 
-  #of(address: string): FloodControl {
-    const known = this.#byAddress.get(address) ?? new FloodControl(limits.startsPerAddress);
-    this.#byAddress.set(address, known);
+  function controlOf(address: string): FloodControl {
+    const known = byAddress.get(address) ?? new FloodControl(limits.startsPerAddress);
+    byAddress.set(address, known);
     return known;
   }
+
+  return { start };
 }
+
+export type StartLimits = ReturnType<typeof createStartLimits>;
 
 /** Buckets that fill up evenly. td/utils/FloodControlFast.h. */
 class FloodControl {
   readonly #buckets: { readonly capacity: number; readonly perSecond: number; room: number; at: number }[];
   nextAt = Number.NEGATIVE_INFINITY;
 
-  constructor({ minute, hour }: Limit) {
+  constructor({ minute, hour }: { readonly minute: number; readonly hour: number }) {
     this.#buckets = [
       { capacity: minute - 1, perSecond: minute / 60, room: minute - 1, at: 0 },
       { capacity: hour - 1, perSecond: hour / 3_600, room: hour - 1, at: 0 },

@@ -9,27 +9,26 @@ import type { UpdateQueue } from "./update-queue.js";
  * Sends 409s: one at once, and for three seconds after it every other one three seconds late. A late one does
  * not extend the time. Client.cpp fail_query_conflict:16238-16251.
  */
-export class ConflictThrottle {
-  readonly #clock: Clock;
-  #nextImmediateAt = Number.NEGATIVE_INFINITY;
+export function createConflictThrottle(clock: Clock) {
+  let nextImmediateAt = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  fail(request: ApiRequest, kind: ServerConflict): void {
-    const now = this.#clock.now().monotonicMs;
-    const isImmediate = now >= this.#nextImmediateAt;
+  function fail(request: ApiRequest, kind: ServerConflict): void {
+    const now = clock.now().monotonicMs;
+    const isImmediate = now >= nextImmediateAt;
     const delayMs = isImmediate ? 0 : limits.conflictThrottleMs;
     request.note({ type: "conflict", ...request.identity, conflict: kind, delayMs });
     if (isImmediate) {
-      this.#nextImmediateAt = now + limits.conflictThrottleMs;
+      nextImmediateAt = now + limits.conflictThrottleMs;
       request.reply(conflictReply(kind));
     } else {
-      this.#clock.setTimer(() => request.reply(conflictReply(kind)), delayMs);
+      clock.setTimer(() => request.reply(conflictReply(kind)), delayMs);
     }
   }
+
+  return { fail };
 }
+
+export type ConflictThrottle = ReturnType<typeof createConflictThrottle>;
 
 /** The poll that waits for updates. */
 export interface ParkedPoll {
@@ -49,71 +48,57 @@ interface Slot extends ParkedPoll {
 }
 
 /** getUpdates for one bot: one slot for a waiting poll, and rules that all pollers of the bot share. */
-export class LongPoll {
-  readonly #clock: Clock;
-  readonly #queue: UpdateQueue;
-  readonly #conflicts: ConflictThrottle;
-  #slot: Slot | undefined;
-  #previousOffset = -1;
-  #previousStart = Number.NEGATIVE_INFINITY;
+export function createLongPoll(clock: Clock, queue: UpdateQueue, conflicts: ConflictThrottle) {
+  let parked: Slot | undefined;
+  let previousOffset = -1;
+  let previousStart = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock, queue: UpdateQueue, conflicts: ConflictThrottle) {
-    this.#clock = clock;
-    this.#queue = queue;
-    this.#conflicts = conflicts;
-  }
-
-  get parked(): ParkedPoll | undefined {
-    return this.#slot;
-  }
-
-  getUpdates(request: ApiRequest): void {
+  function getUpdates(request: ApiRequest): void {
     const offset = integerArgument(request.args, "offset", 0);
-    const { timeoutSeconds, limit } = this.#applyRepeatRule(request, offset);
+    const { timeoutSeconds, limit } = applyRepeatRule(request, offset);
     request.note({ type: "poll", ...request.identity, offset, timeoutSeconds, limit });
 
     // Client.cpp do_get_updates:16326-16332. A waiting poll keeps a positive offset as it is, even an ignored one.
-    if (offset < 0) this.#queue.keepLast(-offset);
-    const start = offset > 0 ? offset : this.#queue.head;
-    const updates = this.#queue.read(start, limit);
+    if (offset < 0) queue.keepLast(-offset);
+    const start = offset > 0 ? offset : queue.head;
+    const updates = queue.read(start, limit);
     if (updates.length > 0 || timeoutSeconds === 0) request.reply(updatesReply(updates));
-    else this.#park(request, start, limit, timeoutSeconds * 1_000);
+    else park(request, start, limit, timeoutSeconds * 1_000);
   }
 
   /** An update was added: the waiting poll is answered 1 ms after the last one, at most 2 ms after the first. */
-  pushed(): void {
-    const slot = this.#slot;
+  function pushed(): void {
+    const slot = parked;
     if (slot === undefined) return;
-    const now = this.#now();
+    const pushedAt = now();
     const isFirst = slot.latestWakeAt === undefined;
-    slot.latestWakeAt ??= Math.min(now + limits.wakeAfterFirstPushMs, slot.deadline);
-    slot.wakeAt = Math.min(now + limits.wakeAfterLastPushMs, slot.latestWakeAt);
-    if (isFirst) this.#schedule(slot);
+    slot.latestWakeAt ??= Math.min(pushedAt + limits.wakeAfterFirstPushMs, slot.deadline);
+    slot.wakeAt = Math.min(pushedAt + limits.wakeAfterLastPushMs, slot.latestWakeAt);
+    if (isFirst) schedule(slot);
   }
 
   /** Answers the waiting poll with what there is, which may be nothing. Client.cpp long_poll_wakeup:16420. */
-  wake(): void {
-    const slot = this.#empty();
+  function wake(): void {
+    const slot = empty();
     if (slot === undefined) return;
     // 0: there was no update ever when the poll began to wait.
-    const updates = this.#queue.read(slot.offset || this.#queue.head, slot.limit);
+    const updates = queue.read(slot.offset || queue.head, slot.limit);
     slot.request.reply(updatesReply(updates));
   }
 
   /** Takes the waiting poll out with a 409. Client.cpp abort_long_poll:16225. */
-  displace(kind: "other-poller" | "webhook-set"): void {
-    const slot = this.#empty();
-    if (slot !== undefined) this.#conflicts.fail(slot.request, kind);
+  function displace(kind: "other-poller" | "webhook-set"): void {
+    const slot = empty();
+    if (slot !== undefined) conflicts.fail(slot.request, kind);
   }
 
   /**
    * A call with the raw offset of the call before, whoever sent it, waits at least 3 s within 3 s of it and gets
    * one update within 0.5 s. Client.cpp process_get_updates_query:15713-15721.
    */
-  #applyRepeatRule(request: ApiRequest, offset: number): { timeoutSeconds: number; limit: number } {
-    const now = this.#now();
-    const isRepeat = (withinMs: number) =>
-      offset === this.#previousOffset && now < this.#previousStart + withinMs;
+  function applyRepeatRule(request: ApiRequest, offset: number): { timeoutSeconds: number; limit: number } {
+    const start = now();
+    const isRepeat = (withinMs: number) => offset === previousOffset && start < previousStart + withinMs;
     let limit = clamp(integerArgument(request.args, "limit", limits.maxLimit), 1, limits.maxLimit);
     let timeoutSeconds = clamp(integerArgument(request.args, "timeout", 0), 0, limits.maxTimeoutSeconds);
 
@@ -121,42 +106,54 @@ export class LongPoll {
       timeoutSeconds = Math.max(timeoutSeconds, limits.repeatTimeoutSeconds);
     }
     if (isRepeat(limits.repeatLimitMs)) limit = 1;
-    this.#previousOffset = offset;
-    this.#previousStart = now;
+    previousOffset = offset;
+    previousStart = start;
     return { timeoutSeconds, limit };
   }
 
-  #park(request: ApiRequest, offset: number, limit: number, timeoutMs: number): void {
-    this.displace("other-poller");
-    const deadline = this.#now() + timeoutMs;
-    const timer = this.#clock.setTimer(() => this.#onTimer(slot), timeoutMs);
+  function park(request: ApiRequest, offset: number, limit: number, timeoutMs: number): void {
+    displace("other-poller");
+    const deadline = now() + timeoutMs;
+    const timer = clock.setTimer(() => onTimer(slot), timeoutMs);
     const slot: Slot = { request, offset, limit, deadline, timer, wakeAt: deadline, latestWakeAt: undefined };
-    this.#slot = slot;
+    parked = slot;
     request.note({ type: "parked", ...request.identity, until: deadline });
   }
 
-  #schedule(slot: Slot): void {
+  function schedule(slot: Slot): void {
     slot.timer.clear();
-    slot.timer = this.#clock.setTimer(() => this.#onTimer(slot), Math.max(0, slot.wakeAt - this.#now()));
+    slot.timer = clock.setTimer(() => onTimer(slot), Math.max(0, slot.wakeAt - now()));
   }
 
-  #onTimer(slot: Slot): void {
+  function onTimer(slot: Slot): void {
     // A later push moved it, or a real timer rang a fraction of a millisecond early.
-    if (this.#now() < slot.wakeAt) this.#schedule(slot);
-    else this.wake();
+    if (now() < slot.wakeAt) schedule(slot);
+    else wake();
   }
 
-  #empty(): Slot | undefined {
-    const slot = this.#slot;
+  function empty(): Slot | undefined {
+    const slot = parked;
     slot?.timer.clear();
-    this.#slot = undefined;
+    parked = undefined;
     return slot;
   }
 
-  #now(): number {
-    return this.#clock.now().monotonicMs;
+  function now(): number {
+    return clock.now().monotonicMs;
   }
+
+  return {
+    get parked(): ParkedPoll | undefined {
+      return parked;
+    },
+    getUpdates,
+    pushed,
+    wake,
+    displace,
+  };
 }
+
+export type LongPoll = ReturnType<typeof createLongPoll>;
 
 function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), most);

@@ -11,15 +11,8 @@ export interface PendingCall {
   disconnect(): void;
 }
 
-interface ApiRequestOptions
-  extends Pick<ApiRequest, "identity" | "method" | "args" | "botId" | "arrivedAt" | "note"> {
-  isConnected(): boolean;
-  /** Called once, at the moment of writing. `zombie`: why nobody reads the answer; undefined for a live client. */
-  onAnswer(request: ApiRequest, answer: Answer, zombie: ZombieReason | undefined): void;
-}
-
-/** A call, as the bots and the faults see it. */
-export class ApiRequest implements PendingCall {
+/** A call as it arrived. */
+interface ArrivedCall {
   readonly identity: { readonly requestId: number; readonly instance: string };
   /** In lower case. */
   readonly method: string;
@@ -29,41 +22,40 @@ export class ApiRequest implements PendingCall {
   readonly arrivedAt: number;
   /** Writes to the journal of the bot. */
   readonly note: (event: BotApiEventBody) => void;
-  /** Delays the answer that the bot gives; set by a fault. */
-  answerVia: (finish: () => void) => void = (finish) => finish();
-  readonly #options: ApiRequestOptions;
-  #zombie: ZombieReason | undefined;
-  #isAnswered = false;
-  #isDisconnected = false;
+  isConnected(): boolean;
+  /** Called once, at the moment of writing. `zombie`: why nobody reads the answer; undefined for a live client. */
+  onAnswer(answer: Answer, zombie: ZombieReason | undefined): void;
+}
 
-  constructor(options: ApiRequestOptions) {
-    this.identity = options.identity;
-    this.method = options.method;
-    this.args = options.args;
-    this.botId = options.botId;
-    this.arrivedAt = options.arrivedAt;
-    this.note = options.note;
-    this.#options = options;
-  }
+export type ApiRequest = ReturnType<typeof openRequest>;
 
-  /** Ends the call. */
-  reply(answer: Answer): void {
-    this.answerVia(() => {
-      if (!this.#options.isConnected()) this.disconnect();
-      this.#isAnswered = true;
-      this.#options.onAnswer(this, answer, this.#zombie);
-    });
-  }
-
-  disconnect(): void {
-    if (this.#isAnswered || this.#isDisconnected) return;
-    this.#isDisconnected = true;
-    this.markZombie("disconnected");
-    this.note({ type: "disconnected", ...this.identity });
-  }
-
-  /** Nobody will read the answer. The first reason stands. */
-  markZombie(reason: ZombieReason): void {
-    this.#zombie ??= reason;
-  }
+/** A call, as the bots and the faults see it. */
+export function openRequest({ isConnected, onAnswer, ...call }: ArrivedCall) {
+  let zombie: ZombieReason | undefined;
+  let isAnswered = false;
+  let isDisconnected = false;
+  const request = {
+    ...call,
+    /** Delays the answer that the bot gives; set by a fault. */
+    answerVia: (finish: () => void): void => finish(),
+    /** Ends the call. */
+    reply(answer: Answer): void {
+      request.answerVia(() => {
+        if (!isConnected()) request.disconnect();
+        isAnswered = true;
+        onAnswer(answer, zombie);
+      });
+    },
+    disconnect(): void {
+      if (isAnswered || isDisconnected) return;
+      isDisconnected = true;
+      request.markZombie("disconnected");
+      call.note({ type: "disconnected", ...call.identity });
+    },
+    /** Nobody will read the answer. The first reason stands. */
+    markZombie(reason: ZombieReason): void {
+      zombie ??= reason;
+    },
+  };
+  return request;
 }

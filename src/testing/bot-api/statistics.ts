@@ -43,13 +43,6 @@ export interface BotApiCounters {
   readonly repeatedAnswers: number;
 }
 
-const noConflicts = () => ({
-  "other-poller": { live: 0, zombie: 0 },
-  "webhook-set": { live: 0, zombie: 0 },
-  "webhook-active": { live: 0, zombie: 0 },
-  "webhook-replaced": { live: 0, zombie: 0 },
-});
-
 const noCounts = () => ({
   pushed: 0,
   rejected: 0,
@@ -67,7 +60,12 @@ const noCounts = () => ({
   sent: 0,
   answered: 0,
   repeatedAnswers: 0,
-  conflicts: noConflicts(),
+  conflicts: {
+    "other-poller": { live: 0, zombie: 0 },
+    "webhook-set": { live: 0, zombie: 0 },
+    "webhook-active": { live: 0, zombie: 0 },
+    "webhook-replaced": { live: 0, zombie: 0 },
+  },
 });
 
 /** Counts for one bot, in constant time and 16 bytes an update. */

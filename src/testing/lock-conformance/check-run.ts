@@ -107,21 +107,11 @@ export class CheckRun {
     return `${this.#prefix}-${name}`;
   }
 
-  async forget(key: string): Promise<void> {
-    await this.#hooks.forget?.(this.fixture, key);
-  }
-
-  async takeAway(key: string): Promise<void> {
-    await this.#hooks.takeAway?.(this.fixture, key);
-  }
-
-  async loseNextAnswer(): Promise<void> {
-    await this.#hooks.loseNextAnswer?.(this.fixture);
-  }
-
-  async cutConnections(): Promise<void> {
-    await this.#hooks.cutConnections?.(this.fixture);
-  }
+  // The hooks, on the fixture of this check.
+  forget = async (key: string) => this.#hooks.forget?.(this.fixture, key);
+  takeAway = async (key: string) => this.#hooks.takeAway?.(this.fixture, key);
+  loseNextAnswer = async () => this.#hooks.loseNextAnswer?.(this.fixture);
+  cutConnections = async () => this.#hooks.cutConnections?.(this.fixture);
 
   /** Opens a connection of a new owner. */
   async connect(
@@ -253,11 +243,8 @@ export class Peer {
   /** Beats, and expects that the server counts these keys as held, and no others. */
   async holds(...keys: readonly string[]): Promise<void> {
     const ours = await this.beat(...keys);
-    assert.deepEqual(
-      [...ours].sort(),
-      [...keys].sort(),
-      "the beat must return what is held, and nothing else",
-    );
+    const rule = "the beat must return what is held, and nothing else";
+    assert.deepEqual([...ours].sort(), [...keys].sort(), rule);
   }
 
   async beat(...keys: readonly string[]) {
