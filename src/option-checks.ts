@@ -18,17 +18,17 @@ export function checkOptions(
   }
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue;
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      `\`${where}\` has no option \`${name}\`. ${hints[name] ?? suggestion(name, known)}`,
-    );
+    throw optionError(`\`${where}\` has no option \`${name}\`. ${hints[name] ?? suggestion(name, known)}`);
   }
 }
 
 /** "Expected `fileLock.directory` to be a non-empty string, got undefined." and a hint, where there is one. */
 export function invalidOption(name: string, expected: string, got: unknown, hint = ""): SafePollingError {
-  const message = `Expected \`${name}\` to be ${expected}, got ${show(got)}.${hint && ` ${hint}`}`;
-  return new SafePollingError("ERR_INVALID_OPTION", message);
+  return optionError(`Expected \`${name}\` to be ${expected}, got ${show(got)}.${hint && ` ${hint}`}`);
+}
+
+export function optionError(message: string, cause?: unknown): SafePollingError {
+  return new SafePollingError("ERR_INVALID_OPTION", message, { cause });
 }
 
 /** Throws ERR_INVALID_OPTION unless `value` is a finite number (a whole one, if asked) from `min` to `max`. */
@@ -64,17 +64,11 @@ function show(value: unknown): string {
 
 /** "Did you mean …?" where that is likely: after a slip of the finger or two. Else what there is. */
 export function suggestion(name: string, known: readonly string[]): string {
-  const candidate = nearest(name, known);
-  const distance = candidate === undefined ? 0 : editDistance(name.toLowerCase(), candidate.toLowerCase());
-  const isNear = distance <= 2 && distance < name.length / 2;
-  return isNear ? `Did you mean \`${candidate}\`?` : `It has: ${known.join(", ")}.`;
-}
-
-/** The one of `known` that differs from `name` by the fewest letters. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  return known
+  const [nearest] = known
     .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)[0]?.candidate;
+    .sort((a, b) => a.distance - b.distance);
+  const isNear = nearest && nearest.distance <= 2 && nearest.distance < name.length / 2;
+  return isNear ? `Did you mean \`${nearest.candidate}\`?` : `It has: ${known.join(", ")}.`;
 }
 
 /** Levenshtein's: the least number of letters to insert, delete or replace. */

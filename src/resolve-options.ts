@@ -1,8 +1,7 @@
 import { chooseLogger } from "./choose-logger.js";
-import { SafePollingError } from "./errors.js";
 import type { LockBackend } from "./lock/backend.js";
 import { fileLock } from "./lock/file/file-lock.js";
-import { checkNumber, checkOptions, checkText, invalidOption } from "./option-checks.js";
+import { checkNumber, checkOptions, checkText, invalidOption, optionError } from "./option-checks.js";
 import { optionHints, pollingOptionHints } from "./option-hints.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
 import { overlapOfPlatform, platformFacts } from "./platform/instance.js";
@@ -103,8 +102,7 @@ function checkLock(options: SafePollingOptions): LockBackend | false {
 function defaultKey(bot: TelegramBot): string {
   const id = bot.token.split(":")[0] ?? "";
   if (!/^\d+$/.test(id)) {
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
+    throw optionError(
       "The bot's token has no bot id before a colon, so there is no default key. Check the token, or set `key`.",
     );
   }

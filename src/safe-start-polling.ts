@@ -44,12 +44,12 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
     publish,
     revision: platformFacts().revision,
     lockSessions,
-    onEnded({ exhausted }) {
+    onEnded(isExhausted) {
       unregister();
       if (forgetParent) forgetParent();
       signal?.removeEventListener("abort", stop);
       polledBots.delete(bot);
-      if (exhausted && resolved.onExhausted === "exit") {
+      if (isExhausted && resolved.onExhausted === "exit") {
         logger.warn(
           { see: page("409.md#find-the-other-poller") },
           "the conflict was not resolved: ending the process with exit code 0. Find the other poller",

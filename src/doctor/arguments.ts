@@ -1,5 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
-import { SafePollingError } from "../errors.js";
+import { optionError } from "../option-checks.js";
 
 const text = { type: "string" } as const;
 const flag = { type: "boolean" } as const;
@@ -43,10 +43,10 @@ export function parseDoctorArguments(given: readonly string[]) {
   checkApiRoot(apiRoot);
   const watchSeconds = Number(watch);
   if (!(watchSeconds >= 1 && watchSeconds <= maxWatchSeconds)) {
-    throw invalid(`--watch is a number of seconds from 1 to ${maxWatchSeconds}.`);
+    throw optionError(`--watch is a number of seconds from 1 to ${maxWatchSeconds}.`);
   }
   if (yes && !fix && !probe) {
-    throw invalid("--yes answers the questions of --fix and --probe. Give one of them, or leave it out.");
+    throw optionError("--yes answers the questions of --fix and --probe. Give one of them, or leave it out.");
   }
   return { ...values, apiRoot, watchMs: watchSeconds * 1_000 };
 }
@@ -63,7 +63,7 @@ export function parseHandoverArguments(given: readonly string[]) {
 
 function parse<T extends NonNullable<ParseArgsConfig["options"]>>(given: readonly string[], options: T) {
   if (given.some((argument) => /\d+:[\w-]{30,}/.test(argument))) {
-    throw invalid(
+    throw optionError(
       "The bot token does not belong on the command line, where everybody on this machine can read it (ps). Set BOT_TOKEN. This one has been seen: consider to revoke it.",
     );
   }
@@ -79,20 +79,16 @@ function parse<T extends NonNullable<ParseArgsConfig["options"]>>(given: readonl
     return values;
   } catch (error) {
     // "Unknown option '--tokn'. To specify a positional argument …": the first sentence is enough.
-    throw invalid(`${(error as Error).message.split(". ")[0]?.replace(/(?<![.?])$/, ".")}`);
+    throw optionError(`${(error as Error).message.split(". ")[0]?.replace(/(?<![.?])$/, ".")}`);
   }
 }
 
 function checkApiRoot(apiRoot: string): void {
   const url = URL.canParse(apiRoot) ? new URL(apiRoot) : undefined;
   if (!url || !/^https?:$/.test(url.protocol)) {
-    throw invalid("--api-root is the address of a Bot API server, such as http://localhost:8081.");
+    throw optionError("--api-root is the address of a Bot API server, such as http://localhost:8081.");
   }
-  if (url.username || url.password) throw invalid("--api-root cannot have a user or a password in it.");
-}
-
-function invalid(message: string): SafePollingError {
-  return new SafePollingError("ERR_INVALID_OPTION", message);
+  if (url.username || url.password) throw optionError("--api-root cannot have a user or a password in it.");
 }
 
 export const mainHelp = `Usage: grammy-safe-polling <command>

@@ -1,8 +1,8 @@
-import { SafePollingError } from "../errors.js";
 import type { LockBackend } from "../lock/backend.js";
 import { fileLock } from "../lock/file/file-lock.js";
 import { postgresLock } from "../lock/postgres/postgres-lock.js";
 import { redisLock } from "../lock/redis/redis-lock.js";
+import { optionError } from "../option-checks.js";
 import type { CommonArguments } from "./arguments.js";
 import type { Environment } from "./run-command.js";
 
@@ -35,17 +35,19 @@ export function chooseLock(given: CommonArguments, env: Environment): LockChoice
     (name) => given[name] !== undefined,
   );
   if (options.length > 1) {
-    throw invalid(`Give one lock: ${options.map((name) => `--${name}`).join(" and ")} exclude each other.`);
+    throw optionError(
+      `Give one lock: ${options.map((name) => `--${name}`).join(" and ")} exclude each other.`,
+    );
   }
   const choice = options.length === 1 ? byOption(given, env) : byEnvironment(given, env);
   const name = choice?.backend.name;
   if (name !== "postgres" && (given.mode !== undefined || given.table !== undefined)) {
-    throw invalid(
+    throw optionError(
       "--mode and --table are for the Postgres lock. Leave them out, or name it with --postgres.",
     );
   }
   if (name !== "redis" && given.prefix !== undefined) {
-    throw invalid("--prefix is for the Redis lock. Leave it out, or name the server with --redis.");
+    throw optionError("--prefix is for the Redis lock. Leave it out, or name the server with --redis.");
   }
   return choice;
 }
@@ -63,7 +65,7 @@ function byEnvironment(given: CommonArguments, env: Environment): LockChoice {
   const isPostgres = isAddress("DATABASE_URL", /^postgres(ql)?:\/\//i, /postgres/i, env);
   const isRedis = isAddress("REDIS_URL", /^rediss?:\/\//i, /redis/i, env);
   if (isPostgres && isRedis) {
-    throw invalid(
+    throw optionError(
       "DATABASE_URL and REDIS_URL are both set. Say which one has the lock: --postgres DATABASE_URL or --redis REDIS_URL, or --file for the file lock.",
     );
   }
@@ -79,7 +81,7 @@ function isAddress(name: string, scheme: RegExp, kind: RegExp, env: Environment)
   if (value === "" || scheme.test(value)) return value !== "";
   const isAnotherKind = /^([a-z][a-z0-9+.-]*:\/\/|file:|sqlite:)/i.test(value) && !kind.test(value);
   if (isAnotherKind) return false;
-  throw invalid(
+  throw optionError(
     `${name} is set, and is no address that the lock could use: it begins with postgres://, redis:// or rediss://, without quotes or spaces around it. Correct it, or name the lock with --postgres, --redis or --file.`,
   );
 }
@@ -89,7 +91,7 @@ function connectionString(value: string, env: Environment): string {
   if (!/^[A-Z_][A-Z0-9_]*$/.test(value)) return value;
   const content = env[value];
   if (content) return content;
-  throw invalid(`The environment variable ${value} is not set.`);
+  throw optionError(`The environment variable ${value} is not set.`);
 }
 
 function inDirectory(options: { readonly directory?: string }, source: string): LockChoice {
@@ -111,8 +113,4 @@ function inPostgres(url: string, source: string, { mode, table }: CommonArgument
 function inRedis(url: string, source: string, { prefix }: CommonArguments): LockChoice {
   const backend = redisLock({ url, leaseMs: markMs, ...(prefix !== undefined && { prefix }) });
   return { backend, location: backend.location, source };
-}
-
-function invalid(message: string): SafePollingError {
-  return new SafePollingError("ERR_INVALID_OPTION", message);
 }

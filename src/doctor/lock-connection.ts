@@ -44,7 +44,7 @@ export async function openLock(
   const warn: Logger["warn"] = (fields, message) =>
     warnings.push(warningFinding(message, "unsafe" in fields));
   try {
-    const connection = await connect(choice, true, { warn, onAsked });
+    const connection = await connect(choice, true, warn, onAsked);
     const separate = choice.backend.unsharedReason?.();
     if (separate) warnings.push(warningFinding(`this file lock excludes nobody elsewhere: ${separate}`));
     const usable = ofLock.ok("usable", `${describeChoice(choice)} can be used.`);
@@ -70,15 +70,11 @@ export async function openHeldLock(
   return { lock, choice, key };
 }
 
-interface Hearing {
-  readonly warn?: Logger["warn"];
-  readonly onAsked?: ConnectContext["onAsked"];
-}
-
 async function connect(
   { backend }: LockChoice,
   looksOnly: boolean,
-  { warn = () => {}, onAsked = () => {} }: Hearing = {},
+  warn: Logger["warn"] = () => {},
+  onAsked: ConnectContext["onAsked"] = () => {},
 ): Promise<LockConnection> {
   const signal = AbortSignal.timeout(connectDeadlineMs);
   try {

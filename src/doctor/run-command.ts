@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import * as util from "node:util";
-import { isSafePollingError, SafePollingError } from "../errors.js";
+import { isSafePollingError } from "../errors.js";
+import { optionError } from "../option-checks.js";
 import { describeError, redactText, visibleText } from "../redact.js";
 import { keepSecret, keepUrlSecrets } from "../secrets.js";
 import type { CommonArguments } from "./arguments.js";
@@ -80,7 +81,7 @@ function keepEnvironmentSecrets({ BOT_TOKEN, DATABASE_URL, REDIS_URL, PGPASSWORD
 function withEnvFile(environment: Environment, path: string | undefined): Environment {
   if (path === undefined) return environment;
   if (typeof util.parseEnv !== "function") {
-    throw new SafePollingError("ERR_INVALID_OPTION", "--env-file needs Node 20.12 or later.");
+    throw optionError("--env-file needs Node 20.12 or later.");
   }
   try {
     const env = { ...util.parseEnv(readFileSync(path, "utf8")), ...environment };
@@ -88,7 +89,7 @@ function withEnvFile(environment: Environment, path: string | undefined): Enviro
     return env;
   } catch (error) {
     const { code } = error as { code?: unknown };
-    throw new SafePollingError("ERR_INVALID_OPTION", `--env-file ${path} cannot be read (${String(code)}).`);
+    throw optionError(`--env-file ${path} cannot be read (${String(code)}).`);
   }
 }
 

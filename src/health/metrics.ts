@@ -1,7 +1,6 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { channelName } from "../diagnostics.js";
-import { SafePollingError } from "../errors.js";
-import { checkOptions, invalidOption } from "../option-checks.js";
+import { checkOptions, invalidOption, optionError } from "../option-checks.js";
 import { shared } from "../platform/process-registry.js";
 import type { SafePolling } from "../session/handle.js";
 import { checkHandles, type Handles, listOf } from "./handles.js";
@@ -90,7 +89,7 @@ function attach(register: MetricsRegister, registration: Registration): void {
     if (present === undefined || present === metric) return present === undefined;
     const what = `\`register\` has another metric named ${name}.`;
     const remedy = "Give another Registry of prom-client, or rename that metric.";
-    throw new SafePollingError("ERR_INVALID_OPTION", `${what} ${remedy}`);
+    throw optionError(`${what} ${remedy}`);
   });
   for (const [, metric] of missing) register.registerMetric(metric as never);
   registrations.set(register, registration);
@@ -191,10 +190,9 @@ async function loadPromClient(): Promise<PromClient> {
     const loaded = (await import("prom-client")) as PromClient & { readonly default?: PromClient };
     return loaded.default ?? loaded;
   } catch (error) {
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
+    throw optionError(
       "`register` is given, but `prom-client` is not installed. Install it: npm install prom-client.",
-      { cause: error },
+      error,
     );
   }
 }

@@ -1,7 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { SafePollingError } from "../errors.js";
-import { checkNumber, invalidOption } from "../option-checks.js";
+import { checkNumber, invalidOption, optionError } from "../option-checks.js";
 import { portOfPlatform } from "../platform/instance.js";
 import { checkHealthOptions, createHandler, type HealthOptions } from "./handler.js";
 import { checkHandles, type Handles, hasEnded, listOf } from "./handles.js";
@@ -125,8 +124,7 @@ function cannotListen(port: number, host: string | undefined, error: NodeJS.Errn
   };
   const where = host === undefined ? `port ${port}` : `port ${port} of ${host}`;
   const remedy = remedies[error.code ?? ""] ?? "Check `port` and `host`.";
-  const message = `The health server cannot listen on ${where} (${error.code}). ${remedy}`;
-  return new SafePollingError("ERR_INVALID_OPTION", message, { cause: error });
+  return optionError(`The health server cannot listen on ${where} (${error.code}). ${remedy}`, error);
 }
 
 function closeServer(server: Server): Promise<void> {

@@ -73,7 +73,7 @@ export function createLockSession(options: LockSessionOptions) {
   const candidates = new CandidateSet(clock);
   const histories = new KeyHistories();
   const outliving = createOutlivingLeases(clock, timing, (keys) => lose(keys, "connection"));
-  const trouble = createTroubleReport({ ...options, candidates });
+  const trouble = createTroubleReport(backend, clock, logger, candidates);
   /** Who waits for the confirmation of a release. */
   const releases = new Map<string, Deferred<boolean>>();
   let formerOwners: readonly string[] = [];

@@ -17,21 +17,18 @@ const words: Readonly<Record<TroubleSource, (lock: string) => string>> = {
   claim: (lock) => `the ${lock} lock did not answer a claim; trying again`,
 };
 
-export interface TroubleReportOptions {
-  readonly backend: LockBackend;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly candidates: CandidateSet;
-}
-
 export type TroubleReport = ReturnType<typeof createTroubleReport>;
 
 /**
  * Tells handles and the log what is wrong with the lock: when it begins, at growing intervals, and once when all of it
  * is over, whatever fails and succeeds in between. The trouble of one key is told to the handles of that key alone.
  */
-export function createTroubleReport({ backend, clock, logger, candidates }: TroubleReportOptions) {
-  const lock = backend.name;
+export function createTroubleReport(
+  { name: lock }: LockBackend,
+  clock: Clock,
+  logger: Logger,
+  candidates: CandidateSet,
+) {
   const see = page("troubleshooting.md#the-lock-server");
   const trouble = new Lasting(clock);
   const failing = new Set<TroubleSource>();

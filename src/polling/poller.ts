@@ -27,7 +27,7 @@ export function createPoller(options: PollerOptions) {
   const stopping = new AbortController();
   const { signal } = stopping;
   const gate = createGate(context.clock, context.turn, trusted);
-  const told = createToldOffset({ bot, context, ledger, gate });
+  const told = createToldOffset(bot, context, ledger, gate);
   const fetching = createFetching({ ...options, gate, told, signal });
   const plan = createPollPlan({ ...options, limit: options.parameters.limit, signal });
   let hasWarned = false;

@@ -11,17 +11,10 @@ const confirmDeadlineMs = 1_000;
 /** The server stretches an offset that comes again within this time to a long poll (Client.cpp:15713). */
 const repeatMs = 3_000;
 
-export interface ToldOffsetOptions {
-  readonly bot: TelegramBot;
-  readonly context: CallContext;
-  readonly ledger: UpdateLedger;
-  readonly gate: Gate;
-}
-
 export type ToldOffset = ReturnType<typeof createToldOffset>;
 
 /** What Telegram was told under one lease: a poll with an offset confirms all updates below, if it arrives. */
-export function createToldOffset({ bot, context, ledger, gate }: ToldOffsetOptions) {
+export function createToldOffset(bot: TelegramBot, context: CallContext, ledger: UpdateLedger, gate: Gate) {
   const { clock, logger } = context;
   let sent = 0;
   let sentAt: Moment | undefined;

@@ -1,5 +1,6 @@
 import { exponentialDelayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
+import type { TelegramBot } from "../polling/telegram-bot.js";
 import { AbortedError, abortable, wait } from "../waiting.js";
 
 /** What a failed call to Render's API means for whoever made it. */
@@ -150,6 +151,14 @@ export class RenderApiClient {
       return { error: new RenderApiError("trouble", call, reasonOf(error)) };
     }
   }
+}
+
+/** Whom a look and a repair ask. `signal` ends both. */
+export interface RenderTools {
+  readonly client: RenderApiClient;
+  readonly bot: TelegramBot;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
 }
 
 function toQueryString(query: Query): string {

@@ -1,7 +1,13 @@
-import type { Clock } from "../clock.js";
-import type { TelegramBot } from "../polling/telegram-bot.js";
 import { AbortedError, abortable } from "../waiting.js";
-import { fields, ifReadable, list, type RenderApiClient, text, time } from "./api-client.js";
+import {
+  fields,
+  ifReadable,
+  list,
+  type RenderApiClient,
+  type RenderTools,
+  text,
+  time,
+} from "./api-client.js";
 import { type Duplicate, findDuplicates } from "./duplicates.js";
 import {
   type Deploy,
@@ -35,14 +41,10 @@ interface Webhook {
   readonly serviceName: string | undefined;
 }
 
-interface FactSources {
-  readonly client: RenderApiClient;
-  readonly bot: TelegramBot;
+interface FactSources extends RenderTools {
   readonly serviceId: string;
   /** The service that this process runs in, when that is another one. Neither is a duplicate. */
   readonly runsIn: string | undefined;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
 }
 
 /**

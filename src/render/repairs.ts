@@ -1,10 +1,9 @@
-import type { Clock, Moment } from "../clock.js";
+import type { Moment } from "../clock.js";
 import type { EventHub } from "../events.js";
 import type { Logger } from "../logger.js";
-import type { TelegramBot } from "../polling/telegram-bot.js";
 import { describeError } from "../redact.js";
 import { abortable } from "../waiting.js";
-import type { RenderApiClient } from "./api-client.js";
+import type { RenderApiClient, RenderTools } from "./api-client.js";
 import type { RenderFacts } from "./facts.js";
 import type { RenderMonitorEvents, RenderRepair, RenderRepairEvent } from "./findings.js";
 import { isScaledOut, pathOf, type RenderService } from "./services.js";
@@ -12,17 +11,10 @@ import { isScaledOut, pathOf, type RenderService } from "./services.js";
 /** From one repair to the next, in milliseconds. */
 const repairPauseMs = 10 * 60_000;
 
-interface RepairTools {
-  readonly client: RenderApiClient;
-  readonly bot: TelegramBot;
-  readonly clock: Clock;
-  readonly signal: AbortSignal;
-}
-
 /** A repair that may be made now. */
 interface RepairPlan extends RenderRepairEvent {
   /** Does it, once. Rejects when it is not known to be done. */
-  run(tools: RepairTools): Promise<unknown>;
+  run(tools: RenderTools): Promise<unknown>;
 }
 
 /** How our own instance stands, at the moment of the decision. */
@@ -199,7 +191,7 @@ export interface RepairRecord {
 interface RepairerOptions {
   readonly allowed: readonly RenderRepair[];
   readonly record: RepairRecord;
-  readonly tools: RepairTools;
+  readonly tools: RenderTools;
   readonly hub: EventHub<RenderMonitorEvents>;
   readonly logger: Logger;
 }

@@ -1,8 +1,7 @@
 import { chooseLogger } from "../choose-logger.js";
 import { systemClock } from "../clock.js";
-import { SafePollingError } from "../errors.js";
 import type { Logger } from "../logger.js";
-import { checkOptions, invalidOption, suggestion } from "../option-checks.js";
+import { checkOptions, invalidOption, optionError, suggestion } from "../option-checks.js";
 import { renderEnvironment } from "../platform/instance.js";
 import { shared } from "../platform/process-registry.js";
 import { keepSecret } from "../secrets.js";
@@ -21,10 +20,7 @@ import type { RepairRecord } from "./repairs.js";
 export function startRenderMonitor(polling: SafePolling, options: RenderMonitorOptions = {}): RenderMonitor {
   const internals = handleInternals.get(polling);
   if (!internals) {
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      "Expected `polling` to be the handle that safeStartPolling() returned.",
-    );
+    throw optionError("Expected `polling` to be the handle that safeStartPolling() returned.");
   }
   checkOptions("options", options, ["apiKey", "serviceId", "repair", "apiRoot", "logger"]);
   const environment = renderEnvironment();
@@ -102,8 +98,7 @@ function checkKey(apiKey: unknown): string {
     keepSecret(key);
     return key;
   }
-  throw new SafePollingError(
-    "ERR_INVALID_OPTION",
+  throw optionError(
     key === ""
       ? "`apiKey` is undefined or empty. Is RENDER_API_KEY set? Leave the option out to make that variable optional."
       : "`apiKey` has characters that no key has. Copy it again from Render's Account Settings.",
@@ -129,7 +124,7 @@ function checkRepair(repair: unknown): readonly RenderRepair[] {
   const unknown = repair.find((name) => !renderRepairs.includes(name));
   if (unknown === undefined) return [...new Set(repair)];
   const hint = suggestion(unknown, renderRepairs);
-  throw new SafePollingError("ERR_INVALID_OPTION", `\`repair\` has no \`${unknown}\`. ${hint}`);
+  throw optionError(`\`repair\` has no \`${unknown}\`. ${hint}`);
 }
 
 function checkApiRoot(apiRoot: unknown): string {

@@ -14,16 +14,12 @@ import { Term, type TermParts } from "./term.js";
 const offerMs = 1_000;
 
 export interface BotSessionOptions extends TermParts {
+  /** A new unique name. */
   newId(): string;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
-  /** Everything has ended; `done` settles next. */
-  onEnded(end: SessionEnd): void;
-}
-
-export interface SessionEnd {
-  /** A conflict that nothing resolved ended it. */
-  readonly exhausted: boolean;
+  /** Everything has ended; `done` settles next. `isExhausted`: a conflict that nothing resolved ended it. */
+  onEnded(isExhausted: boolean): void;
 }
 
 /**
@@ -182,11 +178,11 @@ export class BotSession {
     const { context, log, onEnded, options, record } = this.#options;
     const failure = this.#failure;
     this.#resigned?.resolve();
-    const exhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
-    if (!failure || (exhausted && options.onExhausted === "exit")) {
+    const isExhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
+    if (!failure || (isExhausted && options.onExhausted === "exit")) {
       log.stopped();
       record.enter("stopped");
-      onEnded({ exhausted });
+      onEnded(isExhausted);
       this.#promises.stopped();
       return;
     }
@@ -194,7 +190,7 @@ export class BotSession {
     record.enter("failed");
     // One macrotask later: listeners of the state can act before an unobserved rejection ends the process.
     context.clock.setTimer(() => {
-      onEnded({ exhausted });
+      onEnded(isExhausted);
       this.#promises.failed(failure.error);
     }, 0);
   }

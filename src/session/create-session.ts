@@ -12,10 +12,10 @@ import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { wideSignal } from "../waiting.js";
 import { createBeforePolling } from "./before-polling.js";
-import { BotSession, type SessionEnd } from "./bot-session.js";
+import { BotSession, type BotSessionOptions } from "./bot-session.js";
 import { HandleLog } from "./handle-log.js";
 import { HandleRecord } from "./handle-record.js";
-import { LeadingTasks } from "./leading-tasks.js";
+import { createLeadingTasks } from "./leading-tasks.js";
 import { UserCode } from "./user-code.js";
 import { candidateWithoutLock } from "./without-lock.js";
 
@@ -23,19 +23,15 @@ import { candidateWithoutLock } from "./without-lock.js";
 const unsharedStartDelayMs = 10_000;
 
 /** What a session lives on: this process and its clocks, or a model of them. */
-export interface Runtime {
+export interface Runtime extends Pick<BotSessionOptions, "newId" | "onEnded"> {
   readonly clock: Clock;
   random(): number;
   /** Resolves after a turn of the event loop. */
   turn(): Promise<unknown>;
-  /** A new unique name. */
-  newId(): string;
   readonly publish: Publish;
   readonly revision: string | undefined;
   /** All bots of a process on one backend object share its connection. */
   readonly lockSessions: WeakMap<LockBackend, SharedLockSession>;
-  /** Everything has ended; `done` settles next. */
-  onEnded(end: SessionEnd): void;
 }
 
 export interface SharedLockSession extends Pick<LockSession, "enter"> {
@@ -72,16 +68,16 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     record,
     webhook: createWebhookGuard(bot, context, options.webhook),
     userCode,
-    leading: new LeadingTasks({ clock, logger, userCode, ended }),
+    leading: createLeadingTasks(clock, logger, userCode, ended),
     beforePolling: createBeforePolling(options.beforePolling, context, userCode, ended),
     ended,
     startDelayMs,
     newId,
     enter: (events) =>
       lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
-    onEnded: (end) => {
+    onEnded: (isExhausted) => {
       ending.abort();
-      onEnded(end);
+      onEnded(isExhausted);
     },
   });
 }

@@ -30,96 +30,74 @@ interface Entry {
   ended: Promise<void>;
 }
 
-interface LeadingTasksOptions {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly userCode: UserCode;
-  /** The handle has ended. */
-  readonly ended: AbortSignal;
-}
+export type LeadingTasks = ReturnType<typeof createLeadingTasks>;
 
-/** The user's leading tasks over all leases of one handle: each begins once with every lease. */
-export class LeadingTasks {
-  readonly #options: LeadingTasksOptions;
-  readonly #entries = new Set<Entry>();
+/** The user's leading tasks over all leases of one handle: each begins once with every lease. `ended`: the handle has. */
+export function createLeadingTasks(clock: Clock, logger: Logger, userCode: UserCode, ended: AbortSignal) {
+  const entries = new Set<Entry>();
   /** Removed ones too, until they have ended. */
-  readonly #running = new Set<Entry>();
-  #term: LeadingTerm | undefined;
-  #added = 0;
-
-  constructor(options: LeadingTasksOptions) {
-    this.#options = options;
-  }
-
-  /** Names of the tasks that run. */
-  get running(): readonly string[] {
-    return [...this.#running].map(({ name }) => name);
-  }
+  const running = new Set<Entry>();
+  let current: LeadingTerm | undefined;
+  let added = 0;
 
   /** Whether this instance may act as the only one, at this moment. */
-  leads(): boolean {
-    return this.#term !== undefined && !this.#term.signal.aborted && this.#term.trusted();
+  function leads(): boolean {
+    return current !== undefined && !current.signal.aborted && current.trusted();
   }
 
   /** Adds a task, which begins now or with the next lease; returns what removes it. */
-  add(task: LeadingTask): () => void {
-    this.#added += 1;
-    const name = task.name || `task ${this.#added}`;
+  function add(task: LeadingTask): () => void {
+    added += 1;
+    const name = task.name || `task ${added}`;
     const entry: Entry = { name, task, leading: new AbortController(), ended: Promise.resolve() };
-    this.#entries.add(entry);
-    this.#begin(entry);
+    entries.add(entry);
+    beginOne(entry);
     return () => {
-      this.#entries.delete(entry);
+      entries.delete(entry);
       entry.leading.abort();
     };
   }
 
   /** The first poll of a lease is under way. `term.signal` aborts when the lease ends. */
-  begin(term: LeadingTerm): void {
-    this.#term = term;
-    for (const entry of this.#entries) this.#begin(entry);
+  function begin(term: LeadingTerm): void {
+    current = term;
+    for (const entry of entries) beginOne(entry);
   }
 
-  /** Resolves when none runs. */
-  async ended(): Promise<void> {
-    await Promise.all([...this.#running].map(({ ended }) => ended));
-  }
-
-  #begin(entry: Entry): void {
-    const term = this.#term;
-    if (!term || !this.leads()) return;
-    const stopTelling = this.#running.has(entry) ? this.#tellOutlived(entry) : undefined;
+  function beginOne(entry: Entry): void {
+    const term = current;
+    if (!term || !leads()) return;
+    const stopTelling = running.has(entry) ? tellOutlived(entry) : undefined;
     entry.ended = entry.ended.then(() => {
       stopTelling?.();
-      return this.#run(entry, term);
+      return run(entry, term);
     });
   }
 
   /** Never rejects. */
-  async #run(entry: Entry, term: LeadingTerm): Promise<void> {
+  async function run(entry: Entry, term: LeadingTerm): Promise<void> {
     // What was waited for may have taken longer than the lease has lasted.
-    if (this.#term !== term || !this.leads() || !this.#entries.has(entry)) return;
+    if (current !== term || !leads() || !entries.has(entry)) return;
     const leading = new AbortController();
     const { signal } = leading;
     entry.leading = leading;
     term.signal.addEventListener("abort", () => leading.abort(), { signal });
-    this.#running.add(entry);
+    running.add(entry);
     try {
-      await this.#options.userCode.run(() => entry.task({ lease: term.lease, signal }));
+      await userCode.run(() => entry.task({ lease: term.lease, signal }));
     } catch (error) {
       // Most of what is told to end by a signal ends so.
       if (signal.aborted && isAbort(error)) return;
-      this.#options.logger.error(
+      logger.error(
         { task: entry.name, error: describeError(error), see: page("cron.md#pollingwhileleadingtask") },
         "a leading task failed; it begins again with the next lease only. Catch in it what should be tried again",
       );
     } finally {
-      this.#running.delete(entry);
+      running.delete(entry);
     }
   }
 
-  #tellOutlived({ name }: Entry): () => void {
-    const { clock, ended, logger } = this.#options;
+  function tellOutlived({ name }: Entry): () => void {
     const tell = (lastedMs: number) =>
       logger.warn(
         { task: name, forSeconds: lastedMs / 1_000, see: page("cron.md#pollingwhileleadingtask") },
@@ -127,6 +105,16 @@ export class LeadingTasks {
       );
     return tellWhileItLasts(clock, tell, ended, 0);
   }
+
+  return {
+    leads,
+    add,
+    begin,
+    /** Names of the tasks that run. */
+    running: () => [...running].map(({ name }) => name),
+    /** Resolves when none runs. */
+    ended: () => Promise.all([...running].map((entry) => entry.ended)),
+  };
 }
 
 /** grammY wraps the error of an aborted call. */

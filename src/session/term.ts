@@ -108,7 +108,7 @@ export class Term {
   async drain(): Promise<void> {
     const { beforePolling, context, leading, ledger, options, record } = this.#parts;
     const poller = this.#poller;
-    if (!poller && !beforePolling.isRunning() && leading.running.length === 0) return;
+    if (!poller && !beforePolling.isRunning() && leading.running().length === 0) return;
     record.enter("draining");
     await poller?.stop();
     const hasEnded = new AbortController();
@@ -175,9 +175,9 @@ export class Term {
     const { repeated, lost } = ledger.runningIds();
     tellUpdates(repeated, "be delivered again");
     tellUpdates(lost, "not be delivered again: Telegram was told that they are done");
-    if (leading.running.length > 0) {
+    if (leading.running().length > 0) {
       warn(
-        { tasks: leading.running },
+        { tasks: leading.running() },
         "leading tasks still run after the drain time, and may soon run elsewhere too. Let them end when their signal aborts",
       );
     }

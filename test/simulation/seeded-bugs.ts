@@ -180,13 +180,13 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a leading task begins without trust", [
     leading,
-    "if (this.#term !== term || !this.leads() || !this.#entries.has(entry)) return;",
-    "if (!this.#entries.has(entry)) return;",
+    "if (current !== term || !leads() || !entries.has(entry)) return;",
+    "if (!entries.has(entry)) return;",
   ]),
   bug("leads() does not ask for trust", [
     leading,
-    "!this.#term.signal.aborted && this.#term.trusted();",
-    "!this.#term.signal.aborted;",
+    "!current.signal.aborted && current.trusted();",
+    "!current.signal.aborted;",
   ]),
   bug("a leading task is not told that the lease has ended", [
     leading,

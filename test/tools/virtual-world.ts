@@ -94,8 +94,8 @@ export class VirtualWorld {
       publish,
       revision: undefined,
       lockSessions: new WeakMap(),
-      onEnded: ({ exhausted }) => {
-        outcome.exhausted = exhausted;
+      onEnded: (isExhausted) => {
+        outcome.exhausted = isExhausted;
       },
     });
     const events: VirtualInstance["events"] = [];
