@@ -245,7 +245,12 @@ export function createLockSession(options: LockSessionOptions) {
   function connectFailed(error: unknown): void {
     if (!everConnected && isLockMistake(error)) return fail(error);
     trouble.failed("connecting", error);
-    connector.connect();
+    reconnect();
+  }
+
+  /** Where nobody waits, as long as handlers outlive a loss, no connection is idle until the server drops it. */
+  function reconnect(): void {
+    if (candidates.isWaiting() || outliving.keys().length > 0) connector.connect();
   }
 
   /** Only a human can help: with one key, or with all. */
@@ -282,7 +287,7 @@ export function createLockSession(options: LockSessionOptions) {
     const cause = error ?? new Error(reason === "expired" ? "the lease could not be renewed" : "closed");
     trouble.failed("connection", cause);
     trouble.well("beat", "claim");
-    connector.connect();
+    reconnect();
   }
 
   function pause(entries: readonly CandidateEntry[], ms = timing.leaseMs): void {

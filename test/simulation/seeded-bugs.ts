@@ -126,7 +126,7 @@ export const seededBugs: readonly Breakage[] = [
   ]),
   bug("a connection that could not be opened is not tried again", [
     lockSession,
-    'trouble.failed("connecting", error); connector.connect();',
+    'trouble.failed("connecting", error); reconnect();',
     'trouble.failed("connecting", error);',
   ]),
   bug("tokens do not grow (the server's bug)", [

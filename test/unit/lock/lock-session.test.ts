@@ -1052,3 +1052,63 @@ describe("trouble that comes and goes", () => {
     expect(asked).toBeLessThan(400);
   });
 });
+
+describe("what a lock costs its server", () => {
+  it("nothing as long as what ran under a lost lease goes on: an idle session would be dropped again and again", async () => {
+    const a = startProcess("a", server.backend({ recordsReleases: false })).enter();
+    a.want();
+    await time.advance(1);
+
+    server.dropConnections();
+    await time.advance(60_000);
+    expect([...server.connections]).toEqual([]);
+    a.want();
+    await time.advance(500);
+
+    expect(a.events.at(-1)).toBe("granted 2");
+  });
+
+  it("a wake-up for one key asks for that key alone", async () => {
+    const holder = startProcess("holder");
+    const standby = startProcess("standby");
+    const names = ["1", "2", "3"];
+    const held = names.map((name) => holder.enter(name));
+    for (const each of held) each.want();
+    await time.advance(1);
+    for (const name of names) standby.enter(name).want();
+    await time.advance(100);
+    const before = server.calls.length;
+
+    await Promise.all([held[1]?.giveUp(), time.advance(50)]);
+
+    const claims = server.calls.slice(before).filter((call) => /^standby:\d+ claim/.test(call));
+    expect(claims.length).toBeGreaterThan(0);
+    expect(claims.filter((call) => !call.endsWith("claim 2"))).toEqual([]);
+  });
+
+  it("a hundred resigned keys that are looked at one after the other keep no free key waiting", async () => {
+    const backend = server.backend();
+    const slow: LockBackend = {
+      ...backend,
+      async connect(context) {
+        const connection = await backend.connect(context);
+        const inspect = async (key: string) => {
+          await new Promise<void>((resolve) => time.clock().setTimer(resolve, 20));
+          return connection.inspect(key);
+        };
+        return { ...connection, inspect };
+      },
+    };
+    const { enter } = startProcess("a", slow);
+    const many = Array.from({ length: 100 }, (_, index) => enter(`resigned ${index}`));
+    for (const each of many) each.want();
+    await time.advance(1);
+    await Promise.all([...many.map((each) => each.resign()), time.advance(100)]);
+    const free = enter("free");
+
+    free.want();
+    await time.advance(10);
+
+    expect(free.events).toEqual(["granted 101"]);
+  });
+});
