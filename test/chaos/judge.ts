@@ -191,7 +191,7 @@ function judgeLeases(
       if (next.from >= trustedUntil || isGivenUp || lease.holder === next.holder) continue;
       const moment = { from: next.from - clockErrorMs, until: next.from + clockErrorMs };
       if (stoodStill(lease.holder, moment) || stalls.some((stall) => overlap(stall, moment))) continue;
-      const two = { from: next.from, until: Math.min(trustedUntil, next.until) };
+      const two = { from: next.from, until: lastAwake(lease.holder, Math.min(trustedUntil, next.until)) };
       if (failovers.some((span) => isWithin(two.from, span) && isWithin(two.until, span))) {
         twoPollersMs = Math.max(twoPollersMs, two.until - two.from);
         continue;
@@ -348,12 +348,25 @@ function isDraining({ holder, from }: HeldLease, at: number): boolean {
 }
 
 /** Whether a process did nothing for a part of the time: frozen by us, by its own word, or dead. */
-function stoodStill({ freezes, killedAt, lines }: InstanceHistory, time: Span): boolean {
+function stoodStill(instance: InstanceHistory, time: Span): boolean {
+  const { killedAt } = instance;
+  if (killedAt !== undefined && killedAt <= time.until) return true;
+  return standstills(instance).some((span) => overlap(span, time));
+}
+
+/** When a process did something for the last time before a moment: if it stood still then, or until just before, when that began. */
+function lastAwake(instance: InstanceHistory, at: number): number {
+  const still = standstills(instance).filter(({ from, until }) =>
+    isWithin(at, { from, until: until + newsMs }),
+  );
+  return Math.min(at, ...still.map(({ from }) => from));
+}
+
+function standstills({ freezes, lines }: InstanceHistory): Span[] {
   const stalls = lines
     .filter(({ event }) => event === "stall")
     .map(({ from, until }) => ({ from: Number(from), until: Number(until) }));
-  if (killedAt !== undefined && killedAt <= time.until) return true;
-  return [...freezes, ...stalls].some((span) => overlap(span, time));
+  return [...freezes, ...stalls];
 }
 
 function longestGap({ events }: RoundHistory): number {

@@ -198,6 +198,11 @@ describe("the judge of chaos", () => {
     expect(during(150, 310)).toMatchObject({ violations: [], figures: { twoPollersMs: 90 } });
     expect(during(150, 290).violations).toEqual([expect.stringContaining("trusted its own until 300")]);
     expect(during(400, 500).violations.length).toBeGreaterThan(0);
+    // Whoever stands still, until it is killed or finds its lease lost, polls no longer.
+    const [a, b] = two.instances as unknown as [InstanceHistory, InstanceHistory];
+    const frozen = { ...two, instances: [{ ...a, freezes: [{ from: 260, until: 295 }] }, b] };
+    const verdict = judge({ ...frozen, failovers: [{ from: 150, until: 290 }] }, boundMs);
+    expect(verdict).toMatchObject({ violations: [], figures: { twoPollersMs: 50 } });
   });
 
   it.each(["stopped", "standby"])(
