@@ -1,4 +1,5 @@
 import { Socket } from "node:net";
+import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
@@ -29,6 +30,12 @@ const failureOf = (options: PostgresLockOptions = {}) =>
     () => expect.unreachable("connected"),
     (error: Error) => error,
   );
+
+async function asBot(sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: server.url() });
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
+}
 
 /** For as long as the test runs, whatever it ends with. */
 async function withRole(change: string, undo: string, run: () => Promise<void>): Promise<void> {
@@ -109,19 +116,72 @@ describe("a session lock", () => {
     });
   });
 
-  it.each(["default_transaction_isolation = 'serializable'", "default_transaction_read_only = on"])(
-    "works for a role with %s",
-    async (setting) => {
-      await withRole(`ALTER ROLE bot SET ${setting}`, "ALTER ROLE bot RESET ALL", async () => {
+  it.each([
+    "default_transaction_isolation = 'serializable'",
+    "default_transaction_read_only = on",
+    "standard_conforming_strings = off",
+    "search_path = ''",
+    "lock_timeout = 1",
+    "statement_timeout = 300",
+  ])("works for a role with %s", async (setting) => {
+    await withRole(`ALTER ROLE bot SET ${setting}`, "ALTER ROLE bot RESET ALL", async () => {
+      const [holder, standby] = [await open(), await open()];
+      expect(await holder.claim("1")).toBeGreaterThan(0);
+      expect(await standby.claim("1")).toBeUndefined();
+      await holder.connection.release(["1"]);
+      await until("the wake-up", () => standby.wakes.length > 0);
+      expect(await standby.claim("1")).toBeGreaterThan(0);
+    });
+  });
+
+  it.each([
+    [
+      "the right to plpgsql",
+      "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+      "GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC",
+    ],
+    ["plpgsql", "DROP EXTENSION plpgsql", "CREATE EXTENSION plpgsql"],
+  ])(
+    "without %s works; that a death is noticed later is said once, with what helps",
+    async (_, change, undo) => {
+      await withRole(change, undo, async () => {
         const [holder, standby] = [await open(), await open()];
-        expect(await holder.claim("1")).toBeGreaterThan(0);
-        expect(await standby.claim("1")).toBeUndefined();
-        await holder.connection.release(["1"]);
-        await until("the wake-up", () => standby.wakes.length > 0);
-        expect(await standby.claim("1")).toBeGreaterThan(0);
+        await holder.claim("1");
+        standby.wanted = ["1"];
+        const warnings = () => standby.logs.filter(({ level }) => level === "warn");
+        await until("the warning", async () => {
+          expect(await standby.claim("1")).toBeUndefined();
+          return warnings().length > 0;
+        });
+        for (let round = 0; round < 20; round += 1) await standby.claim("1");
+
+        expect(warnings()).toEqual([
+          expect.objectContaining({
+            message: expect.stringContaining("DO blocks in plpgsql"),
+            fields: expect.objectContaining({ error: expect.stringContaining("plpgsql") }),
+          }),
+        ]);
+        await holder.connection.close();
+        await until("the grant", () => standby.claim("1"));
       });
     },
   );
+
+  it.each(["session", "lease"] as const)("works for a role without temporary tables (%s)", async (mode) => {
+    const right = "TEMPORARY ON DATABASE bots";
+    // The owner of a database has its rights as the owner.
+    await withRole(
+      `REVOKE ${right} FROM PUBLIC; REVOKE ${right} FROM bot`,
+      `GRANT ${right} TO PUBLIC, bot`,
+      async () => {
+        await expect(asBot("CREATE TEMPORARY TABLE t ()")).rejects.toThrow("permission denied");
+        const [holder, standby] = [await open({ mode }), await open({ mode })];
+        expect(await holder.claim("1")).toBeGreaterThan(0);
+        expect(await standby.claim("1")).toBeUndefined();
+      },
+    );
+    await server.query("DROP TABLE IF EXISTS grammy_safe_polling_leases");
+  });
 });
 
 describe("a lease table", () => {
@@ -183,6 +243,9 @@ describe("a lease table", () => {
     "default_transaction_isolation = 'repeatable read'",
     "default_transaction_read_only = on",
     "idle_session_timeout = 300",
+    "standard_conforming_strings = off",
+    "lock_timeout = 1",
+    "statement_timeout = 300",
   ])("works for a role with %s", async (setting) => {
     await withRole(`ALTER ROLE bot SET ${setting}`, "ALTER ROLE bot RESET ALL", async () => {
       const contenders = await Promise.all(Array.from({ length: 4 }, () => lease()));

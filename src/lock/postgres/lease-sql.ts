@@ -36,10 +36,10 @@ const durable = `durable AS MATERIALIZED (
 
 /**
  * For the transaction that one message is, whatever the defaults of the role are: a statement that waits ends with
- * the lease, and a row that another has just changed is looked at again, not an error.
+ * the lease and no sooner, and a row that another has just changed is looked at again, not an error.
  */
 const limits = (leaseMs: number) =>
-  `SET LOCAL statement_timeout = ${leaseMs}; SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE`;
+  `SET LOCAL statement_timeout = ${leaseMs}; SET LOCAL lock_timeout = 0; SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE`;
 
 /**
  * For a session that is ours alone: the server finds out that its client is gone, and a default of the role does not
