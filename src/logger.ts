@@ -65,7 +65,9 @@ function plainLine(fields: object, message: string): string {
     .map(([name, value]) => `${name}=${plainValue(value)}`);
   const line = `[safe-polling] ${who === undefined ? "" : `${who}: `}${message}`;
   const details = told.length === 0 ? "" : ` (${told.join(", ")})`;
-  const whole = line + details + (see === undefined ? "" : `. See ${see}`);
+  // An error of this library names its own page.
+  const page = see === undefined || details.includes(" See http") ? "" : `. See ${see}`;
+  const whole = line + details + page;
   return [whole, ...callersOf(stack)].map((text) => visibleText(hideKnown(text))).join("\n");
 }
 

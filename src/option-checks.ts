@@ -14,7 +14,7 @@ export function checkOptions(
   hints: Readonly<Record<string, string>> = {},
 ): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
-    throw invalidOption(where, "an object of options", given);
+    throw invalidOption(where, `an object of options (${known.join(", ")})`, given);
   }
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue;

@@ -96,14 +96,19 @@ function checkLock(options: SafePollingOptions): LockBackend | false {
   const { lock } = options;
   if (lock === false) return false;
   if (typeof lock === "object" && lock !== null && typeof lock.connect === "function") return lock;
-  throw invalidOption("lock", "a lock backend such as fileLock(), or false", lock);
+  throw invalidOption(
+    "lock",
+    "a lock backend such as fileLock(), or false",
+    lock,
+    "Leave it out for the file lock.",
+  );
 }
 
 function defaultKey(bot: TelegramBot): string {
-  const id = bot.token.split(":")[0] ?? "";
-  if (!/^\d+$/.test(id)) {
+  const id = /^(\d+):[^\s"'`]+$/.exec(bot.token)?.[1];
+  if (id === undefined) {
     throw optionError(
-      "The bot's token has no bot id before a colon, so there is no default key. Check the token, or set `key`.",
+      "The bot's token is none: a number, a colon and letters, no spaces, no quotes. Check BOT_TOKEN.",
     );
   }
   return bot.api.options?.environment === "test" ? `${id}:test` : id;

@@ -29,7 +29,8 @@ const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, Shar
  */
 export function safeStartPolling(bot: PollableBot, options: SafePollingOptions = {}): SafePolling {
   const telegramBot = asTelegramBot(bot);
-  keepSecret(telegramBot.token);
+  // JavaScript may call with nothing: that is told by the options' checks.
+  keepSecret(telegramBot?.token);
   const resolved = resolveOptions(telegramBot, options);
   if (polledBots.has(bot)) throw alreadyRunning("us");
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");

@@ -137,6 +137,17 @@ describe("the console", () => {
     ]);
   });
 
+  it("names one page for an error that ends polling: that of its code", async () => {
+    const error = vi.spyOn(console, "error").mockImplementation(() => {});
+    const polling = bots.handle({ logger: undefined as never, token: `${bots.api.bot.id}:mistyped` });
+    await expect(polling.done).rejects.toMatchObject({ code: "ERR_UNAUTHORIZED" });
+
+    const lines = error.mock.calls.map(([line]) => String(line));
+    expect(lines).toEqual([
+      expect.stringMatching(/: polling has ended, and .*errors\.md#err_unauthorized\)$/),
+    ]);
+  });
+
   it("shows where a handler threw as lines of their own, which others' words cannot pass off as ours", async () => {
     const error = vi.spyOn(console, "error").mockImplementation(() => {});
     const polling = bots.handle({

@@ -55,7 +55,7 @@ describe("a bad option is named, with what was expected and what came:", () => {
     [{ somethingElse: 1 }, "`options` has no option `somethingElse`. It has: lock, key, backoff"],
     [
       { lock: undefined },
-      "Expected `lock` to be a lock backend such as fileLock(), or false, got undefined.",
+      "Expected `lock` to be a lock backend such as fileLock(), or false, got undefined. Leave it out for the file lock.",
     ],
     [{ lock: "file" }, 'Expected `lock` to be a lock backend such as fileLock(), or false, got "file".'],
     [{ key: "" }, 'Expected `key` to be a non-empty string, got "".'],
@@ -121,9 +121,21 @@ describe("a bad option is named, with what was expected and what came:", () => {
   });
 
   it("options that are no object", () => {
-    expect(() => resolve(null)).toThrow("Expected `options` to be an object of options, got null.");
-    expect(() => resolve([])).toThrow("Expected `options` to be an object of options, got an array.");
+    expect(() => resolve(null)).toThrow("Expected `options` to be an object of options (lock, key, backoff,");
+    expect(() => resolve(null)).toThrow("logger), got null.");
+    expect(() => resolve([])).toThrow("logger), got an array.");
   });
+
+  it.each([` ${token}`, `${token} `, `"${token}"`, `'${token}'`, token.slice(7), "123456:"])(
+    "a token that cannot be one, which is not printed: %j",
+    (given) => {
+      const make = () => resolveOptions(asTelegramBot(new Bot(given)), {});
+
+      expect(make).toThrow("The bot's token is none");
+      expect(make).toThrow(expect.objectContaining({ code: "ERR_INVALID_OPTION" }));
+      expect(make).not.toThrow("xxx");
+    },
+  );
 
   it("a bot that is none", () => {
     expect(() => resolveOptions({} as never, {})).toThrow(

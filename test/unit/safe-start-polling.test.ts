@@ -81,6 +81,10 @@ describe("safeStartPolling", () => {
     expect(await late.started()).toBeUndefined();
   });
 
+  it("says what it wants when it is called with nothing", () => {
+    expect(() => safeStartPolling(undefined as never)).toThrow("Expected `bot` to be a grammY Bot");
+  });
+
   it("fails at once where a bot.start() was left below it", async () => {
     const bot = newBot();
     const polling = safeStartPolling(bot, options);

@@ -20,7 +20,10 @@ describe("fileLock", () => {
       { allowNetworkFilesystems: true },
       "`fileLock` has no option `allowNetworkFilesystems`. Did you mean `allowNetworkFileSystem`?",
     ],
-    ["/var/lib/bot", 'Expected `fileLock` to be an object of options, got "/var/lib/bot".'],
+    [
+      "/var/lib/bot",
+      'Expected `fileLock` to be an object of options (directory, allowNetworkFileSystem), got "/var/lib/bot".',
+    ],
   ])("refuses %j at once", (options, message) => {
     expect(() => fileLock(options as FileLockOptions)).toThrow(invalid(message));
   });
