@@ -1,4 +1,3 @@
-import type { Clock } from "../clock.js";
 import type { Publish } from "../diagnostics.js";
 import type { Grant } from "../lease/candidate.js";
 import { createLockSession, type LockSession } from "../lease/lock-session.js";
@@ -6,7 +5,7 @@ import type { LockBackend } from "../lock/backend.js";
 import { type Logger, withFields } from "../logger.js";
 import { page } from "../pages.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
-import { unknownRoundTripMs } from "../polling/telegram-call.js";
+import { type CallContext, unknownRoundTripMs } from "../polling/telegram-call.js";
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
@@ -23,11 +22,9 @@ import { candidateWithoutLock } from "./without-lock.js";
 const unsharedStartDelayMs = 10_000;
 
 /** What a session lives on: this process and its clocks, or a model of them. */
-export interface Runtime extends Pick<BotSessionOptions, "newId" | "onEnded"> {
-  readonly clock: Clock;
-  random(): number;
-  /** Resolves after a turn of the event loop. */
-  turn(): Promise<unknown>;
+export interface Runtime
+  extends Pick<BotSessionOptions, "newId" | "onEnded">,
+    Pick<CallContext, "clock" | "random" | "turn"> {
   readonly publish: Publish;
   readonly revision: string | undefined;
   /** All bots of a process on one backend object share its connection. */

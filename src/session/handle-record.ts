@@ -36,33 +36,43 @@ interface OfTheSession extends Pick<HealthReport, "lease" | "isStopping" | "hand
 export class HandleRecord implements PollingRecord {
   readonly events: EventHub;
   readonly #options: HandleRecordOptions;
+  readonly #log: HandleLog;
+  readonly #labels: HandleLabels;
   readonly #slowHandlers = new Set<number>();
   readonly #findings = new Set<() => readonly HealthFinding[]>();
+  /** What is reported as it stands here. */
+  readonly #sums = {
+    telegramTrouble: undefined as HealthReport["telegramTrouble"],
+    conflicts: { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 },
+    losses: { expired: 0, connection: 0, vanished: 0 },
+    handovers: 0,
+    takeovers: 0,
+    lastTakeoverAt: undefined as Date | undefined,
+    updatesHandled: 0,
+    updatesLetGo: 0,
+  };
+  #lock: Pick<HealthReport["lock"], "hasAnswered" | "degraded" | "holder" | "forgottenUntil"> = {
+    hasAnswered: false,
+    degraded: undefined,
+    holder: undefined,
+    forgottenUntil: undefined,
+  };
   #retryAt: Date | undefined;
-  readonly #conflicts = { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 };
-  readonly #losses = { expired: 0, connection: 0, vanished: 0 };
   #state: PollingState = "starting";
   #since: Moment;
-  #degraded: string | undefined;
-  #holder: Holder | undefined;
   /** Whom the lease came from. */
   #predecessor: Holder | undefined;
-  #forgottenUntil: Date | undefined;
-  #hasLockAnswered = false;
-  #telegramTrouble: HealthReport["telegramTrouble"];
   #isPollOpen = false;
   #pollSent: Moment | undefined;
   #lastAnswer: Moment | undefined;
-  #handovers = 0;
-  #takeovers = 0;
-  #lastTakeoverAt: Date | undefined;
-  #updatesHandled = 0;
-  #updatesLetGo = 0;
   /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
 
   constructor(options: HandleRecordOptions) {
+    const { instance, key } = options.options;
     this.#options = options;
+    this.#log = options.log;
+    this.#labels = { instance, key };
     this.events = new EventHub(options.logger);
     this.#since = this.#now();
   }
@@ -83,26 +93,24 @@ export class HandleRecord implements PollingRecord {
 
   granted({ token, succession }: Grant): void {
     this.#log.granted(token, succession);
-    this.#predecessor = this.#holder;
-    this.#holder = undefined;
-    this.#forgottenUntil = undefined;
-    this.#hasLockAnswered = true;
+    this.#predecessor = this.#lock.holder;
+    this.#lockAnswered(undefined);
   }
 
   acquired(lease: Lease, succession: Succession | undefined): void {
     const from = this.#predecessor ?? {};
     this.emit("acquired", { lease });
-    if (succession === "handover") this.#handovers += 1;
+    if (succession === "handover") this.#sums.handovers += 1;
     if (succession === "takeover") {
-      this.#takeovers += 1;
-      this.#lastTakeoverAt = dateOf(this.#now());
+      this.#sums.takeovers += 1;
+      this.#sums.lastTakeoverAt = dateOf(this.#now());
     }
     if (succession) this.emit(succession, { lease, from });
   }
 
   /** `isTold`: listeners were told that it was acquired. */
   lost(lease: Lease, reason: LossReason, isTold: boolean): void {
-    this.#losses[reason] += 1;
+    this.#sums.losses[reason] += 1;
     this.#log.lost(lease.token, reason);
     if (isTold) this.emit("lost", { lease, reason });
   }
@@ -118,10 +126,8 @@ export class HandleRecord implements PollingRecord {
   }
 
   standby(holder: Holder): void {
-    this.#log.standsBy(holder, holder.instance === this.#labels().instance);
-    this.#holder = holder;
-    this.#forgottenUntil = undefined;
-    this.#hasLockAnswered = true;
+    this.#log.standsBy(holder, holder.instance === this.#labels.instance);
+    this.#lockAnswered(holder);
     this.enter("standby");
     this.emit("standby", { holder });
   }
@@ -129,14 +135,17 @@ export class HandleRecord implements PollingRecord {
   /** The lock server does not know the last holder. */
   forgotten(waitMs: number): void {
     this.#log.forgotten(waitMs);
-    this.#forgottenUntil = new Date(this.#now().wallMs + waitMs);
-    this.#hasLockAnswered = true;
+    this.#lockAnswered(this.#lock.holder, new Date(this.#now().wallMs + waitMs));
     this.enter("standby");
   }
 
   /** The lock server is in trouble; undefined: it answers again. */
   trouble(error: unknown): void {
-    this.#degraded = error === undefined ? undefined : describeError(error);
+    this.#lock = { ...this.#lock, degraded: error === undefined ? undefined : describeError(error) };
+  }
+
+  #lockAnswered(holder: Holder | undefined, forgottenUntil?: Date): void {
+    this.#lock = { ...this.#lock, hasAnswered: true, holder, forgottenUntil };
   }
 
   polled(): void {
@@ -150,21 +159,21 @@ export class HandleRecord implements PollingRecord {
     this.#lastAnswer = this.#now();
     if (this.#options.ledger.running === 0) this.#handlersSince = this.#lastAnswer;
     this.#isPollOpen = false;
-    this.#telegramTrouble = undefined;
+    this.#sums.telegramTrouble = undefined;
     this.#log.answered();
     this.#publishPoll("answered", updates.length);
   }
 
   /** A poll failed. A conflict is somebody else's doing, not Telegram's; a poll that was cut short had lived. */
   failed(kind: TelegramFailure["kind"]): void {
-    const since = this.#telegramTrouble?.since ?? dateOf(this.#now());
+    const since = this.#sums.telegramTrouble?.since ?? dateOf(this.#now());
     this.#isPollOpen = false;
-    this.#telegramTrouble = kind === "conflict" || kind === "cut-short" ? undefined : { kind, since };
+    this.#sums.telegramTrouble = kind === "conflict" || kind === "cut-short" ? undefined : { kind, since };
     this.#publishPoll(kind, 0);
   }
 
   conflict(kind: ConflictKind, seenBy: "409" | "gap"): void {
-    this.#conflicts[kind] += 1;
+    this.#sums.conflicts[kind] += 1;
     if (seenBy === "gap") this.#log.updatesAreMissing();
     this.emit("conflict", { kind, seenBy });
   }
@@ -184,12 +193,12 @@ export class HandleRecord implements PollingRecord {
     this.#options.publish("update", () => {
       const dateMs = updateDateMs(update);
       const ageMs = dateMs === undefined ? undefined : this.#now().wallMs - dateMs;
-      return { ...this.#labels(), updateId: update.update_id, ageMs };
+      return { ...this.#labels, updateId: update.update_id, ageMs };
     });
   }
 
   handled(): void {
-    this.#updatesHandled += 1;
+    this.#sums.updatesHandled += 1;
   }
 
   slowHandler(handler: SafePollingEvents["slowHandler"]): void {
@@ -203,7 +212,7 @@ export class HandleRecord implements PollingRecord {
   }
 
   letGo(): void {
-    this.#updatesLetGo += 1;
+    this.#sums.updatesLetGo += 1;
   }
 
   handlerError(error: Error, updateId: number): void {
@@ -213,7 +222,7 @@ export class HandleRecord implements PollingRecord {
   /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */
   emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
     this.events.emit(event, payload);
-    this.#options.publish(event, () => ({ ...this.#labels(), ...payload }) as SafePollingMessages[E]);
+    this.#options.publish(event, () => ({ ...this.#labels, ...payload }) as SafePollingMessages[E]);
   }
 
   #handlersRunningMs(now: Moment): number {
@@ -235,22 +244,19 @@ export class HandleRecord implements PollingRecord {
 
   report({ renewal, ...ofTheSession }: OfTheSession): HealthReport {
     const { ledger, options, revision } = this.#options;
-    const { instance, key, lock, polling, priority } = options;
+    const { lock, polling, priority } = options;
     const now = this.#now();
     return {
       ...ofTheSession,
+      ...this.#labels,
+      ...structuredClone(this.#sums),
       state: this.#state,
       since: dateOf(this.#since),
-      instance,
       revision,
-      key,
       priority,
       lock: {
         name: lock === false ? "none" : lock.name,
-        hasAnswered: this.#hasLockAnswered,
-        degraded: this.#degraded,
-        holder: this.#holder,
-        forgottenUntil: this.#forgottenUntil,
+        ...this.#lock,
         leaseMs: renewal?.leaseMs,
         sinceBeatMs: renewal && Math.round(elapsedMs(renewal.sent, now)),
       },
@@ -258,15 +264,7 @@ export class HandleRecord implements PollingRecord {
       lastAnswerAt: this.#lastAnswer && dateOf(this.#lastAnswer),
       pollTimeoutMs: polling.timeoutSeconds * 1000,
       pollOpenMs: this.#pollOpenMs(now),
-      telegramTrouble: this.#telegramTrouble,
-      conflicts: { ...this.#conflicts },
       retryAt: this.#state === "conflict" ? this.#retryAt : undefined,
-      handovers: this.#handovers,
-      takeovers: this.#takeovers,
-      lastTakeoverAt: this.#lastTakeoverAt,
-      losses: { ...this.#losses },
-      updatesHandled: this.#updatesHandled,
-      updatesLetGo: this.#updatesLetGo,
       handlersRunning: ledger.running,
       handlersRunningMs: this.#handlersRunningMs(now),
       slowHandlers: [...this.#slowHandlers],
@@ -278,17 +276,8 @@ export class HandleRecord implements PollingRecord {
     const sent = this.#pollSent;
     if (!sent) return;
     this.#options.publish("poll", () => {
-      return { ...this.#labels(), outcome, updates, durationMs: elapsedMs(sent, this.#now()) };
+      return { ...this.#labels, outcome, updates, durationMs: elapsedMs(sent, this.#now()) };
     });
-  }
-
-  get #log(): HandleLog {
-    return this.#options.log;
-  }
-
-  #labels(): HandleLabels {
-    const { instance, key } = this.#options.options;
-    return { instance, key };
   }
 
   #now(): Moment {

@@ -4,19 +4,18 @@ import { page } from "../pages.js";
 import { reportHandlerError } from "../polling/handler-errors.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { CallContext } from "../polling/telegram-call.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import { deferred } from "../waiting.js";
 import type { HandleRecord } from "./handle-record.js";
 import { updateDateMs } from "./update-date.js";
 import type { UserCode } from "./user-code.js";
 
-export interface HandlersOptions {
+export interface HandlersOptions
+  extends Pick<ResolvedOptions, "handlerTimeoutMs" | "handlerWarnMs" | "skipOlderThanMs"> {
   readonly bot: TelegramBot;
   readonly context: CallContext;
   readonly record: HandleRecord;
   readonly userCode: UserCode;
-  readonly handlerWarnMs: number;
-  readonly handlerTimeoutMs: number | undefined;
-  readonly skipOlderThanMs: number | undefined;
   /** The handle has ended: nobody watches a handler any more that has outlived the drain. */
   readonly ended: AbortSignal;
 }

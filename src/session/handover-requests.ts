@@ -1,7 +1,8 @@
-import type { Clock, Timer } from "../clock.js";
+import type { Timer } from "../clock.js";
 import type { Lease } from "../events.js";
 import type { HandoverAnswer, HandoverRequest, Holder } from "../lock/backend.js";
-import type { Logger } from "../logger.js";
+import type { CallContext } from "../polling/telegram-call.js";
+import type { ResolvedOptions } from "../resolve-options.js";
 import type { HandleRecord } from "./handle-record.js";
 import type { HealthReport } from "./report.js";
 
@@ -21,12 +22,9 @@ const takesMs = 1_000;
 /** Ids of requests that were sent or answered. */
 const maxRemembered = 100;
 
-export interface HandoverRequestsOptions {
-  readonly priority: number;
-  readonly drainTimeoutMs: number;
-  readonly instance: string;
-  readonly logger: Logger;
-  readonly clock: Clock;
+export interface HandoverRequestsOptions
+  extends Pick<ResolvedOptions, "drainTimeoutMs" | "instance" | "priority">,
+    Pick<CallContext, "clock" | "logger"> {
   readonly record: Pick<HandleRecord, "emit">;
   newId(): string;
   /** Leaves the lease for so long to another than the one that holds it. */
