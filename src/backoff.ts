@@ -4,13 +4,14 @@ export interface ExponentialBackoff {
   readonly capMs: number;
 }
 
-/**
- * Delay before retry number `retry` (0 for the first): doubles up to the cap, then ±25 % so that many instances
- * that lost the same server do not come back in step. `random` gives 0 <= r < 1.
- */
+/** Delay before retry number `retry` (0 for the first): doubles up to the cap. */
+export function doublingDelayMs({ firstMs, capMs }: ExponentialBackoff, retry: number): number {
+  return Math.min(capMs, firstMs * 2 ** Math.min(retry, 30));
+}
+
+/** The same ±25 %: many instances that lost the same server do not come back in step. `random` gives 0 <= r < 1. */
 export function exponentialDelayMs(backoff: ExponentialBackoff, retry: number, random: () => number): number {
-  const delayMs = Math.min(backoff.capMs, backoff.firstMs * 2 ** Math.min(retry, 30));
-  return withJitter(delayMs, 0.25, random);
+  return withJitter(doublingDelayMs(backoff, retry), 0.25, random);
 }
 
 /** `delayMs` moved by up to ± `share` of itself. */

@@ -44,7 +44,6 @@ export interface Examination {
 
 interface LockLook {
   readonly choice?: LockChoice | undefined;
-  /** Undefined: there is no lock, or none that can be asked. */
   readonly open?: OpenLock | undefined;
   readonly findings: readonly Finding[];
   /** Undefined: there is no lock, or none that can be asked. */

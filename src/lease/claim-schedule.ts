@@ -1,4 +1,4 @@
-import { withJitter } from "../backoff.js";
+import { doublingDelayMs, type ExponentialBackoff, withJitter } from "../backoff.js";
 import type { Clock, Timer } from "../clock.js";
 
 /**
@@ -7,7 +7,7 @@ import type { Clock, Timer } from "../clock.js";
  */
 const triesAfterWakeMs = [0, 1, 2, 4, 8, 16, 32] as const;
 /** A server that says "at once" again and again is asked at growing distances, up to this, in milliseconds. */
-const maxShortRetryMs = 250;
+const shortRetryBackoff: ExponentialBackoff = { firstMs: 1, capMs: 250 };
 
 /** Which keys to ask for; undefined: all. */
 export type DueKeys = ReadonlySet<string> | undefined;
@@ -73,8 +73,8 @@ export function createClaimSchedule({ clock, random, pollMs, onDue }: ClaimSched
   }
 
   function retryDelayMs(retryInMs: number): number {
-    shortRetries = retryInMs < maxShortRetryMs ? shortRetries + 1 : 0;
-    const atLeastMs = Math.min(maxShortRetryMs, 2 ** Math.max(0, shortRetries - triesAfterWakeMs.length));
+    shortRetries = retryInMs < shortRetryBackoff.capMs ? shortRetries + 1 : 0;
+    const atLeastMs = doublingDelayMs(shortRetryBackoff, Math.max(0, shortRetries - triesAfterWakeMs.length));
     // Two milliseconds more than the server said: a timer may fire early, and the server counts whole ones.
     return Math.max(atLeastMs, retryInMs + 2);
   }

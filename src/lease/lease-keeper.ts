@@ -1,3 +1,4 @@
+import { doublingDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment, type Timer } from "../clock.js";
 import type { LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
@@ -65,7 +66,6 @@ export class LeaseKeeper {
     return this.#ended;
   }
 
-  /** Whether the server has ever answered a beat. */
   get hasBeaten(): boolean {
     return this.#hasBeaten;
   }
@@ -90,7 +90,6 @@ export class LeaseKeeper {
     return this.#unconfirmed.has(key) || this.#toRelease.has(key);
   }
 
-  /** Whether our own clock still proves the lease. */
   #isTrusted(): boolean {
     const { canExpire, clock, timing } = this.#options;
     if (!canExpire || this.#held.size === 0) return true;
@@ -110,7 +109,6 @@ export class LeaseKeeper {
     this.#armTrustTimer();
   }
 
-  /** A claim was granted. */
   hold(key: string): void {
     this.#held.add(key);
     // Many keys may come with one answer: the timer of the first is theirs too.
@@ -186,10 +184,10 @@ export class LeaseKeeper {
     if (this.#held.size === 0 && this.#unconfirmed.size === 0) return;
     const { clock, timing } = this.#options;
     const sinceLastMs = this.#lastSent ? elapsedMs(this.#lastSent, clock.now()) : 0;
-    const repeatMs = firstRepeatMs * 2 ** Math.max(0, this.#failedReleases - 1);
+    const repeats = { firstMs: firstRepeatMs, capMs: timing.beatEveryMs };
     const delayMs =
       this.#unconfirmed.size > 0
-        ? Math.min(timing.beatEveryMs, repeatMs)
+        ? doublingDelayMs(repeats, Math.max(0, this.#failedReleases - 1))
         : Math.max(0, timing.beatEveryMs - sinceLastMs);
     this.#beatTimer = clock.setTimer(() => {
       this.#beatTimer = undefined;

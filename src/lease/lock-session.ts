@@ -253,7 +253,6 @@ export function createLockSession(options: LockSessionOptions) {
     if (candidates.isWaiting() || outliving.keys().length > 0) connector.connect();
   }
 
-  /** Only a human can help: with one key, or with all. */
   function fail(error: SafePollingError, key?: string): void {
     for (const entry of key === undefined ? candidates.all() : candidates.of(key)) {
       entry.phase = "idle";

@@ -56,7 +56,6 @@ export function createOutlivingLeases(
   return {
     keys,
     has: (key: string) => renewals.has(key),
-    /** When the lease was last renewed. */
     renewedAt: (key: string) => renewals.get(key),
     endUnlessTrusted,
     add,

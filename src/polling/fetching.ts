@@ -59,7 +59,6 @@ export interface FetchingOptions {
   readonly overlap: Overlap;
   /** Whether a conflict at this moment is the doctor's doing. Never rejects. */
   isProbed(): Promise<boolean>;
-  /** The first poll is under way. */
   onFirstPoll(): void;
   /** No answer of Telegram for a minute. */
   onSilence(): void;

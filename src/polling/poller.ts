@@ -15,7 +15,6 @@ export interface PollerOptions extends Omit<FetchingOptions, "gate" | "told" | "
   readonly backoff: ConflictBackoff;
   /** Hands an update to the bot's handlers. Resolves when it is done; never rejects. */
   handle(update: Update): Promise<void>;
-  /** Whether the lease can still be proved. */
   trusted(): boolean;
 }
 

@@ -96,7 +96,6 @@ export function telegramTrouble({ clock, random, logger }: CallContext, method: 
     if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
   }
 
-  /** The call has succeeded. */
   function isOver(): void {
     failures = 0;
     const seconds = trouble.over();

@@ -19,7 +19,6 @@ export function createToldOffset(bot: TelegramBot, context: CallContext, ledger:
   let sent = 0;
   let sentAt: Moment | undefined;
 
-  /** A poll goes out. */
   function sending(offset: number): void {
     sent = offset;
     sentAt = clock.now();

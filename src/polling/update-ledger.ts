@@ -111,7 +111,6 @@ export class UpdateLedger {
     this.#front = undefined;
   }
 
-  /** Resolves when the next handler ends. */
   nextEnd(): Promise<void> {
     this.#nextEnd ??= deferred();
     return this.#nextEnd.promise;
@@ -122,7 +121,6 @@ export class UpdateLedger {
     while (this.#running >= concurrency) await this.nextEnd();
   }
 
-  /** Resolves when no handler runs. */
   idle(): Promise<void> {
     return this.room(1);
   }

@@ -23,7 +23,6 @@ export interface HandleRecordOptions {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly publish: Publish;
-  /** Knows which handlers run. */
   readonly ledger: UpdateLedger;
 }
 

@@ -1,3 +1,4 @@
+import { doublingDelayMs, type ExponentialBackoff } from "../backoff.js";
 import type { Timer } from "../clock.js";
 import type { Lease } from "../events.js";
 import type { HandoverAnswer, HandoverRequest, Holder } from "../lock/backend.js";
@@ -10,9 +11,8 @@ import type { HealthReport } from "./report.js";
 const readyMs = 5_000;
 /** After a lease that was lost: a lock that often fails it would else move the lease again and again. */
 const afterLossMs = 60_000;
-/** A holder that does not hand over is asked again after this, doubled each time up to the second. */
-const firstRepeatMs = 5_000;
-const maxRepeatMs = 30_000;
+/** A holder that does not hand over is asked again after this, doubled each time up to the cap. */
+const repeats: ExponentialBackoff = { firstMs: 5_000, capMs: 30_000 };
 /** Between the requests to two holders. */
 const betweenHoldersMs = 1_000;
 /** A holder that lets this many requests pass is told of in the log. */
@@ -150,7 +150,7 @@ export function createHandoverRequests(options: HandoverRequestsOptions) {
     const asked = holder;
     if (!asked || hasGivenUp || mayAskAt === undefined) return;
     if (own <= (asked.priority ?? 0)) return;
-    const pauseMs = asks === 0 ? betweenHoldersMs : Math.min(maxRepeatMs, firstRepeatMs * 2 ** (asks - 1));
+    const pauseMs = asks === 0 ? betweenHoldersMs : doublingDelayMs(repeats, asks - 1);
     const dueAt = Math.max(mayAskAt, lastAskedAt + pauseMs);
     timer = clock.setTimer(() => ask(asked), Math.max(0, dueAt - now()));
   }

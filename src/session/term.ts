@@ -80,7 +80,6 @@ export class Term {
     return !this.isLost && this.#session.candidate.trusted();
   }
 
-  /** Aborts when the work under the lease is to end. */
   get signal(): AbortSignal {
     return this.#cut.signal;
   }
