@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { checkNumber, invalidOption, optionError } from "../option-checks.js";
@@ -102,17 +103,14 @@ function limitConnections(server: Server): void {
   });
 }
 
-function listen(server: Server, port: number, host: string | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: NodeJS.ErrnoException) => reject(cannotListen(port, host, error));
-    server.once("error", fail);
-    server.listen({ port, host }, () => {
-      server.off("error", fail);
-      // No more sockets for a moment: probes fail, the bot goes on.
-      server.on("error", () => {});
-      resolve();
-    });
-  });
+async function listen(server: Server, port: number, host: string | undefined): Promise<void> {
+  try {
+    await once(server.listen({ port, host }), "listening");
+  } catch (error) {
+    throw cannotListen(port, host, error as NodeJS.ErrnoException);
+  }
+  // No more sockets for a moment: probes fail, the bot goes on.
+  server.on("error", () => {});
 }
 
 function cannotListen(port: number, host: string | undefined, error: NodeJS.ErrnoException) {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { unzipSync } from "node:zlib";
@@ -46,10 +47,8 @@ export async function startBotApi(options: BotApiEmulatorOptions = {}): Promise<
   const api = new BotApi(options);
   const bot = api.addBot(options.bot);
   const server = createHttpServer(api);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ port: options.port ?? 0, host: "127.0.0.1", backlog: waitingConnections }, resolve);
-  });
+  const { port = 0 } = options;
+  await once(server.listen({ port, host: "127.0.0.1", backlog: waitingConnections }), "listening");
 
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const stop = () =>

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import type {
   ClaimRequest,
   HandoverAnswer,
@@ -154,10 +155,6 @@ export class CheckRun {
     await Promise.all(this.#peers.map((peer) => peer.close()));
     await this.fixture.dispose?.();
   }
-}
-
-export function pause(delayMs: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, delayMs));
 }
 
 /** One raw connection under test, and what its context was told. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type CheckRun, type Checks, type Peer, pause } from "./check-run.js";
+import { setTimeout as pause } from "node:timers/promises";
+import type { CheckRun, Checks, Peer } from "./check-run.js";
 import { assertLost } from "./holding.js";
 
 const systemNow = Date.now;
