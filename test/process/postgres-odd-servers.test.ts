@@ -292,6 +292,47 @@ describe("a lease table", () => {
   });
 });
 
+describe("a database in LATIN1", () => {
+  const openLatin = async (instance: string, options: PostgresLockOptions = {}) => {
+    const connectionString = server.url().replace(/bots$/, "latin");
+    const peer = await connectPeer(postgresLock({ connectionString, ...options }), {
+      instance,
+      owner: instance,
+    });
+    peers.push(peer);
+    return peer;
+  };
+  const mend = expect.objectContaining({
+    code: "ERR_LOCK_CONFIG",
+    message: expect.stringContaining("give `key` and `instance` in ASCII"),
+  });
+
+  beforeAll(async () => {
+    const options = "OWNER bot TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'";
+    await server.query(`CREATE DATABASE latin ${options}`);
+  });
+
+  it("carries keys and labels of any alphabet in a session", async () => {
+    const [holder, standby] = [await openLatin("бот 🤖"), await openLatin("другой")];
+
+    expect(await holder.claim("бот 🤖")).toBeGreaterThan(0);
+    expect(await holder.connection.beat(["бот 🤖"])).toEqual(["бот 🤖"]);
+    expect(await standby.claim("бот 🤖")).toBeUndefined();
+    await holder.connection.release(["бот 🤖"]);
+
+    await until("the wake-up", () => standby.wakes.includes("бот 🤖"));
+    expect(await standby.claim("бот 🤖")).toBeGreaterThan(0);
+  });
+
+  it("is refused by the lease table where it cannot hold a key or a label; with others it works", async () => {
+    await expect(openLatin("бот", { mode: "lease" })).rejects.toEqual(mend);
+
+    const peer = await openLatin("bot", { mode: "lease" });
+    await expect(peer.claim("бот")).rejects.toEqual(mend);
+    expect(await peer.claim("1")).toBeGreaterThan(0);
+  });
+});
+
 describe("a statement that waits on the server", () => {
   const connections = async () => {
     const rows = await server.query("SELECT pid FROM pg_stat_activity WHERE usename = 'bot'");

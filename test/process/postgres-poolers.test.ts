@@ -196,6 +196,14 @@ describe("a pooler in session mode", () => {
     expect(warnings[0]?.message).toContain("session mode");
   });
 
+  it("hears nothing of the timeouts and the name in the connection string, which it would refuse", async () => {
+    await using pooler = await startPgBouncer(server, "session");
+    const settings =
+      "statement_timeout=1&lock_timeout=1&application_name=mine&idle_in_transaction_session_timeout=1";
+
+    expect(await (await open(`${pooler.url}?${settings}`)).claim("1")).toBeGreaterThan(0);
+  });
+
   it("is connected to within the deadline from 300 ms away", async () => {
     await using pooler = await startPgBouncer(server, "session");
     await using proxy = await startTcpProxy(pooler);

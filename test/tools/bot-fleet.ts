@@ -192,7 +192,8 @@ export class Instance {
   }
 
   tell(command: "stop" | "resign" | "ask" | "health" | "usage"): void {
-    this.process.send({ command });
+    // It may have been killed a moment ago.
+    this.process.send({ command }, () => {});
   }
 
   /** How long its handlers take from now on. */

@@ -42,7 +42,7 @@ export const setUps: readonly SetUp[] = [
     seenBy: [checks, "refuses %s by its name"],
   },
   {
-    setUp: "Postgres: advisory locks that do nothing (emulated)",
+    setUp: "Postgres: advisory locks that do nothing, or that `pg_locks` does not show (emulated)",
     outcome: "refused",
     mend: "a PostgreSQL, or another lock",
     seenBy: [odd, "on a server with %s is refused before the first claim"],
@@ -52,6 +52,12 @@ export const setUps: readonly SetUp[] = [
     outcome: "warned",
     mend: "works, as any pooler in session mode",
     seenBy: [poolers, "is connected to within the deadline from 300 ms away"],
+  },
+  {
+    setUp: "Postgres: timeouts in the URL, through a pooler",
+    outcome: "safe",
+    mend: "the lock leaves them out",
+    seenBy: [poolers, "hears nothing of the timeouts and the name in the connection string"],
   },
   {
     setUp: "Postgres: a read-only replica",
@@ -66,10 +72,28 @@ export const setUps: readonly SetUp[] = [
     seenBy: [odd, "works for a role with one connection"],
   },
   {
-    setUp: "Postgres: a role with another isolation level, or read-only, as its default",
+    setUp: "Postgres: `plpgsql` dropped, or the right to it taken away",
+    outcome: "warned",
+    mend: "works; a death is noticed by asking once a second",
+    seenBy: [odd, "without %s works; that a death is noticed later is said once"],
+  },
+  {
+    setUp: "Postgres: a role with another isolation level, read-only, or timeouts as its default",
     outcome: "safe",
     mend: "",
     seenBy: [odd, "works for a role with %s"],
+  },
+  {
+    setUp: "Postgres: a role without temporary tables",
+    outcome: "safe",
+    mend: "",
+    seenBy: [odd, "works for a role without temporary tables"],
+  },
+  {
+    setUp: "Postgres: a database in another encoding than UTF8",
+    outcome: "safe",
+    mend: "",
+    seenBy: [odd, "carries keys and labels of any alphabet in a session"],
   },
   {
     setUp: "Postgres: the right to `pg_notify` taken away",
@@ -105,6 +129,12 @@ export const setUps: readonly SetUp[] = [
     seenBy: [checks, "refuses pg-native"],
   },
   {
+    setUp: "Postgres: a `Pool` or a `Client` instead of settings",
+    outcome: "refused",
+    mend: "`postgresLock({ connectionString })`",
+    seenBy: ["unit/lock/mistakes.test.ts", "a Pool of pg alone"],
+  },
+  {
     setUp: "Lease table: roles with different search paths",
     outcome: "safe",
     mend: "one table for all",
@@ -121,6 +151,27 @@ export const setUps: readonly SetUp[] = [
     outcome: "refused",
     mend: "`SET LOGGED`",
     seenBy: ["process/postgres-lease-table.test.ts", "is refused when a crash would empty it"],
+  },
+  {
+    setUp: "Lease table: a role that may not make it, or not use it",
+    outcome: "refused",
+    mend: "the SQL in the message",
+    seenBy: [
+      "process/postgres-lease-table.test.ts",
+      "that the role may not make or use: the message has the SQL",
+    ],
+  },
+  {
+    setUp: "Lease table: a role without a schema (an empty search path)",
+    outcome: "refused",
+    mend: '`table: "schema.name"`',
+    seenBy: [odd, "of a role without a schema to make it in is refused"],
+  },
+  {
+    setUp: "Lease table: a database whose encoding lacks a character of `key` or `instance`",
+    outcome: "refused",
+    mend: "ASCII, or a database in UTF8",
+    seenBy: [odd, "is refused by the lease table where it cannot hold a key or a label"],
   },
   {
     setUp:
@@ -185,6 +236,18 @@ export const setUps: readonly SetUp[] = [
     outcome: "refused",
     mend: "an absolute path",
     seenBy: ["unit/lock/file-options.test.ts", "is refused where %s"],
+  },
+  {
+    setUp: "File: a path that is a file, or where this user may not write, or a read-only disk",
+    outcome: "refused",
+    mend: "another directory",
+    seenBy: [directory, "%s is a configuration error"],
+  },
+  {
+    setUp: "Your own lock: `leaseMs` or `pollMs` that is no number, or out of range",
+    outcome: "refused",
+    mend: "2000 to 120 000, and 10 to 60 000",
+    seenBy: ["unit/lock/lock-session.test.ts", "are checked before the first connection"],
   },
 ];
 

@@ -11,6 +11,8 @@ const fixes: Readonly<Record<string, string>> = {
   "3F000": "Create the schema, or correct the option `table`.",
   "42501": "Grant the role what is missing.",
   "25006": "Connect to the primary, not to a read-only replica.",
+  "22P05":
+    "The encoding of this database has no such character: give `key` and `instance` in ASCII, or use a database in UTF8.",
   ERR_TLS_CERT_ALTNAME_INVALID:
     "Connect by a name that is in the server's certificate, or give `ssl: { servername }`.",
 };

@@ -3,12 +3,15 @@ import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.j
 import { passOn } from "../wake-message.js";
 import { readRevision } from "./application-name.js";
 import type { ServerChecks } from "./check-server.js";
-import { configError } from "./connect-errors.js";
+import { asConfigError, configError } from "./connect-errors.js";
 import { findTables, type LeaseSql, leaseSessionSettings, leaseSql, originalKey } from "./lease-sql.js";
 import { connectWith } from "./lifetime.js";
 import type { PostgresSettings } from "./options.js";
 import { callsOfBoth, channel, wakeMessage } from "./sql.js";
 import { openWire, type Row, type Wire } from "./wire.js";
+
+/** SQLSTATE of a character that the database's encoding lacks, here in a key. */
+const untranslatable = "22P05";
 
 /** A row per key in a table: needs nothing from the session, so it works through a pooler in transaction mode. */
 export function connectLeaseTable(
@@ -127,7 +130,9 @@ function leaseConnection(wire: Wire, sql: LeaseSql, close: () => void): LockConn
     async claim(requests) {
       // A key that is asked for twice is granted to the first request.
       const asked = new Map(requests.toReversed().map((request) => [request.key, request]));
-      const rows = await wire.ask(sql.claim([...asked.values()]));
+      const rows = await wire.ask(sql.claim([...asked.values()])).catch((error: unknown) => {
+        throw sqlState(error) === untranslatable ? asConfigError(error) : error;
+      });
       for (const { key, granted } of rows) if (key && granted) tokens.set(originalKey(key), granted);
       const rowOf = new Map(rows.map((row) => [originalKey(row.key ?? ""), row]));
       return requests.map((request) =>
