@@ -132,6 +132,6 @@ export function createConnector(options: ConnectorOptions) {
 function tooSlow({ name, location }: LockBackend): Error {
   const where = location === undefined ? "" : ` (${location})`;
   return new Error(
-    `Connecting to the ${name} lock${where} was not done within ${connectDeadlineMs / 1_000} s. Check the address, the firewall, and whether the server sleeps; it is asked a dozen times, so one answer may take half a second`,
+    `Connecting to the ${name} lock${where} was not done within ${connectDeadlineMs / 1_000} s. Check the address, the firewall, whether both ends agree on TLS, and whether the server sleeps; it is asked a dozen times, so one answer may take half a second`,
   );
 }

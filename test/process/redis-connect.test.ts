@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { inspect } from "node:util";
@@ -217,6 +217,19 @@ describe.each(clientLibraries)("redisLock by $name $version", (library) => {
     const error = await refusalOf({ client: library.client(`redis://127.0.0.1:${await freePort()}`) });
 
     expect(error.message).toMatch(/ECONNREFUSED/);
+    expect(error.code).not.toBe("ERR_LOCK_CONFIG");
+  });
+
+  it("says what a server may have that closes the connection at once, for want of a place for another client", async () => {
+    await using full = await startRedis({ args: ["--maxclients", "1"] });
+    const occupant = connect(full.port, "127.0.0.1");
+    occupant.write("PING\r\n");
+    await once(occupant, "data");
+
+    const error = await refusalOf({ client: library.client(full.url) });
+
+    occupant.destroy();
+    expect(error.message).toMatch(/`maxclients`|max number of clients/);
     expect(error.code).not.toBe("ERR_LOCK_CONFIG");
   });
 });

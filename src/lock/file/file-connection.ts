@@ -3,7 +3,7 @@ import { wallNow } from "../../clock.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
 import { holderOf } from "../holder.js";
 import { encodeAsk } from "../wake-message.js";
-import { explainFileError, isOutOfDescriptors } from "./failures.js";
+import { codeOf, explainFileError, isOutOfDescriptors } from "./failures.js";
 import { type HolderRecord, readRecord, writeRecord } from "./holder-record.js";
 import type { KernelLock } from "./lock-file.js";
 import { fileNameOf, isAtItsPath, isLocked, type LockedFile, lockFile, unlockFile } from "./lock-file.js";
@@ -109,8 +109,9 @@ export function fileConnection(
           if (answer.granted) granted.push(key);
           return answer;
         } catch (failed) {
-          if (!isOutOfDescriptors(failed)) return { granted: false, failed };
-          // The whole process needs them: a claim that takes the last ones holds nothing.
+          // Neither is one key's trouble: the whole process needs descriptors, and a directory that is gone is made
+          // again by the next connection.
+          if (!isOutOfDescriptors(failed) && codeOf(failed) !== "ENOENT") return { granted: false, failed };
           free(granted);
           throw failed;
         }

@@ -64,7 +64,7 @@ export async function connectRedis(
   } catch (error) {
     close();
     if (isSafePollingError(error)) throw error;
-    throw refusalFor(error, target.prefix) ?? redact(error);
+    throw refusalFor(error, target.prefix) ?? explained(error);
   }
 }
 
@@ -90,4 +90,13 @@ async function startOwner(
   const channel = looksOnly ? [] : [names.channel];
   const now = await commands.send(["EVAL", startScript, "1", names.hash, owner, ...channel]);
   return startOfServer(info, Number(now));
+}
+
+/** What the server says before it closes a connection at once, the client libraries lose as a rule. */
+function explained(error: unknown): unknown {
+  const said = describeError(error);
+  if (!/EPIPE|ECONNRESET|closed/i.test(said)) return redact(error);
+  return new Error(
+    `${said}. A server that closes connections at once has reached its \`maxclients\`, is in protected mode, or wants TLS (rediss://)`,
+  );
 }

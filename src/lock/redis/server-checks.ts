@@ -57,6 +57,12 @@ const mistakes: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/DB index|SELECT is not allowed/i, "it has no database of this number. A Cluster has only 0"],
   [/\bMOVED\b/, "it is a node of a Cluster. Give redisLock a Cluster client: redisLock({ client })"],
   [/unknown command/i, "it lacks a command that the lock needs"],
+  [/WRONGTYPE/, "the name of the lock's key is taken by something else. Give redisLock another `prefix`"],
+  [
+    /^DENIED/,
+    "it is in protected mode, and takes only clients of its own machine. Give it a password (`requirepass`)",
+  ],
+  [/RESP type|Protocol error, got/, "what answers there is no Redis. Check host and port"],
   [
     /CERT_|_CERT|ERR_TLS|UNABLE_TO_/,
     "its TLS certificate is not accepted. Name its CA in NODE_EXTRA_CA_CERTS, or in `tls` of a client",

@@ -107,6 +107,20 @@ describe("lock files", () => {
     expect(await session.connection.beat(["1"])).toEqual([]);
   });
 
+  test("whose directory was removed: the next connection makes it again", async () => {
+    const directory = join(temporaryDirectory(), "locks");
+    const session = await openSession({ directory });
+    await tryClaim(session, "1");
+
+    rmSync(directory, { recursive: true });
+
+    expect(await session.connection.beat(["1"])).toEqual([]);
+    // Not the trouble of a key: whoever holds nothing ends the connection.
+    await expect(tryClaim(session, "1")).rejects.toThrow("ENOENT");
+    await expect(session.connection.claim([{ key: "1", mayTakeForgotten: true }])).rejects.toThrow("ENOENT");
+    expect(await tryClaim(await openSession({ directory }), "1")).toBeGreaterThan(0);
+  });
+
   test("that were replaced leave the successor's record alone", async () => {
     const directory = temporaryDirectory();
     const [former, next] = [await openSession({ directory }), await openSession({ directory })];

@@ -68,6 +68,11 @@ describe("a refusal", () => {
     ["ERR DB index is out of range", /database of this number/],
     ["ERR SELECT is not allowed in cluster mode", /database of this number/],
     ["MOVED 5526 10.0.0.1:6379", /Cluster client/],
+    ["WRONGTYPE Operation against a key holding the wrong kind of value", /another `prefix`/],
+    ["DENIED Redis is running in protected mode because protected mode is enabled", /protected mode/],
+    // By ioredis 6 and by the parser of 5: an HTTP server answers.
+    ['Unknown RESP type 72 "H". Please report this.', /is no Redis/],
+    ['Protocol error, got "H" as reply type byte. Please report this.', /is no Redis/],
     ["ERR unknown command 'EVAL', with args beginning with:", /lacks a command/],
     ["LOADING Redis is loading the dataset in memory", undefined],
     ["MASTERDOWN Link with MASTER is down", undefined],
