@@ -196,6 +196,21 @@ export const setUps: readonly SetUp[] = [
     seenBy: [answers, "warns of a replica and of a memory that forgets anything"],
   },
   {
+    setUp: "Redis: protected mode, something else at the port or under the name of the lock's key",
+    outcome: "refused",
+    mend: "what the message says",
+    seenBy: [answers, "WRONGTYPE Operation against a key"],
+  },
+  {
+    setUp: "Redis: `maxclients` reached",
+    outcome: "warned",
+    mend: "tried again until there is a place",
+    seenBy: [
+      "process/redis-connect.test.ts",
+      "says what a server may have that closes the connection at once",
+    ],
+  },
+  {
     setUp: "Redis: a record that cannot be read",
     outcome: "safe",
     mend: "that key alone waits a lease",
@@ -229,6 +244,15 @@ export const setUps: readonly SetUp[] = [
     seenBy: [
       "unit/session/bot-session.test.ts",
       "makes the first poll wait, but not once a handover has come through that very lock",
+    ],
+  },
+  {
+    setUp: "File: its directory is removed while the bot runs",
+    outcome: "warned",
+    mend: "made again by itself; a newcomer may poll beside the holder until its next beat (2.5 s)",
+    seenBy: [
+      "unit/lock/file-lock-files.test.ts",
+      "whose directory was removed: the next connection makes it again",
     ],
   },
   {
