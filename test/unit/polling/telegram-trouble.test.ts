@@ -66,6 +66,44 @@ describe("trouble that passes", () => {
   });
 });
 
+describe("a plugin of bot.api", () => {
+  const fault = new TypeError("the plugin has a fault");
+  it.each([
+    {
+      how: "throws",
+      act: () => {
+        throw fault;
+      },
+    },
+    { how: "rejects", act: () => Promise.reject(fault) },
+    { how: "never answers, whatever its signal says", act: () => new Promise<never>(() => {}) },
+    { how: "answers with what is no answer", act: async () => undefined },
+  ])(
+    "that $how is trouble that passes: the bot polls, and nothing is lost or answered twice",
+    async ({ act }) => {
+      const faulty = { getMe: 2, getWebhookInfo: 1, getUpdates: 3 };
+      const a = world.start("a", {
+        options: { polling: { timeoutSeconds: 5 } },
+        configure: (bot) =>
+          bot.api.config.use((call, method, ...rest) => {
+            const left = faulty[method as keyof typeof faulty] ?? 0;
+            if (left === 0) return call(method, ...rest);
+            Object.assign(faulty, { [method]: left - 1 });
+            return act() as never;
+          }),
+      });
+      for (let index = 0; index < 3; index += 1) world.push();
+
+      await world.until(() => a.handled.length === 3, 300_000);
+      await world.advance(10_000);
+
+      expect(faulty).toEqual({ getMe: 0, getWebhookInfo: 0, getUpdates: 0 });
+      expect(world.api.counters()).toMatchObject({ answered: 3, repeatedAnswers: 0, lost: 0 });
+      expect(a.outcome.done).toBeUndefined();
+    },
+  );
+});
+
 describe("a slow network", () => {
   it.each([6, 15])("of %i s each way: the bot polls and answers all the same (P33)", async (seconds) => {
     world.latencyMs = seconds * 1_000;

@@ -578,6 +578,29 @@ describe("beforePolling", () => {
   });
 });
 
+describe("a bot.init() of the user's", () => {
+  it.each([
+    {
+      how: "throws",
+      init: () => {
+        throw new RangeError("no menu");
+      },
+    },
+    { how: "rejects", init: () => Promise.reject(new RangeError("no menu")) },
+  ])("that $how ends polling with its error, before the first poll", async ({ init }) => {
+    const a = world.start("a", {
+      configure(bot) {
+        bot.init = init;
+      },
+    });
+
+    await world.until(() => a.outcome.done !== undefined, 1_000);
+
+    expect(a.outcome.done).toMatchObject({ error: { name: "RangeError", message: "no menu" } });
+    expect(world.polls("a")).toEqual([]);
+  });
+});
+
 describe("code that holds up the bot", () => {
   it.each(["beforePolling", "bot.init"])("%s: is told again and again, and so is its end", async (name) => {
     let resolve = () => {};
