@@ -57,11 +57,13 @@ function tellBacklog(messages: number): void {
 
 async function deploysByPriority(asked: BenchArguments): Promise<boolean> {
   const results = await inFleets(asked, priorityDeploys);
-  for (const { afterReadyMs: _, afterKillMs: __, ...figures } of results)
+  for (const { afterReadyMs: _, afterAskMs: __, afterKillMs: ___, ...figures } of results)
     console.table({ lock: asked.lockName, ...figures });
   const afterReadyMs = results.flatMap((result) => result.afterReadyMs);
+  const afterAskMs = results.flatMap((result) => result.afterAskMs);
   const afterKillMs = results.flatMap((result) => result.afterKillMs);
   console.log(`ready to the newer one's first poll: ${summary(afterReadyMs)}`);
+  console.log(`of that, from its request: ${summary(afterAskMs)}`);
   console.log(`SIGKILL of the newer one to the older one's next poll: ${summary(afterKillMs)}`);
   const mostMs = mostMsAfterReady(asked.lockName);
   return tellVerdict(results.every((result) => arePrioritiesKept(result, mostMs)));

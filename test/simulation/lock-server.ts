@@ -130,6 +130,8 @@ export class Connection {
   readonly #instance: Instance;
   readonly #context: ConnectContext;
   readonly #pending = new Set<(error: Error) => void>();
+  /** The keys of every release that was sent. */
+  readonly #releases: (readonly string[])[] = [];
   #isClosed = false;
 
   constructor(server: LockServer, instance: Instance, context: ConnectContext) {
@@ -191,6 +193,7 @@ export class Connection {
           this.#instance,
           requests.map(({ key }) => key),
         );
+        const releases = this.#releases.length;
         const claims = await renewing(() =>
           model
             .claim(this.owner, requests)
@@ -200,6 +203,8 @@ export class Connection {
         );
         requests.forEach(({ key }, index) => {
           const claim = claims[index];
+          // The claim had no answer in time, so its keys were given back.
+          if (claim?.granted && this.#releases.slice(releases).flat().includes(key)) return;
           if (claim?.granted) {
             judge.granted(this.#instance, this.owner, key);
             askJudge.granted(this.#instance, key, claim.token);
@@ -218,6 +223,7 @@ export class Connection {
         return ours;
       },
       release: (keys) => {
+        this.#releases.push(keys);
         judge.releasing(this.#instance, this.owner, keys);
         return this.#send(() => this.#server.wake(model.release(this.owner, keys), this));
       },

@@ -13,6 +13,8 @@ export interface PriorityDeploysResult {
   readonly pollerChanges: number;
   /** From when the newer one was ready to its first poll, in milliseconds. */
   readonly afterReadyMs: readonly number[];
+  /** Of that, from when it asked: a process that starts on a busy machine is late with that. */
+  readonly afterAskMs: readonly number[];
   /** From its SIGKILL to the next poll of the older one, in milliseconds. */
   readonly afterKillMs: readonly number[];
 }
@@ -44,6 +46,7 @@ export async function priorityDeploys(
   await first.state("polling");
   const traffic = fleet.startTraffic(messageEveryMs, { chats: 10 });
   const afterReadyMs: number[] = [];
+  const afterAskMs: number[] = [];
   const afterKillMs: number[] = [];
   let answeredTwice = 0;
   try {
@@ -51,7 +54,10 @@ export async function priorityDeploys(
       const before = api.counters().repeatedAnswers;
       const newer = start(deploy + 1);
       await fleet.polling(newer);
-      afterReadyMs.push(firstPollAt(fleet, newer) - readyAt(fleet, newer));
+      const firstPoll = fleet.polls(newer)[0];
+      afterReadyMs.push((firstPoll?.at ?? Number.NaN) - readyAt(fleet, newer));
+      const asked = await newer.line("log", { message: /^asks the holder/ });
+      afterAskMs.push((firstPoll?.wallAt ?? Number.NaN) - asked.at);
       await moreAnswers(fleet);
       answeredTwice += api.counters().repeatedAnswers - before;
 
@@ -79,6 +85,7 @@ export async function priorityDeploys(
       chatsOutOfOrder: chatsOutOfOrder(fleet.instances),
       pollerChanges,
       afterReadyMs,
+      afterAskMs,
       afterKillMs,
     };
   } finally {
@@ -100,10 +107,6 @@ function readyAt(fleet: BotFleet, { name }: Instance): number {
     (event) => event.type === "answered" && event.instance === name && event.method === "getme",
   );
   return (answer?.at ?? Number.NaN) + readyMs;
-}
-
-function firstPollAt(fleet: BotFleet, instance: Instance): number {
-  return fleet.polls(instance)[0]?.at ?? Number.NaN;
 }
 
 function moreAnswers({ api }: BotFleet): Promise<void> {
