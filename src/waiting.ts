@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import type { Clock, Timer } from "./clock.js";
 
 /** A promise with its handles outside. */
@@ -36,13 +35,6 @@ export class AbortedError extends Error {
     super("aborted");
     this.name = "AbortedError";
   }
-}
-
-/** A controller for what many may listen to at once: Node takes more than ten listeners for a leak, and warns. */
-export function wideSignal(): AbortController {
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal);
-  return controller;
 }
 
 /** Settles as `work` does, or rejects with AbortedError as soon as `signal` aborts; the work itself goes on. */

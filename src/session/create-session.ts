@@ -9,12 +9,12 @@ import { type CallContext, unknownRoundTripMs } from "../polling/telegram-call.j
 import { UpdateLedger } from "../polling/update-ledger.js";
 import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
-import { wideSignal } from "../waiting.js";
 import { createBeforePolling } from "./before-polling.js";
 import { BotSession, type BotSessionOptions } from "./bot-session.js";
 import { HandleLog } from "./handle-log.js";
 import { HandleRecord } from "./handle-record.js";
 import { createLeadingTasks } from "./leading-tasks.js";
+import { wideSignal } from "./term.js";
 import { UserCode } from "./user-code.js";
 import { candidateWithoutLock } from "./without-lock.js";
 

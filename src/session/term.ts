@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Lease } from "../events.js";
 import type { Candidate, Grant } from "../lease/candidate.js";
 import { probeKey } from "../lock/probe-key.js";
@@ -10,7 +11,7 @@ import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
-import { AbortedError, unlessAborted, wait, wideSignal } from "../waiting.js";
+import { AbortedError, unlessAborted, wait } from "../waiting.js";
 import type { BeforePolling } from "./before-polling.js";
 import type { HandleLog } from "./handle-log.js";
 import type { HandleRecord } from "./handle-record.js";
@@ -187,4 +188,11 @@ export class Term {
       );
     }
   }
+}
+
+/** A controller for what many may listen to at once: Node takes more than ten listeners for a leak, and warns. */
+export function wideSignal(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
