@@ -10,6 +10,8 @@ export interface Traffic {
 export interface OverlappingDeployOptions {
   readonly way: WayToPoll;
   readonly traffic: Traffic;
+  /** How long the old instance has been up. @defaultValue a minute, and so settled */
+  readonly oldForMs?: number | undefined;
   /** How long the old instance lives on beside the new one, in milliseconds. */
   readonly overlapMs: number;
   /**
@@ -41,8 +43,10 @@ export interface WayToPoll {
   start(world: VirtualWorld, instance: string, handlerMs: number): Polling;
 }
 
-/** The old instance has been up for so long, and after the deploy messages come for so long. */
+/** After the deploy messages come for so long. */
 const settledMs = 60_000;
+/** The first instance polls by then: it begins with no backlog. */
+const trafficAfterMs = 11_000;
 
 export const waysToPoll: readonly WayToPoll[] = [
   {
@@ -98,11 +102,11 @@ async function repaired(world: VirtualWorld, bot: Bot, isStopped: () => boolean)
 }
 
 /**
- * One deploy without a lock, on virtual time: the old instance has been up for a minute, the new one starts, the old one
+ * One deploy without a lock, on virtual time: the old instance has been up for a while, the new one starts, the old one
  * gets SIGTERM after the overlap. A process that ends by itself is not started again.
  */
 export async function overlappingDeploy(options: OverlappingDeployOptions): Promise<OverlappingDeployResult> {
-  const { way, traffic, overlapMs, latencyMs, random } = options;
+  const { way, traffic, oldForMs = settledMs, overlapMs, latencyMs, random } = options;
   const world = new VirtualWorld();
   world.latencyMs = latencyMs;
   let messages = 0;
@@ -114,8 +118,8 @@ export async function overlappingDeploy(options: OverlappingDeployOptions): Prom
     world.clock.setTimer(send, traffic.messageEveryMs * (0.95 + random() * 0.1));
   };
   const old = way.start(world, "old", traffic.handlerMs);
-  world.clock.setTimer(send, traffic.messageEveryMs);
-  await world.advance(settledMs + random() * 2_000);
+  world.clock.setTimer(send, trafficAfterMs);
+  await world.advance(oldForMs + random() * 2_000);
   const next = way.start(world, "new", traffic.handlerMs);
   await world.advance(overlapMs);
   old.stop();
