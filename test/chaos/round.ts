@@ -305,10 +305,14 @@ class Round implements AsyncDisposable {
     return poll.then(monotonicNow, () => undefined);
   }
 
+  /** As long as there are more and more answers: on a busy machine one handler after the other takes minutes for a backlog. */
   async #allAnswered(messages: number): Promise<void> {
     const { api } = this.#fleet;
     const isDone = () => api.counters().answered === messages;
-    await until(api, "every message answered", isDone, patienceMs).catch(() => {});
+    for (let answered = -1; api.counters().answered > answered; ) {
+      answered = api.counters().answered;
+      await until(api, "every message answered", isDone, patienceMs).catch(() => {});
+    }
   }
 
   /** Everybody is asked to end. */
