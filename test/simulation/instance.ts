@@ -31,7 +31,7 @@ export interface InstanceWorld {
   readonly leases: LeaseWatch;
   readonly updates: UpdateJudge;
   readonly asks: Pick<AskJudge, "gaveUp" | "hasGivenUp" | "lost">;
-  readonly leading: Pick<LeadingJudge, "began" | "believes" | "died">;
+  readonly leading: Pick<LeadingJudge, "began" | "believes" | "died" | "lost">;
   readonly keys: readonly string[];
   readonly options: SafePollingOptions;
   readonly habits: HandlerHabits;
@@ -181,7 +181,7 @@ export class Instance {
   }
 
   #start(key: string, lock: LockBackend | undefined, locks: LockSession | undefined): Handle {
-    const { asks, leases, loop, onDone, options, story, telegram, updates } = this.#world;
+    const { asks, leading, leases, loop, onDone, options, story, telegram, updates } = this.#world;
     const bot = telegram.bot(this, key);
     addHandlers(bot, () => handle, this, { key, world: this.#world, random: this.#random.fork() });
     const logger = this.#logger();
@@ -245,6 +245,7 @@ export class Instance {
       updates.excuse(this, key);
       asks.lost(this, key);
       leases.toldLost(this, key);
+      leading.lost(this, key);
       story.tell(this.name, `${key} lost: ${reason}`);
     });
     const settle = (error: unknown) => {

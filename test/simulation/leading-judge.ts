@@ -10,6 +10,8 @@ interface Run {
   readonly key: string;
   readonly signal: AbortSignal;
   abortedAt: number | undefined;
+  /** Its lease is over: nothing that is given back later is what it runs under. */
+  isLost: boolean;
   /** Since when its instance cannot prove the lease, as far as it was seen. */
   untrustedSince: number | undefined;
 }
@@ -39,7 +41,15 @@ export class LeadingJudge {
     if (!leases.trusts(instance, key))
       accuse("no leading task without trust", `${instance.name} begins ${name} of ${key}`);
     for (const run of this.#runs) if (run.key === key && run.name === name) this.#checkAlone(run, instance);
-    const run: Run = { name, instance, key, signal, abortedAt: undefined, untrustedSince: undefined };
+    const run: Run = {
+      name,
+      instance,
+      key,
+      signal,
+      abortedAt: undefined,
+      isLost: false,
+      untrustedSince: undefined,
+    };
     signal.addEventListener("abort", () => {
       run.abortedAt = loop.nowMs;
     });
@@ -53,6 +63,11 @@ export class LeadingJudge {
       this.#options.accuse("no belief beyond the trust window", `${instance.name} says that it leads ${key}`);
   }
 
+  /** The library says that it has lost the key. */
+  lost(instance: Instance, key: string): void {
+    for (const run of this.#runs) if (run.instance === instance && run.key === key) run.isLost = true;
+  }
+
   died(instance: Instance): void {
     for (const run of this.#runs) if (run.instance === instance) this.#runs.delete(run);
   }
@@ -60,7 +75,8 @@ export class LeadingJudge {
   /** It gives the lease back: its tasks have ended, or were waited for as long as the drain lasts. */
   releasing(instance: Instance, key: string): void {
     for (const run of this.#runs) {
-      if (run.instance !== instance || run.key !== key || this.#wasWaitedFor(run)) continue;
+      if (run.instance !== instance || run.key !== key) continue;
+      if (run.isLost || this.#wasWaitedFor(run)) continue;
       this.#options.accuse(
         "leading tasks end first",
         `${instance.name} releases ${key} while ${run.name} runs`,

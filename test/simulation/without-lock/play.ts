@@ -50,7 +50,7 @@ export async function playWithoutLock(seed: number, isTold = false): Promise<Out
     leases,
     updates,
     asks: { gaveUp() {}, hasGivenUp: () => false, lost() {} },
-    leading: { began: () => () => {}, believes() {}, died() {} },
+    leading: { began: () => () => {}, believes() {}, died() {}, lost() {} },
     leadingHabits: [],
     keys: [key],
     options: plot.options,
