@@ -241,14 +241,14 @@ export class HandleRecord implements PollingRecord {
     return () => this.#findings.delete(read);
   }
 
-  report({ renewal, ...ofTheSession }: OfTheSession): HealthReport {
+  report({ handoverRequests, isStopping, lease, renewal }: OfTheSession): HealthReport {
     const { ledger, options, revision } = this.#options;
     const { lock, polling, priority } = options;
     const now = this.#now();
     return {
-      ...ofTheSession,
-      ...this.#labels,
-      ...structuredClone(this.#sums),
+      lease,
+      isStopping,
+      handoverRequests,
       state: this.#state,
       since: dateOf(this.#since),
       revision,
@@ -268,6 +268,11 @@ export class HandleRecord implements PollingRecord {
       handlersRunningMs: this.#handlersRunningMs(now),
       slowHandlers: [...this.#slowHandlers],
       findings: [...this.#findings].flatMap((read) => read()),
+      // Last: an object that begins with a spread takes V8 five times as long.
+      ...this.#labels,
+      ...this.#sums,
+      conflicts: { ...this.#sums.conflicts },
+      losses: { ...this.#sums.losses },
     };
   }
 

@@ -102,13 +102,14 @@ export class LifeJudge {
     const standing = stage.standing.filter((instance) => instance !== stage.outcast);
     const handles = standing.flatMap((instance) => instance.handles.filter((handle) => handle.key === key));
     const polling = handles.filter(({ state, polls }) => state === "polling" && polls > 0);
+    if (polling.length !== 1) return false;
+    const { parked, pending } = world.telegram.api.state(Number(key));
+    const isParked = standing.some(({ name }) => name === parked?.instance);
+    if (!isParked || pending > 0 || !world.updates.isAllHandled(key)) return false;
     const waiting = handles.filter(
       ({ state, session }) => state === "standby" && session.health().lock.holder,
     );
-    if (polling.length !== 1 || polling.length + waiting.length !== handles.length) return false;
-    const { parked, pending } = world.telegram.api.state(Number(key));
-    const isParked = standing.some(({ name }) => name === parked?.instance);
-    return isParked && pending === 0 && world.updates.isAllHandled(key);
+    return polling.length + waiting.length === handles.length;
   }
 
   /** Of those that may ask for it; looked at in some stories only, as the others end before anybody has asked. */
