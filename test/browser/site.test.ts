@@ -5,7 +5,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startChromium } from "../tools/chromium.js";
 import { root } from "../tools/markdown.js";
 
@@ -20,6 +20,8 @@ const types: Record<string, string> = {
 };
 
 let browser: Browser;
+/** One for all tests: opening another costs more than loading a page. */
+let page: Page;
 let server: Server;
 let url: string;
 
@@ -36,6 +38,7 @@ beforeAll(async () => {
   await once(server, "listening");
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   browser = await startChromium();
+  page = await browser.newPage({ reducedMotion: "reduce" });
 }, 300_000);
 
 afterAll(async () => {
@@ -56,15 +59,12 @@ const apiPages = () =>
     "functions/index.safeStartPolling.html",
   ].map((file) => `api/${file}`);
 
-async function opened<T>(path: string, width: number, look: (page: Page) => Promise<T>): Promise<T> {
-  const page = await browser.newPage({ viewport: { width, height: 800 } });
-  try {
-    await page.goto(`${url}/${path}`, { waitUntil: "load" });
-    return await look(page);
-  } finally {
-    await page.close();
-  }
+async function open(path: string, { width = 1200, height = 800 } = {}): Promise<void> {
+  await page.setViewportSize({ width, height });
+  await page.goto(`${url}/${path}`, { waitUntil: "load" });
 }
+
+afterEach(() => page.emulateMedia({ colorScheme: null }));
 
 describe("the site", () => {
   it.each([
@@ -72,28 +72,24 @@ describe("the site", () => {
     ["terminated by other getUpdates", "", "409"],
     ["два экземпляра", "ru/", "grammy-safe-polling"],
   ])("finds “%s”", async (words, home, title) => {
-    const found = await opened(home, 1200, async (page) => {
-      await page.locator("#local-search button").click();
-      await page.locator("input.search-input").fill(words);
-      const first = page.locator(".results .result").first();
-      await first.waitFor();
-      return page.locator(".results").textContent();
-    });
+    await open(home);
 
-    expect(found).toContain(title);
+    await page.locator("#local-search button").click();
+    await page.locator("input.search-input").fill(words);
+    await page.locator(".results .result").first().waitFor();
+
+    expect(await page.locator(".results").textContent()).toContain(title);
   });
 
   it("scrolls sideways on no page that is 400 pixels wide", async () => {
     const wide: string[] = [];
-    await opened("index.html", 400, async (page) => {
-      for (const path of [...pages(), ...apiPages()]) {
-        await page.goto(`${url}/${path}`, { waitUntil: "load" });
-        const overflow = await page.evaluate<number>(
-          "document.documentElement.scrollWidth - document.documentElement.clientWidth",
-        );
-        if (overflow > 0) wide.push(`${path}: ${overflow}`);
-      }
-    });
+    for (const path of [...pages(), ...apiPages()]) {
+      await open(path, { width: 400 });
+      const overflow = await page.evaluate<number>(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+      );
+      if (overflow > 0) wide.push(`${path}: ${overflow}`);
+    }
 
     expect(pages().length).toBeGreaterThan(30);
     expect(wide).toEqual([]);
@@ -104,6 +100,7 @@ describe("the site", () => {
     async (colorScheme) => {
       // Left out: links within the folding headings of typedoc, which it writes so.
       const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
+      await page.emulateMedia({ colorScheme });
       for (const path of [
         "index.html",
         "409.html",
@@ -114,14 +111,12 @@ describe("the site", () => {
         "ru/options.html",
         ...apiPages(),
       ]) {
-        const page = await browser.newPage({ colorScheme });
-        await page.goto(`${url}/${path}`);
+        await open(path);
         await page.evaluate(axe);
         const serious = await page.evaluate<string[]>(`
         axe.run({ exclude: [".tsd-accordion-summary"] }, { resultTypes: ["violations"] }).then(({ violations }) =>
           violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
             .map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 120)).join(" | ")))`);
-        await page.close();
         expect(serious, path).toEqual([]);
       }
     },
@@ -131,10 +126,9 @@ describe("the site", () => {
   it("shows the pictures of its pages", async () => {
     const broken: string[] = [];
     for (const path of ["index.html", "benchmarks.html", "playground.html", "ru/index.html"]) {
-      const found = await opened(path, 1200, (page) =>
-        page.evaluate<string[]>(
-          "[...document.images].filter((image) => image.complete && image.naturalWidth === 0).map(({ src }) => src)",
-        ),
+      await open(path);
+      const found = await page.evaluate<string[]>(
+        "[...document.images].filter((image) => image.complete && image.naturalWidth === 0).map(({ src }) => src)",
       );
       broken.push(...found);
     }
@@ -151,48 +145,41 @@ describe("the site", () => {
     "shows the drawings of %s in light and in dark, as its switch says",
     async (path, count) => {
       const drawings = async (system: "light" | "dark", chosen: "auto" | "dark") => {
-        const page = await browser.newPage({ colorScheme: system, viewport: { width: 1200, height: 2400 } });
-        try {
-          await page.addInitScript(`localStorage.setItem("vitepress-theme-appearance", "${chosen}")`);
-          await page.goto(`${url}/${path}`, { waitUntil: "load" });
-          const images = await page.locator(".vp-doc img:visible").all();
-          return await Promise.all(
-            images.map(async (image) => (await image.screenshot()).toString("base64")),
-          );
-        } finally {
-          await page.close();
-        }
+        await page.evaluate(`localStorage.setItem("vitepress-theme-appearance", "${chosen}")`);
+        await page.emulateMedia({ colorScheme: system });
+        await open(path, { height: 2400 });
+        const images = await page.locator(".vp-doc img:visible").all();
+        return await Promise.all(images.map(async (image) => (await image.screenshot()).toString("base64")));
       };
       const light = await drawings("light", "auto");
       const dark = await drawings("dark", "auto");
+      const chosenDark = await drawings("light", "dark");
+      await page.evaluate("localStorage.clear()");
 
       expect(light).toHaveLength(count);
       expect(dark.filter((drawing, index) => drawing === light[index])).toEqual([]);
-      expect((await drawings("light", "dark")).map((drawing, index) => drawing === dark[index])).toEqual(
-        dark.map(() => true),
-      );
+      expect(chosenDark.map((drawing, index) => drawing === dark[index])).toEqual(dark.map(() => true));
     },
     60_000,
   );
 
   it("leads to the API reference", async () => {
-    const heading = await opened("index.html", 1200, async (page) => {
-      await page.locator(".VPNavBarMenu").getByText("API").click();
-      await page.waitForURL("**/api/index.html");
-      return page.locator("h1").textContent();
-    });
+    await open("index.html");
 
-    expect(heading).toContain("grammy-safe-polling");
+    await page.locator(".VPNavBarMenu").getByText("API").click();
+    await page.waitForURL("**/api/index.html");
+
+    expect(await page.locator("h1").textContent()).toContain("grammy-safe-polling");
   });
 
   it("paints within a second on loopback", async () => {
     const paths = ["index.html", "409.html", "options.html", "ru/index.html", "api/index.html"];
-    const firstPaint = (path: string) =>
-      opened(path, 1200, async (page) => {
-        const entry = `performance.getEntriesByName("first-contentful-paint")[0]?.startTime`;
-        await page.waitForFunction(entry);
-        return page.evaluate<number>(entry);
-      });
+    const firstPaint = async (path: string) => {
+      const entry = `performance.getEntriesByName("first-contentful-paint")[0]?.startTime`;
+      await open(path);
+      await page.waitForFunction(entry);
+      return page.evaluate<number>(entry);
+    };
     for (const path of paths) {
       const tries = [await firstPaint(path), await firstPaint(path), await firstPaint(path)];
       const best = Math.min(...tries);

@@ -54,6 +54,11 @@ export function pack(directory: string): string {
   writeFileSync(join(staged, "THIRD-PARTY-LICENSES"), licencesOf(bundledIn(join(staged, "dist"))));
   const problems = problemsOf(staged, manifest);
   if (problems.length > 0) throw new Error(`the package cannot be published:\n  ${problems.join("\n  ")}`);
+  return packStaged(staged, directory);
+}
+
+/** Packs a folder that is as npm gets it; the path of the tarball in `directory`. */
+export function packStaged(staged: string, directory: string): string {
   execFileSync("npm", ["pack", "--silent", "--pack-destination", directory], {
     cwd: staged,
     stdio: ["ignore", "ignore", "inherit"],
@@ -115,10 +120,25 @@ function problemsOf(staged: string, { exports }: Manifest): string[] {
   ];
 }
 
+/** The files of `dist` that differ from another build of the same sources. */
+function differences(dist: string, other: string): string[] {
+  const [files, others] = [dist, other].map((folder) => readdirSync(folder).sort()) as [string[], string[]];
+  const differs = (file: string) =>
+    !files.includes(file) ||
+    !others.includes(file) ||
+    !readFileSync(join(dist, file)).equals(readFileSync(join(other, file)));
+  return [...new Set([...files, ...others])].filter(differs);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const directory = mkdtempSync(join(tmpdir(), "gsp-pack-"));
   try {
     const tarball = pack(directory);
+    // `npm run check` has just built dist: two builds of the same sources are the same files.
+    if (process.argv[2] === "--same-as-dist") {
+      const differing = differences(join(directory, "package/dist"), join(root, "dist"));
+      if (differing.length > 0) throw new Error(`built anew, dist differs: ${differing.join(", ")}`);
+    }
     for (const [tool, ...args] of [
       ["publint", "--strict"],
       ["attw", "--profile", "strict"],
