@@ -161,8 +161,12 @@ function judgeAct(
     violations.push(`${what} without a lease`);
     return;
   }
-  if (failovers.some((span) => isWithin(at, span))) return;
-  const other = leases.find(({ holder, from }) => holder !== instance && from > own.from && from < at);
+  // What another server granted in a failover ends no lease; whether two trust theirs after it is judged by the leases.
+  const inFailover = (moment: number) => failovers.some((span) => isWithin(moment, span));
+  if (inFailover(at)) return;
+  const other = leases.find(
+    ({ holder, from }) => holder !== instance && from > own.from && from < at && !inFailover(from),
+  );
   if (other) violations.push(`${what}, after ${other.holder.name} had got the lease at ${ms(other.from)}`);
 }
 

@@ -205,6 +205,32 @@ describe("the judge of chaos", () => {
     expect(verdict).toMatchObject({ violations: [], figures: { twoPollersMs: 50 } });
   });
 
+  it("lets whoever a failover leaves the lease act on, though the other server had granted it too", () => {
+    const left = (lostAt: number) =>
+      handover({
+        a: [
+          line(100, "acquired", { token: 7 }),
+          line(110, "poll", { offset: 0 }),
+          line(120, "handling", { updateId: 1 }),
+          line(200, "poll", { offset: 2 }),
+          line(350, "poll", { offset: 2 }),
+          line(400, "released"),
+        ],
+        b: [
+          line(210, "acquired", { token: 2 }),
+          line(215, "poll", { offset: 0 }),
+          line(230, "handling", { updateId: 2 }),
+          line(lostAt, "lost"),
+        ],
+        events: [poll(351, "a", 2)],
+      });
+    const after = (lostAt: number) =>
+      judge({ ...left(lostAt), failovers: [{ from: 150, until: 290 }] }, boundMs).violations;
+
+    expect(after(250)).toEqual([]);
+    expect(after(340)).toEqual([expect.stringContaining("while a trusted its own")]);
+  });
+
   it.each(["stopped", "standby"])(
     "takes a lease for ended when its holder is %s, told as released or not",
     (state) => {
