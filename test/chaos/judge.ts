@@ -161,11 +161,12 @@ function judgeAct(
     violations.push(`${what} without a lease`);
     return;
   }
-  // What another server granted in a failover ends no lease; whether two trust theirs after it is judged by the leases.
   const inFailover = (moment: number) => failovers.some((span) => isWithin(moment, span));
   if (inFailover(at)) return;
+  // What another server granted in a failover, and its holder has lost or given back since, ended no lease.
+  const isOver = (other: HeldLease) => inFailover(other.from) && other.until < at;
   const other = leases.find(
-    ({ holder, from }) => holder !== instance && from > own.from && from < at && !inFailover(from),
+    (one) => one.holder !== instance && one.from > own.from && one.from < at && !isOver(one),
   );
   if (other) violations.push(`${what}, after ${other.holder.name} had got the lease at ${ms(other.from)}`);
 }
