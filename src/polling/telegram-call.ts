@@ -22,8 +22,8 @@ export interface CallContext {
   readonly random: () => number;
   readonly logger: Logger;
   /**
-   * By the last call that does not park, and at most what a poll took since. A poll that was cut less than two round trips after it was sent may reach the
-   * server after the successor's, and would displace it.
+   * By the last call that does not park, and at most what a poll took since. A poll that was cut less than two round
+   * trips after it was sent may reach the server after the successor's, and would displace it.
    */
   readonly roundTrip: { ms: number };
   /** Resolves after a turn of the event loop. */
