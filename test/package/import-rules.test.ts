@@ -36,8 +36,8 @@ const imports: Import[] = files.flatMap((from) => {
 });
 
 const within = (file: string, room: string) => file.startsWith(`${room}/`);
-/** Which backend a file of `lock/` belongs to: each has a folder. */
-const backendOf = (file: string) => /^lock\/(.+?)\//.exec(file)?.[1];
+/** Which backend a file of `lock/` belongs to: each has a folder, the smallest one file. */
+const backendOf = (file: string) => /^lock\/(.+\/|memory\.ts)/.exec(file)?.[1];
 /** Values only: a type is gone when the code runs. */
 const entries = (from: string, to: string) =>
   imports.filter(
