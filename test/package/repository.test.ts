@@ -5,7 +5,8 @@ import { parse } from "yaml";
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const read = (name: string) => readFileSync(path(name), "utf8");
-const { scripts, engines, version } = JSON.parse(read("package.json"));
+const manifest = JSON.parse(read("package.json"));
+const { scripts, engines, version } = manifest;
 
 interface Workflow {
   readonly permissions: Record<string, string>;
@@ -134,4 +135,35 @@ describe("CONTRIBUTING.md", () => {
 
     expect(rooms.filter((room) => !isTold(room))).toEqual([]);
   });
+});
+
+const namesIn = (folder: string) => readdirSync(path(folder)).map((file) => file.replace(/\.ts$/, ""));
+const entries = namesIn("src/entry").filter((name) => name !== "tsconfig.json");
+
+it.each(entries.filter((name) => name !== "index"))(
+  "the entry %s is exported, also to old resolvers",
+  (name) => {
+    expect(manifest.exports).toHaveProperty([`./${name}`, "import", "default"], `./dist/${name}.js`);
+    expect(manifest.exports).toHaveProperty([`./${name}`, "require", "default"], `./dist/${name}.cjs`);
+    expect(manifest.typesVersions["*"]).toHaveProperty(name, [`./dist/${name}.d.ts`]);
+  },
+);
+
+const locks = entries.filter(
+  (name) => existsSync(path(`src/lock/${name}`)) || namesIn("src/lock").includes(name),
+);
+
+it.each(locks)(
+  "the %s lock meets the conformance suite, has a line in docs/locks.md and a size limit",
+  (name) => {
+    expect(namesIn("test/conformance")).toContain(`${name}.test`);
+    expect(read("docs/locks.md")).toContain(`[\`${name}Lock(`);
+    expect(manifest["size-limit"]).toContainEqual(expect.objectContaining({ path: `dist/${name}.js` }));
+  },
+);
+
+it("every backend has an entry", () => {
+  const folders = readdirSync(path("src/lock"), { withFileTypes: true }).filter((each) => each.isDirectory());
+  expect(folders.length).toBeGreaterThan(2);
+  for (const { name } of folders) expect(locks).toContain(name);
 });
