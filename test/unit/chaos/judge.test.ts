@@ -164,6 +164,31 @@ describe("the judge of chaos", () => {
     expect(violationsOf(handover({ a: lost, of: { freezes: [{ from: 205, until: 399 }] } }))).toEqual([]);
   });
 
+  it("excuses an act that was decided before a standstill and done in the turn that ended it, no later one", () => {
+    const acting = (at: number, ...more: Line[]) =>
+      violationsOf(
+        handover({
+          a: [
+            line(100, "acquired", { token: 1 }),
+            line(110, "poll", { offset: 0 }),
+            line(120, "handling", { updateId: 1 }),
+            line(200, "poll", { offset: 2 }),
+            line(at, "handling", { updateId: 3 }),
+            ...more,
+            line(400, "lost"),
+          ],
+          events: [pushed(52, 3), sent(at + 1, 3)],
+        }),
+      );
+    const stall = line(301, "stall", { from: 205, until: 300 });
+    const act = expect.stringMatching(/a: handling at .*, after b had got the lease/);
+
+    expect(acting(299)).toContainEqual(act);
+    expect(acting(299, stall)).toEqual([]);
+    expect(acting(320, stall)).toContainEqual(act);
+    expect(acting(299, line(301, "stall", { from: 215, until: 300 }))).toContainEqual(act);
+  });
+
   it("lets a release that the server never confirmed free the key, but no act follow", () => {
     const left = [
       line(100, "acquired", { token: 1 }),
