@@ -50,7 +50,7 @@ describe.each(clientLibraries)("the Redis lock by $family $version", (library) =
       const prefix = `conformance-${randomUUID()}`;
       const proxy = await startTcpProxy(server);
       const lock = (port: number) =>
-        redisLock({ client: library.client(`redis://127.0.0.1:${port}`), prefix, leaseMs: 3_000 });
+        redisLock({ client: library.client(`redis://127.0.0.1:${port}`), prefix, leaseMs: 5_000 });
       return {
         prefix,
         proxy,
