@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { BotFleet, type Instance, until } from "../tools/bot-fleet.js";
+import { BotFleet, type Instance } from "../tools/bot-fleet.js";
 import { type DoctorRun, runBin } from "../tools/doctor.js";
 import { startLockServer } from "../tools/lock-servers.js";
+import { allAnswered } from "../tools/rolling-deploys.js";
 
 const names = ["file", "postgres", "postgres lease table", "redis"] as const;
 
@@ -54,8 +55,7 @@ describe.concurrent.each(names)("handover with the lock: %s", (name) => {
     await fleet.polling(b);
     const second = await handover();
     traffic.stop();
-    const { messages } = traffic;
-    await until(fleet.api, "every message answered", () => fleet.api.counters().answered === messages);
+    await allAnswered(fleet, traffic.messages);
 
     expect([outcome(first), pidOf(first)]).toEqual([[0, "handed-over"], b.process.pid]);
     expect([outcome(second), pidOf(second)]).toEqual([[0, "handed-over"], a.process.pid]);

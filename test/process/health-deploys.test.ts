@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { BotFleet, type Instance, until } from "../tools/bot-fleet.js";
+import { BotFleet, type Instance } from "../tools/bot-fleet.js";
 import { healthUrl, probe, probeUntil } from "../tools/health-probe.js";
 import { startLockServer } from "../tools/lock-servers.js";
+import { allAnswered } from "../tools/rolling-deploys.js";
 
 const deploys = 3;
 /** From SIGTERM to the successor's first poll, in milliseconds: far less than a lease (10 s) that nobody gave back. */
@@ -63,7 +64,7 @@ describe("deploys driven through the health endpoint", () => {
           current = next;
         }
         clearInterval(traffic);
-        await until(fleet.api, "every message answered", () => fleet.api.counters().answered === messages);
+        await allAnswered(fleet, messages);
         current.kill("SIGTERM");
         expect((await current.exited).code).toBe(0);
       } finally {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { BotFleet, type Instance, type Line, type LockChoice, until } from "../tools/bot-fleet.js";
+import { BotFleet, type Instance, type Line, type LockChoice } from "../tools/bot-fleet.js";
 import { type LockServer, startLockServer } from "../tools/lock-servers.js";
 import { buildRelease, type ReleasedBuild } from "../tools/released-build.js";
+import { allAnswered } from "../tools/rolling-deploys.js";
 
 const leaseMs = 3_000;
 const servers: { postgres?: LockServer; redis?: LockServer } = {};
@@ -83,11 +84,7 @@ it.each(locks)(
       });
     }
     traffic.stop();
-    await until(
-      fleet.api,
-      "every message answered",
-      () => fleet.api.counters().answered === traffic.messages,
-    );
+    await allAnswered(fleet, traffic.messages);
 
     expect(fleet.live409s).toBe(0);
     for (const id of handledTwice(fleet)) {
