@@ -108,7 +108,7 @@ function defaultKey(bot: TelegramBot): string {
   const id = /^(\d+):[^\s"'`]+$/.exec(bot.token)?.[1];
   if (id === undefined) {
     throw optionError(
-      "The bot's token is not a token: a number, a colon and letters, without spaces and quotes. Check BOT_TOKEN.",
+      "The bot's token is malformed: a number, a colon and letters, no spaces, no quotes. Check BOT_TOKEN.",
     );
   }
   return bot.api.options?.environment === "test" ? `${id}:test` : id;

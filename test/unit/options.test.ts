@@ -131,7 +131,7 @@ describe("a bad option is named, with what was expected and what came:", () => {
     (given) => {
       const make = () => resolveOptions(asTelegramBot(new Bot(given)), {});
 
-      expect(make).toThrow("The bot's token is not a token");
+      expect(make).toThrow("The bot's token is malformed");
       expect(make).toThrow(expect.objectContaining({ code: "ERR_INVALID_OPTION" }));
       expect(make).not.toThrow("xxx");
     },
