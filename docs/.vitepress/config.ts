@@ -57,6 +57,8 @@ export default defineConfig({
           // Pictures of README.ru.md, which is shown from docs/ru.
           const src = token.type === "image" && token.attrGet("src");
           if (src) token.attrSet("src", src.replace(/^docs\//, "../"));
+          // `${{Postgres.DATABASE_URL}}` is text, and no expression of Vue.
+          if (token.type === "code_inline") token.attrSet("v-pre", "");
           if (token.type.startsWith("html_"))
             token.content = onePicture(token.content.replaceAll('"docs/', '"../'));
         }
