@@ -17,16 +17,20 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       project("simulation", ["test/simulation/**/*.test.ts"]),
-      project("unit", ["test/unit/**/*.test.ts"]),
-      project("processes", ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], [build]),
-      project("runtimes", ["test/runtimes/**/*.test.ts"], [build, runtimes], ["test/runtimes/installed.ts"]),
+      // Its files share their processes: they replace no module, and put back whatever they change.
+      project("unit", ["test/unit/**/*.test.ts"], { isolate: false }),
+      project("processes", ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], {
+        globalSetup: [build],
+      }),
+      project("runtimes", ["test/runtimes/**/*.test.ts"], {
+        globalSetup: [build, runtimes],
+        setupFiles: ["test/runtimes/installed.ts"],
+      }),
       // Frameworks, queues and package managers that the documentation shows.
-      project(
-        "programs",
-        ["test/programs/**/*.test.ts"],
-        [build, runtimes, "test/programs/install.ts"],
-        ["test/programs/installed.ts"],
-      ),
+      project("programs", ["test/programs/**/*.test.ts"], {
+        globalSetup: [build, runtimes, "test/programs/install.ts"],
+        setupFiles: ["test/programs/installed.ts"],
+      }),
     ],
   },
 });
@@ -35,8 +39,7 @@ export default defineConfig({
 function project(
   name: string,
   include: string[],
-  globalSetup: string[] = [],
-  setupFiles: string[] = [],
+  settings: TestProjectInlineConfiguration["test"] = {},
 ): TestProjectInlineConfiguration {
   return {
     resolve: {
@@ -48,11 +51,10 @@ function project(
     test: {
       name,
       include,
-      globalSetup,
-      setupFiles,
       // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
       testTimeout: 60_000,
       hookTimeout: 120_000,
+      ...settings,
     },
   };
 }

@@ -146,13 +146,13 @@ describe("the channels", () => {
 
 describe("a channel that nobody has subscribed to", () => {
   it("costs nothing: no message is made", () => {
-    unsubscribe(channelName("beat"), record);
+    unsubscribe(channelName("takeover"), record);
     const build = vi.fn();
 
-    publish("beat", build);
+    publish("takeover", build);
 
     expect(build).not.toHaveBeenCalled();
-    expect(channel(channelName("beat")).hasSubscribers).toBe(false);
+    expect(channel(channelName("takeover")).hasSubscribers).toBe(false);
   });
 });
 

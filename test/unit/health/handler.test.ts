@@ -6,7 +6,7 @@ import fastify from "fastify";
 import type { SafePolling } from "grammy-safe-polling";
 import { healthHandler } from "grammy-safe-polling/health";
 import { Hono } from "hono";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { HealthBots, inState } from "../../tools/health-bots.js";
 
 let bots: HealthBots;
@@ -14,12 +14,16 @@ let holder: SafePolling;
 let standby: SafePolling;
 
 beforeAll(async () => {
+  vi.stubEnv("GIT_REV", "4f2a9c1");
   bots = await HealthBots.start();
   holder = bots.handle({ instance: "old" });
   await holder.started();
   standby = bots.handle({ instance: "new" });
 });
-afterAll(() => bots[Symbol.asyncDispose]());
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await bots[Symbol.asyncDispose]();
+});
 
 interface App extends AsyncDisposable {
   readonly url: string;
@@ -159,7 +163,7 @@ describe("the body", () => {
       since: expect.stringMatching(/^\d{4}-.*Z$/),
       isStopping: false,
       instance: "new",
-      revision: expect.any(String),
+      revision: "4f2a9c1",
       key: String(bots.api.bot.id),
       lock: { name: "file", holder: { instance: "old", token: holder.lease?.token } },
       conflicts: { "other-poller": 0, "webhook-active": 0, "webhook-set": 0 },

@@ -1,20 +1,18 @@
-import { mkdirSync, statfsSync } from "node:fs";
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
-import { beforeEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { openSession, temporaryDirectory } from "../../tools/file-lock-bench.js";
 
-vi.mock("node:fs", async (load) => {
-  const fs = await load<typeof import("node:fs")>();
-  return { ...fs, statfsSync: vi.fn(fs.statfsSync), mkdirSync: vi.fn(fs.mkdirSync) };
-});
-
-beforeEach(() => {
-  vi.resetAllMocks();
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
 });
 
 test.runIf(process.platform === "linux")("a lock on NFS needs a word of the user", async () => {
   const directory = temporaryDirectory();
-  vi.mocked(statfsSync).mockReturnValue({ type: 0x6969 } as ReturnType<typeof statfsSync>);
+  vi.spyOn(fs, "statfsSync").mockReturnValue({ type: 0x6969 } as ReturnType<typeof fs.statfsSync>);
+  syncBuiltinESMExports();
 
   await expect(openSession({ directory })).rejects.toMatchObject({ code: "ERR_LOCK_UNSAFE" });
 
@@ -25,9 +23,10 @@ test.runIf(process.platform === "linux")("a lock on NFS needs a word of the user
 
 test("a directory on a read-only file system is a configuration error, though Node hides its EROFS", async () => {
   const directory = join(temporaryDirectory(), "read-only", "locks");
-  vi.mocked(mkdirSync).mockImplementation(() => {
+  vi.spyOn(fs, "mkdirSync").mockImplementation(() => {
     throw Object.assign(new Error("ENOENT: no such file or directory, mkdir"), { code: "ENOENT" });
   });
+  syncBuiltinESMExports();
 
   await expect(openSession({ directory })).rejects.toMatchObject({
     code: "ERR_LOCK_CONFIG",
