@@ -2,6 +2,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { parseHolderArguments } from "../../src/doctor/arguments.js";
+import { chooseLock } from "../../src/doctor/lock-choice.js";
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const read = (name: string) => readFileSync(path(name), "utf8");
@@ -161,6 +163,13 @@ it.each(locks)(
     expect(manifest["size-limit"]).toContainEqual(expect.objectContaining({ path: `dist/${name}.js` }));
   },
 );
+
+// The memory lock is of one process: nobody else can look into it.
+it.each(locks.filter((name) => name !== "memory"))("the doctor can be given the %s lock", (name) => {
+  const given = parseHolderArguments([`--${name}`, `${name}://lock.example`]);
+
+  expect(chooseLock(given, {})?.backend.name).toBe(name);
+});
 
 it("every backend has an entry", () => {
   const folders = readdirSync(path("src/lock"), { withFileTypes: true }).filter((each) => each.isDirectory());
