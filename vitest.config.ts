@@ -17,8 +17,7 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     projects: [
       project("simulation", ["test/simulation/**/*.test.ts"]),
-      // Its files share their processes: they replace no module, and put back whatever they change.
-      project("unit", ["test/unit/**/*.test.ts"], { isolate: false }),
+      project("unit", ["test/unit/**/*.test.ts"]),
       project("processes", ["test/!(unit|simulation|runtimes|programs)/**/*.test.ts"], {
         globalSetup: [build],
       }),
@@ -51,6 +50,8 @@ function project(
     test: {
       name,
       include,
+      // Test files follow each other in the same processes: each puts back whatever it changes.
+      isolate: false,
       // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
       testTimeout: 60_000,
       hookTimeout: 120_000,
