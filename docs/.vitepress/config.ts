@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { defineConfig } from "vitepress";
 import { repositoryPage } from "../../test/package/pack.js";
+import { anchorOf } from "../../test/tools/markdown.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 const repository = repositoryPage(manifest);
@@ -15,8 +16,7 @@ function onSite(href: string, page: string): string {
   const target = new URL(path, `https://root/${from}`).pathname.slice(1);
   if (target === "README.md") return `/${hash}`;
   if (target === "README.ru.md") return `/ru/${hash}`;
-  if (!target.startsWith("docs/") || target.startsWith("docs/api"))
-    return `${repository}/blob/main/${target}${hash}`;
+  if (!/^docs\/(?!api\/).*(\.md|\/)$/.test(target)) return `${repository}/blob/main/${target}${hash}`;
   return `/${target.slice("docs/".length).replace(/README\.md$/, "")}${hash}`;
 }
 
@@ -49,6 +49,8 @@ export default defineConfig({
   ],
   markdown: {
     theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
+    // The pages are read on GitHub too, and link to each other's headings as GitHub names them.
+    anchor: { slugify: anchorOf },
     config(md) {
       md.core.ruler.push("site-links", ({ tokens, env }) => {
         for (const token of tokens.flatMap((each) => [each, ...(each.children ?? [])])) {
@@ -97,6 +99,8 @@ export default defineConfig({
     },
   },
   themeConfig: {
+    // Not every page is there in Russian.
+    i18nRouting: false,
     search: {
       provider: "local",
       options: {

@@ -89,6 +89,23 @@ describe("the site", () => {
     expect(empty).toEqual([]);
   });
 
+  it("has no link that leads nowhere", () => {
+    const dead: string[] = [];
+    const html = (path: string) => readFileSync(join(dist, path), "utf8");
+    for (const path of pages()) {
+      for (const [, link = ""] of html(path).matchAll(/<a\b[^>]* href="([^"]+)"/g)) {
+        const { origin, pathname, hash } = new URL(link.replaceAll("&amp;", "&"), `http://site/${path}`);
+        if (origin !== "http://site") continue;
+        const file = decodeURI(pathname).replace(/^\//, "").replace(/(^|\/)$/, "$1index.html");
+        const isThere = existsSync(join(dist, file));
+        const isNamed = !isThere || hash === "" || html(file).includes(`id="${decodeURI(hash).slice(1)}"`);
+        if (!isThere || !isNamed) dead.push(`${path}: ${link}`);
+      }
+    }
+
+    expect(dead).toEqual([]);
+  });
+
   it("scrolls sideways on no page that is 400 pixels wide", async () => {
     const wide: string[] = [];
     // As it is served: its scripts change no width, and take most of the time of a page.

@@ -55,12 +55,19 @@ export function headings(page: Page): string[] {
   return [...prose(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => heading);
 }
 
-/** The anchors of a page's headings, by GitHub's rule. */
+/** The anchor of a heading without Markdown, by GitHub's rule. */
+export function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replaceAll(" ", "-");
+}
+
+/** The anchors of a page's headings. */
 export function anchors(page: Page): Set<string> {
   const found = new Set<string>();
   for (const heading of headings(page)) {
-    const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase();
-    const anchor = plain.replace(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(" ", "-");
+    const anchor = anchorOf(heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1"));
     let name = anchor;
     for (let count = 1; found.has(name); count += 1) name = `${anchor}-${count}`;
     found.add(name);
