@@ -96,7 +96,9 @@ describe("the site", () => {
       for (const [, link = ""] of html(path).matchAll(/<a\b[^>]* href="([^"]+)"/g)) {
         const { origin, pathname, hash } = new URL(link.replaceAll("&amp;", "&"), `http://site/${path}`);
         if (origin !== "http://site") continue;
-        const file = decodeURI(pathname).replace(/^\//, "").replace(/(^|\/)$/, "$1index.html");
+        const file = decodeURI(pathname)
+          .replace(/^\//, "")
+          .replace(/(^|\/)$/, "$1index.html");
         const isThere = existsSync(join(dist, file));
         const isNamed = !isThere || hash === "" || html(file).includes(`id="${decodeURI(hash).slice(1)}"`);
         if (!isThere || !isNamed) dead.push(`${path}: ${link}`);
