@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,8 +18,12 @@ const answerWithinMs = 45_000;
 
 const name = process.argv[2] ?? "";
 const program = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
-if (!/^[\w-]+$/.test(name) || name === "run" || !existsSync(program)) {
-  console.error("Name one of the examples:\n  npm run example minimal");
+// The other files are no bots.
+const names = readdirSync(new URL(".", import.meta.url))
+  .filter((file) => /^(?!run\.|custom-lock\.|mariadb-lock\.).*\.ts$/.test(file))
+  .map((file) => file.replace(/\.ts$/, ""));
+if (!names.includes(name)) {
+  console.error(`Name one of the examples:\n${names.map((each) => `  npm run example ${each}`).join("\n")}`);
   process.exit(2);
 }
 

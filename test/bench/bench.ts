@@ -2,7 +2,7 @@
 // Ways to run a bot side by side, in one run and in alternating order. A full run keeps its samples in
 // docs/benchmarks.json and draws docs/benchmarks.md and docs/benchmarks.svg from them, part by part; with --quick
 // or --only nothing is written.
-import { parseArgs } from "node:util";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import { concurrencyWays, measureConcurrency } from "./concurrency.js";
 import { Arena, contenders } from "./contenders.js";
 import { measureDeploys } from "./deploys.js";
@@ -13,7 +13,15 @@ import { type PartName, type PartResult, partNames, printPart, type Samples } fr
 import { measureThroughput, type ThroughputSample, throughputWays } from "./throughput.js";
 import { writePage } from "./write-page.js";
 
-const { values, positionals } = parseArgs({
+const names = [
+  ...contenders.map(({ name }) => name),
+  ...throughputWays,
+  ...concurrencyWays,
+  ...manyBotsLocks,
+];
+const usage = `usage: npm run bench -- [${partNames.join("|")} …] [--quick] [--count <whole number>] [--only "<name>" …]
+       names: ${[...new Set<string>(names)].map((name) => `"${name}"`).join(", ")}`;
+const { values, positionals } = commandLine(usage, {
   allowPositionals: true,
   options: {
     quick: { type: "boolean", default: false },
@@ -22,15 +30,12 @@ const { values, positionals } = parseArgs({
   },
 });
 const askedParts = positionals.length > 0 ? positionals : partNames;
-const unknown = askedParts.filter((name) => !partNames.includes(name as PartName));
 const count = values.count === undefined ? undefined : Number(values.count);
-if (unknown.length > 0 || (count !== undefined && !(Number.isInteger(count) && count > 0))) {
-  console.error(
-    `usage: npm run bench -- [${partNames.join("|")} …] [--quick] [--count <whole number>] [--only "<name>" …]`,
-  );
-  process.exit(2);
-}
 const { only, quick: isQuick } = values;
+const areKnown =
+  askedParts.every((name) => partNames.includes(name as PartName)) &&
+  (only ?? []).every((name) => (names as string[]).includes(name));
+if (!areKnown || (count !== undefined && !(Number.isInteger(count) && count > 0))) endWithUsage(usage);
 
 /** Every name once a round; the order is turned round each time, so that nobody always comes first. */
 async function inTurns<Name extends string, Sample>(

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import { type LockServer, startLockServer } from "../tools/lock-servers.js";
 
 const locks = ["file", "postgres", "lease-table", "redis", "none"] as const;
@@ -27,7 +27,7 @@ export interface BenchArguments {
 
 /** Reads `--count N --lock NAME [--concurrency N] [--crash]`, `… --priority [--fleets N]`, or `--count N --lock none --overlap SECONDS [--latency MS]`. */
 export function benchArguments(defaultCount: number): BenchArguments {
-  const { values } = parseArgs({
+  const { values } = commandLine(usage, {
     options: {
       count: { type: "string", default: String(defaultCount) },
       lock: { type: "string", default: "file" },
@@ -47,10 +47,8 @@ export function benchArguments(defaultCount: number): BenchArguments {
   const { crash: crashes, priority: byPriority } = values;
   const lockName = locks.find((name) => name === values.lock);
   const areWhole = [count, concurrency, fleets].every((number) => Number.isInteger(number) && number > 0);
-  if (!areWhole || !lockName || fleets > count || !(overlapSeconds >= 0) || !(latencyMs >= 0)) {
-    console.error(usage);
-    process.exit(2);
-  }
+  if (!areWhole || !lockName || fleets > count || !(overlapSeconds >= 0) || !(latencyMs >= 0))
+    endWithUsage(usage);
   return { count, concurrency, fleets, overlapSeconds, latencyMs, crashes, byPriority, lockName };
 }
 

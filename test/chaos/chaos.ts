@@ -4,7 +4,7 @@
 // whole history in a file.
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import { type LockServer, startLockServer } from "../tools/lock-servers.js";
 import { startReplicatedPostgres } from "../tools/replicated-postgres.js";
 import { startReplicatedRedis } from "../tools/replicated-redis.js";
@@ -15,6 +15,10 @@ import { recoveryBoundMs, runRound } from "./round.js";
 const locks = ["file", "postgres", "lease-table", "redis", "none"] as const;
 type Lock = (typeof locks)[number];
 
+const usage = `usage: npm run chaos -- --lock ${locks.join("|")} --minutes <number> [--topology replica] [--seed <whole number>] [--round-seconds <number>]
+       \`--topology replica\`, where the lock has a server: a primary and its copy, which takes its place.
+       \`none\` has no lock at all: it shows that the judge notices.`;
+
 interface Arguments {
   readonly lock: Lock;
   readonly topology: "single" | "replica";
@@ -24,7 +28,7 @@ interface Arguments {
 }
 
 function readArguments(): Arguments {
-  const { values } = parseArgs({
+  const { values } = commandLine(usage, {
     options: {
       lock: { type: "string", default: "file" },
       topology: { type: "string", default: "single" },
@@ -37,14 +41,8 @@ function readArguments(): Arguments {
   const [minutes, seed, seconds] = [values.minutes, values.seed, values["round-seconds"]].map(Number);
   const { topology } = values;
   const isTopology = topology === "single" || (topology === "replica" && serverOf(lock) !== undefined);
-  if (!lock || !isTopology || !minutes || !seconds || !Number.isInteger(seed) || minutes < 0 || seconds < 0) {
-    console.error(
-      "usage: npm run chaos -- --lock file|postgres|lease-table|redis|none --minutes <number> [--topology replica] [--seed <whole number>] [--round-seconds <number>]\n" +
-        "       `--topology replica`, where the lock has a server: a primary and its copy, which takes its place.\n" +
-        "       `none` has no lock at all: it shows that the judge notices.",
-    );
-    process.exit(2);
-  }
+  if (!lock || !isTopology || !minutes || !seconds || !Number.isInteger(seed) || minutes < 0 || seconds < 0)
+    endWithUsage(usage);
   return { lock, topology, minutes, seed: seed as number, roundMs: seconds * 1_000 };
 }
 

@@ -155,6 +155,10 @@ if (lostTest) {
 }
 if (process.argv.includes("--check")) process.exit();
 const chosen = chosenMutants();
+if (chosen.length === 0) {
+  console.error(`No mutant is in such a file, or breaks such a thing: ${process.argv.slice(2).join(", ")}`);
+  process.exit(2);
+}
 const outcomes = await run(chosen);
 const survivors = chosen.filter((mutant) => outcomes.get(mutant) === "survived");
 const unexplained = survivors.filter(({ survivesBecause }) => !survivesBecause);

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import type { Breakage } from "../tools/patch.js";
 import { requireAnchors } from "../tools/patch.js";
 import { type Bundle, bundleSimulation } from "./bundle.js";
@@ -13,7 +13,7 @@ npm run simulate -- --seed 42 [--kind no-lock]   tells the story of one
 npm run simulate -- --bugs [--kind no-lock] [--only ask]   counts the seeds that find each seeded bug, or each whose name has a word
 npm run simulate -- --bugs --check               looks only whether each bug can still be put in`;
 
-const { values } = parseArgs({
+const { values } = commandLine(usage, {
   options: {
     seeds: { type: "string" },
     from: { type: "string" },
@@ -35,7 +35,7 @@ const bugLists: Readonly<Record<Kind, readonly [bugs: readonly Breakage[], file:
 };
 
 const only = kinds.find((kind) => kind === values.kind);
-if (values.kind !== undefined && !only) endWithUsage();
+if (values.kind !== undefined && !only) endWithUsage(usage);
 if (values.seed !== undefined) await tellStory(numberOf(values.seed), only ?? "lock");
 else if (values.bugs) await findSeededBugs();
 else await playMany(numberOf(values.seeds ?? "10000"), numberOf(values.from ?? "0"));
@@ -89,12 +89,18 @@ async function playKind(bundle: Bundle, kind: Kind, count: number, from: number)
 async function findSeededBugs(): Promise<void> {
   for (const kind of kinds) requireAnchors(`seeded ${kind} bug`, ...bugLists[kind]);
   if (values.check) return;
-  for (const kind of only ? [only] : kinds) await findBugs(kind, bugLists[kind][0]);
+  const asked = (only ? [only] : kinds).map((kind) => {
+    const bugs = bugLists[kind][0].filter(({ name }) => name.includes(values.only));
+    return { kind, bugs };
+  });
+  if (asked.every(({ bugs }) => bugs.length === 0))
+    endWithUsage(`No seeded bug has "${values.only}" in its name.`);
+  for (const { kind, bugs } of asked) await findBugs(kind, bugs);
 }
 
 async function findBugs(kind: Kind, bugs: readonly Breakage[]): Promise<void> {
   const count = kind === "lock" ? 10_000 : 1_000;
-  for (const { name, patches } of bugs.filter((bug) => bug.name.includes(values.only))) {
+  for (const { name, patches } of bugs) {
     await using bundle = await bundleSimulation(patches);
     const { broken } = await runSeeds(bundle, { kind, from: 0, count, stopsEarly: true, workers: 1 });
     const [first] = broken;
@@ -119,10 +125,5 @@ function seconds(ms: number): string {
 function numberOf(text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number >= 0) return number;
-  return endWithUsage();
-}
-
-function endWithUsage(): never {
-  console.error(usage);
-  process.exit(2);
+  return endWithUsage(usage);
 }
