@@ -190,6 +190,8 @@ export class LeaseJudge {
     this.counts.overlaps += 1;
     if (this.mayOverlap(key)) {
       this.counts.longestOverlapMs = Math.max(this.counts.longestOverlapMs, overlapMs);
+      // Each gets what the other has not confirmed yet, also once one of the two has given the key back.
+      for (const one of [instance, other]) this.#options.updates.excuse(one, key);
       return;
     }
     accuse(
