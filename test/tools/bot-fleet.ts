@@ -93,6 +93,8 @@ export interface Scenario {
   readonly isJudged?: boolean;
   /** It has a leading task, which goes on for so long when it is told to end. */
   readonly lingersMs?: number;
+  /** How often a standby asks for the lock when nothing wakes it. @defaultValue the lock's own */
+  readonly lockPollMs?: number;
   /** False: prints nothing of single updates. */
   readonly tellsUpdates?: boolean;
   /** Prints nothing of single bots. */

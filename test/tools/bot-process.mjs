@@ -243,6 +243,7 @@ for (const bot of bots) {
   await addHandlers(bot);
 }
 const lock = await makeLock();
+if (lock && scenario.lockPollMs) Object.defineProperty(lock, "pollMs", { value: scenario.lockPollMs });
 if (scenario.isJudged) tellStalls();
 
 if (scenario.appListens) {
