@@ -13,7 +13,7 @@ const runtimes = "test/runtimes/install.ts";
 export default defineConfig({
   test: {
     // Process tests mostly wait for other processes: more of them at once than there are cores.
-    maxWorkers: 8,
+    maxWorkers: 5,
     sequence: { sequencer: LongestFirst },
     projects: [
       project("simulation", ["test/simulation/**/*.test.ts"]),

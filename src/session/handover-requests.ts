@@ -114,12 +114,13 @@ export function createHandoverRequests(options: HandoverRequestsOptions) {
 
   /**
    * A lease that is handed over to somebody else who is not below us is left to that one, though handlers must end
-   * first: once a holder.
+   * first: once a holder. One that is handed over by hand is anybody's, also ours when we gave it away just before.
    */
   function heardAnswer({ answer, id, priority }: HandoverRequest): void {
-    if (answer !== "hands-over" || priority === undefined || priority < own) return;
     // Some servers bring us what we have answered ourselves.
-    if (lease() || hasHeldBack || known.has(id)) return;
+    if (answer !== "hands-over" || lease() || known.has(id)) return;
+    if (priority === undefined) return holdBack(0);
+    if (priority < own || hasHeldBack) return;
     hasHeldBack = true;
     holdBack(drainTimeoutMs + takesMs);
   }

@@ -373,6 +373,24 @@ describe("three instances", () => {
     await world.until(() => isPolling(b), 100);
   });
 
+  it("move it by hand to and fro, though the first one has not yet seen who holds it now", async () => {
+    const { a, b } = await pair();
+    // Woken later than the former holder has looked for its successor.
+    for (const { owner, context } of world.locks.connections) {
+      const { onWake } = context;
+      const later = (...what: Parameters<typeof onWake>) => world.clock.setTimer(() => onWake(...what), 100);
+      if (owner.startsWith("b:")) Object.assign(context, { onWake: later });
+    }
+    bring({ id: "there" });
+    await world.until(() => isPolling(b), 200);
+
+    bring({ id: "back" });
+    await world.until(() => isPolling(a), 200);
+
+    expect(b.session.state).toBe("standby");
+    expect(answers()).toEqual(["hands-over", "hands-over"]);
+  });
+
   it("hold back for the time of a drain, and once a holder, whoever sends answers", async () => {
     const { a, b } = await pair(1, 1);
     const flood = () => bring({ priority: 9, answer: "hands-over" });
