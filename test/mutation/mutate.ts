@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { endWithUsage } from "../tools/command-line.js";
 import { patched, pathOf, requireAnchors } from "../tools/patch.js";
 import { type Mutant, mutants, type TestRun } from "./mutants.js";
 import { withMutants } from "./proof-table.js";
@@ -155,10 +156,8 @@ if (lostTest) {
 }
 if (process.argv.includes("--check")) process.exit();
 const chosen = chosenMutants();
-if (chosen.length === 0) {
-  console.error(`No mutant is in such a file, or breaks such a thing: ${process.argv.slice(2).join(", ")}`);
-  process.exit(2);
-}
+if (chosen.length === 0)
+  endWithUsage(`No mutant is in such a file, or breaks such a thing: ${process.argv.slice(2).join(", ")}`);
 const outcomes = await run(chosen);
 const survivors = chosen.filter((mutant) => outcomes.get(mutant) === "survived");
 const unexplained = survivors.filter(({ survivesBecause }) => !survivesBecause);
