@@ -4,10 +4,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 
-/** A real process that holds keys until it is killed; `byHand`: a plain advisory lock too. */
+/** A real process that holds keys until it is killed, or waits for them; `byHand`: a plain advisory lock too. */
 export async function startHolder(
   options: PostgresLockOptions & { readonly byHand?: number },
   keys: readonly string[],
+  becomes: "holder" | "standby" = "holder",
 ): Promise<ChildProcess> {
   const script = fileURLToPath(new URL("./lock-holder.ts", import.meta.url));
   const child = spawn(
@@ -20,6 +21,7 @@ export async function startHolder(
   child.once("exit", () => process.removeListener("exit", kill));
   const [line] = await once(createInterface(child.stdout), "line");
   const { granted } = JSON.parse(line);
-  if (granted !== keys.length) throw new Error(`the holder got ${granted} of ${keys.length} keys`);
+  if (granted !== (becomes === "holder" ? keys.length : 0))
+    throw new Error(`the ${becomes} got ${granted} of ${keys.length} keys`);
   return child;
 }

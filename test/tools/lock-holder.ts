@@ -6,6 +6,7 @@ import { connectPeer } from "./lock-peer.js";
 
 const { keys, byHand, ...options } = JSON.parse(process.argv[2] ?? "{}");
 const peer = await connectPeer(postgresLock(options));
+peer.wanted = keys;
 const claims = await peer.connection.claim(keys.map((key: string) => ({ key, mayTakeForgotten: true })));
 if (byHand !== undefined) {
   const client = new pg.Client({ connectionString: options.connectionString });
