@@ -1,14 +1,16 @@
 // The playground under 50 messages a second: does the heap of its page grow, does its picture stutter?
-// npx tsx test/bench/playground-soak.ts --minutes 10
+// npx tsx test/bench/playground-soak.ts [--minutes 10] [--rate 50]
 import { execFileSync } from "node:child_process";
-import { parseArgs } from "node:util";
 import { startChromium } from "../tools/chromium.js";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import { startPlayground } from "../tools/playground.js";
 
-const { values } = parseArgs({
+const usage = "usage: npx tsx test/bench/playground-soak.ts [--minutes 10] [--rate 50]";
+const { values } = commandLine(usage, {
   options: { minutes: { type: "string", default: "10" }, rate: { type: "string", default: "50" } },
 });
-const minutes = Number(values.minutes);
+const [minutes, rate] = [Number(values.minutes), Number(values.rate)];
+if (!(minutes > 0 && rate > 0)) endWithUsage(usage);
 const sampleMs = 15_000;
 
 const startedAt = performance.now();
@@ -26,7 +28,7 @@ process.stdout.write(
 );
 
 await command({ type: "handler", handlerMs: 0 });
-await command({ type: "rate", messagesPerSecond: Number(values.rate) });
+await command({ type: "rate", messagesPerSecond: rate });
 await page.evaluate(`
   frames = 0;
   longestMs = 0;

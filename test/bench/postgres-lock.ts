@@ -1,18 +1,20 @@
-// npx tsx test/bench/postgres-lock.ts [--count 50]
+// npm run bench:postgres -- [--count 50]
 // The Postgres lock alone, on a real server: takeover after SIGKILL beside a blocking pg_advisory_lock that the
 // same process held, handover by NOTIFY, the token's way to disk, a thousand keys, and what a standby asks.
 import { Socket } from "node:net";
-import { parseArgs } from "node:util";
 import pg from "pg";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import { startHolder } from "../tools/lock-holder-process.js";
 import { connectPeer, type LockPeer, until } from "../tools/lock-peer.js";
 import { startPostgres } from "../tools/postgres-server.js";
 import { measureHandover, nextWake, printThousandKeys, requestsFor, startSession } from "./lock-parts.js";
 import { progress, summary } from "./statistics.js";
 
-const { values } = parseArgs({ options: { count: { type: "string", default: "50" } } });
+const usage = "usage: npm run bench:postgres -- [--count 50]";
+const { values } = commandLine(usage, { options: { count: { type: "string", default: "50" } } });
 const count = Number(values.count);
+if (!(count > 0)) endWithUsage(usage);
 await using server = await startPostgres();
 const options = { connectionString: server.url() };
 const byHand = 42;

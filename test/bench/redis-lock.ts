@@ -1,23 +1,24 @@
-// npx tsx test/bench/redis-lock.ts [--count 50] [--client ioredis|ioredis5|redis|redis5|redis4]
+// npm run bench:redis -- [--count 50] [--client ioredis|ioredis5|redis|redis5|redis4]
 // The Redis lock alone, on a redis-server of its own: handover by wake-up, takeover at the end of a dead holder's
 // lease, a thousand keys, and what a standby asks.
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { redisLock } from "../../src/lock/redis/redis-lock.js";
+import { commandLine, endWithUsage } from "../tools/command-line.js";
 import { connectPeer, until } from "../tools/lock-peer.js";
 import { clientLibraries } from "../tools/redis-clients.js";
 import { startRedis } from "../tools/redis-server.js";
 import { measureHandover, printThousandKeys, requestsFor, startSession } from "./lock-parts.js";
 import { progress, summary } from "./statistics.js";
 
-const { values } = parseArgs({
+const usage = `usage: npm run bench:redis -- [--count 50] [--client ${clientLibraries.map(({ name }) => name).join("|")}]`;
+const { values } = commandLine(usage, {
   options: { count: { type: "string", default: "50" }, client: { type: "string", default: "ioredis" } },
 });
 const count = Number(values.count);
 const library = clientLibraries.find(({ name }) => name === values.client);
-if (!library) throw new Error(`no client library is called ${values.client}`);
+if (!library || !(count > 0)) endWithUsage(usage);
 await using server = await startRedis();
 const lockWith = (leaseMs?: number) =>
   redisLock({ client: library.client(server.url), prefix: "bench", leaseMs });
