@@ -46,14 +46,14 @@ const locks: readonly [
   [
     "postgres",
     () => ({
-      choice: { kind: "postgres", options: { connectionString: postgres.url(), leaseMs: 2_000 } },
+      choice: { kind: "postgres", options: { connectionString: postgres.url() } },
       args: () => ["--postgres", postgres.url()],
     }),
   ],
   [
     "redis",
     () => ({
-      choice: { kind: "redis", options: { url: redis.url, leaseMs: 2_000 } },
+      choice: { kind: "redis", options: { url: redis.url } },
       args: () => ["--redis", redis.url],
     }),
   ],
@@ -204,7 +204,8 @@ describe("what the doctor reaches the lock through", () => {
     await using pooler = await startPgBouncer(postgres, "transaction");
     await using fleet = await BotFleet.start();
     const key = String(fleet.api.bot.id);
-    const lease = { connectionString: pooler.url, mode: "lease", table: "doctors_leases" } as const;
+    const connection = { connectionString: pooler.url, leaseMs: 120_000 };
+    const lease = { ...connection, mode: "lease", table: "doctors_leases" } as const;
     await using holder = await connectPeer(postgresLock(lease), { instance: "fly:abc:9", revision: "f00" });
     const token = await holder.claim(key);
 
