@@ -53,8 +53,8 @@ function project(
       // Test files follow each other in the same processes: each puts back whatever it changes.
       isolate: false,
       // What hangs is told by deadlines of its own, with what it waited for; these are for what has none.
-      testTimeout: 60_000,
-      hookTimeout: 120_000,
+      testTimeout: 240_000,
+      hookTimeout: 240_000,
       ...settings,
     },
   };

@@ -61,7 +61,6 @@ describe.concurrent("the stories of the playground", () => {
       playground.process.kill("SIGTERM");
       expect(await playground.exited, playground.output).toBe(0);
     },
-    240_000,
   );
 });
 
@@ -69,7 +68,7 @@ describe("the links of the playground", () => {
   let playground: Awaited<ReturnType<typeof startPlayground>>;
   beforeAll(async () => {
     playground = await startPlayground(...quick);
-  }, 60_000);
+  });
   afterAll(async () => {
     playground.process.kill("SIGTERM");
     expect(await playground.exited, playground.output).toBe(0);
@@ -165,7 +164,7 @@ describe("the buttons of the playground", () => {
     await free.page.goto("about:blank");
     playground.process.kill("SIGTERM");
     expect(await playground.exited, playground.output).toBe(0);
-  }, 240_000);
+  });
 
   it("can be used with the keyboard alone", async () => {
     await using playground = await startPlayground(...quick);
@@ -197,7 +196,7 @@ describe("the buttons of the playground", () => {
       .filter({ hasText: "was killed" })
       .allTextContents();
     expect(killedLanes.filter((text) => text.includes("Safe"))).toEqual([]);
-  }, 90_000);
+  });
 });
 
 describe("the page of the playground", () => {
@@ -216,7 +215,6 @@ describe("the page of the playground", () => {
       expect(width).toBeLessThanOrEqual(400);
       expect(await phone.seriousFindings()).toEqual([]);
     },
-    90_000,
   );
 
   it("moves smoothly, and once a second where less motion is asked for", async () => {
@@ -242,38 +240,34 @@ describe("the page of the playground", () => {
     const frames = () => moving.page.evaluate<number>("frames");
     const before = await frames();
     await vi.waitFor(async () => expect(await frames()).toBeGreaterThan(before + 40), 6_000);
-  }, 60_000);
+  });
 });
 
 describe("the end of the playground", () => {
-  it.each(["SIGTERM", "SIGKILL"] as const)(
-    "leaves no process and no directory after %s",
-    async (signal) => {
-      await using playground = await startPlayground(...quick);
-      await using watching = await PlaygroundPage.open(browser, playground.url);
-      for (const kind of ["postgres", "redis"])
-        await watching.page.locator(`input[value="${kind}"]:enabled`).waitFor({ timeout: 60_000 });
-      await watching.press("Start a rogue copy");
-      await watching.logs("rogue 1 starts");
-      // A frozen process cannot notice that the server is gone.
-      await watching.press("Freeze");
-      await watching.logs("is frozen");
-      const started = playground.descendants;
-      const { pid } = playground.process;
-      const commands = started.map(({ args }) => args).join("\n");
-      for (const program of ["bot-process.mjs", "guard.mjs", "redis-server", "postgres"])
-        expect(commands).toContain(program);
-      // Its feed ends with it.
-      await watching.page.goto("about:blank");
+  it.each(["SIGTERM", "SIGKILL"] as const)("leaves no process and no directory after %s", async (signal) => {
+    await using playground = await startPlayground(...quick);
+    await using watching = await PlaygroundPage.open(browser, playground.url);
+    for (const kind of ["postgres", "redis"])
+      await watching.page.locator(`input[value="${kind}"]:enabled`).waitFor({ timeout: 60_000 });
+    await watching.press("Start a rogue copy");
+    await watching.logs("rogue 1 starts");
+    // A frozen process cannot notice that the server is gone.
+    await watching.press("Freeze");
+    await watching.logs("is frozen");
+    const started = playground.descendants;
+    const { pid } = playground.process;
+    const commands = started.map(({ args }) => args).join("\n");
+    for (const program of ["bot-process.mjs", "guard.mjs", "redis-server", "postgres"])
+      expect(commands).toContain(program);
+    // Its feed ends with it.
+    await watching.page.goto("about:blank");
 
-      playground.process.kill(signal);
+    playground.process.kill(signal);
 
-      expect(await playground.exited, playground.output).toBe(signal === "SIGTERM" ? 0 : null);
-      const isLeft = () => playgroundLeftovers(started, pid);
-      await expect.poll(isLeft, { timeout: 10_000 }).toEqual([]);
-    },
-    120_000,
-  );
+    expect(await playground.exited, playground.output).toBe(signal === "SIGTERM" ? 0 : null);
+    const isLeft = () => playgroundLeftovers(started, pid);
+    await expect.poll(isLeft, { timeout: 10_000 }).toEqual([]);
+  });
 });
 
 function playgroundLeftovers(

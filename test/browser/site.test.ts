@@ -125,39 +125,35 @@ describe("the site", () => {
     await plain.close();
 
     expect(wide).toEqual([]);
-  }, 120_000);
+  });
 
   // What the dark pages have of their own is their colours.
   it.each([
     ["light", {}],
     ["dark", { runOnly: ["color-contrast"] }],
-  ] as const)(
-    "has no serious finding of axe, %s",
-    async (colorScheme, rules) => {
-      // Left out: links within the folding headings of typedoc, which it writes so.
-      const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
-      await page.emulateMedia({ colorScheme });
-      for (const path of [
-        "index.html",
-        "409.html",
-        "options.html",
-        "how-it-works.html",
-        "free-plans.html",
-        "ru/index.html",
-        "ru/options.html",
-        ...apiPages(),
-      ]) {
-        await open(path);
-        await page.evaluate(axe);
-        const serious = await page.evaluate<string[]>(`
+  ] as const)("has no serious finding of axe, %s", async (colorScheme, rules) => {
+    // Left out: links within the folding headings of typedoc, which it writes so.
+    const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
+    await page.emulateMedia({ colorScheme });
+    for (const path of [
+      "index.html",
+      "409.html",
+      "options.html",
+      "how-it-works.html",
+      "free-plans.html",
+      "ru/index.html",
+      "ru/options.html",
+      ...apiPages(),
+    ]) {
+      await open(path);
+      await page.evaluate(axe);
+      const serious = await page.evaluate<string[]>(`
         axe.run({ exclude: [".tsd-accordion-summary"] }, ${JSON.stringify({ resultTypes: ["violations"], ...rules })}).then(({ violations }) =>
           violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
             .map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 120)).join(" | ")))`);
-        expect(serious, path).toEqual([]);
-      }
-    },
-    120_000,
-  );
+      expect(serious, path).toEqual([]);
+    }
+  });
 
   it("shows the pictures of its pages", async () => {
     const broken: string[] = [];
@@ -177,27 +173,23 @@ describe("the site", () => {
     ["benchmarks.html", 1],
     ["playground.html", 1],
     ["ru/index.html", 3],
-  ])(
-    "shows the drawings of %s in light and in dark, as its switch says",
-    async (path, count) => {
-      const drawings = async (system: "light" | "dark", chosen: "auto" | "dark") => {
-        await page.evaluate(`localStorage.setItem("vitepress-theme-appearance", "${chosen}")`);
-        await page.emulateMedia({ colorScheme: system });
-        await open(path, { height: 2400 });
-        const images = await page.locator(".vp-doc img:visible").all();
-        return await Promise.all(images.map(async (image) => (await image.screenshot()).toString("base64")));
-      };
-      const light = await drawings("light", "auto");
-      const dark = await drawings("dark", "auto");
-      const chosenDark = await drawings("light", "dark");
-      await page.evaluate("localStorage.clear()");
+  ])("shows the drawings of %s in light and in dark, as its switch says", async (path, count) => {
+    const drawings = async (system: "light" | "dark", chosen: "auto" | "dark") => {
+      await page.evaluate(`localStorage.setItem("vitepress-theme-appearance", "${chosen}")`);
+      await page.emulateMedia({ colorScheme: system });
+      await open(path, { height: 2400 });
+      const images = await page.locator(".vp-doc img:visible").all();
+      return await Promise.all(images.map(async (image) => (await image.screenshot()).toString("base64")));
+    };
+    const light = await drawings("light", "auto");
+    const dark = await drawings("dark", "auto");
+    const chosenDark = await drawings("light", "dark");
+    await page.evaluate("localStorage.clear()");
 
-      expect(light).toHaveLength(count);
-      expect(dark.filter((drawing, index) => drawing === light[index])).toEqual([]);
-      expect(chosenDark.map((drawing, index) => drawing === dark[index])).toEqual(dark.map(() => true));
-    },
-    60_000,
-  );
+    expect(light).toHaveLength(count);
+    expect(dark.filter((drawing, index) => drawing === light[index])).toEqual([]);
+    expect(chosenDark.map((drawing, index) => drawing === dark[index])).toEqual(dark.map(() => true));
+  });
 
   it("leads to the API reference", async () => {
     await open("index.html");
@@ -223,5 +215,5 @@ describe("the site", () => {
       // The best of three: others share this machine.
       expect(best, path).toBeLessThan(1_000);
     }
-  }, 60_000);
+  });
 });

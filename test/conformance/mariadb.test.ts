@@ -41,7 +41,7 @@ let server: MariadbServer;
 
 beforeAll(async () => {
   server = await startMariadb();
-}, 120_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 
 // Longer than a busy machine lets a connection wait between two calls of a check.
@@ -65,7 +65,7 @@ function options(defect?: Defect): LockConformanceOptions<MariadbFixture> {
     };
   };
   return {
-    test: (name, check) => test.concurrent(name, { timeout: 60_000 }, check),
+    test: (name, check) => test.concurrent(name, check),
     async backend() {
       const proxy = await startTcpProxy(server);
       // Directly: what the proxy does to one process does not happen to the other.

@@ -17,7 +17,7 @@ let server: PostgresServer;
 
 beforeAll(async () => {
   server = await startPostgres({ settings: { max_connections: "200" } });
-}, 120_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 
 // Longer than a busy machine lets a connection wait between two calls of a check.
@@ -43,7 +43,7 @@ function loseNextAnswer({ proxy }: PostgresFixture): void {
 
 describe("the Postgres session lock", () => {
   lockConformance<PostgresFixture>({
-    test: (name, check) => test.concurrent(name, { timeout: 60_000 }, check),
+    test: (name, check) => test.concurrent(name, check),
     backend: () => fixture((port) => postgresLock({ connectionString: server.url(port), leaseMs })),
     capabilities: { leaseRunsOut: true, wakesOnClose: true, asks: true },
     hooks: {
@@ -62,7 +62,7 @@ describe("the Postgres lease table", () => {
     await server.query(`DELETE FROM "${table}" WHERE key = '${key.replaceAll("'", "''")}'`);
   };
   lockConformance<PostgresFixture>({
-    test: (name, check) => test.concurrent(name, { timeout: 60_000 }, check),
+    test: (name, check) => test.concurrent(name, check),
     backend: () => {
       const table = `leases-${randomUUID().slice(0, 8)}`;
       const lock = (port: number) =>

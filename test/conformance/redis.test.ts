@@ -40,7 +40,7 @@ describe.each(clientLibraries)("the Redis lock by $family $version", (library) =
 
   lockConformance<RedisFixture>({
     test: (name, check) =>
-      test.concurrent(name, { timeout: 30_000 }, async () => {
+      test.concurrent(name, async () => {
         counts.failed += 1;
         await check();
         counts.failed -= 1;

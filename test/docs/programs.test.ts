@@ -25,7 +25,7 @@ const directory = mkdtempSync(join(tmpdir(), "gsp-docs-"));
 
 beforeAll(async () => {
   [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-}, 120_000);
+});
 afterAll(async () => {
   await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
   rmSync(directory, { recursive: true });
@@ -79,7 +79,6 @@ describe.concurrent("the programs of the documentation, as printed", () => {
       ).toBe(true);
       if (block.code.includes("ctx.reply")) expect(api.counters().pending, program.output).toBe(0);
     },
-    60_000,
   );
 
   it("the emulator's program does what its comments say", async () => {
@@ -89,5 +88,5 @@ describe.concurrent("the programs of the documentation, as printed", () => {
     expect(await program.exited, program.output).toBe(0);
     expect(program.output).toMatch(/^You said: hello$/m);
     expect(program.output).toMatch(/^0$/m);
-  }, 30_000);
+  });
 });

@@ -49,7 +49,7 @@ beforeAll(async () => {
   registry = await startNpmRegistry("grammy-safe-polling");
   writeFileSync(join(directory, ".npmrc"), registry.npmrc);
   await run("npm", ["publish", packed.tarball], { cwd: directory });
-}, 240_000);
+});
 
 afterAll(async () => {
   await registry?.[Symbol.asyncDispose]();
@@ -112,7 +112,7 @@ describe.each(["oldest", "newest"] as const)(
     let folder: string;
     beforeAll(async () => {
       folder = await project(age, [...libraries[age], "@types/node@20", "@types/pg@8"]);
-    }, 240_000);
+    });
 
     it("works by import, by require, and as a command", async () => {
       const imported = await run(process.execPath, ["imported.mjs"], { cwd: folder });
@@ -188,7 +188,7 @@ describe("examples/starter, copied and installed", () => {
     writeFileSync(join(folder, ".npmrc"), registry.npmrc);
     await run("npm", ["install", "--no-audit", "--no-fund"], { cwd: folder });
     await run("npm", ["run", "build"], { cwd: folder });
-  }, 240_000);
+  });
 
   const start = (api: BotApiEmulator, env: NodeJS.ProcessEnv) =>
     new Program(["dist/bot.js"], {

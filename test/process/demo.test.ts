@@ -38,7 +38,7 @@ describe("npm run demo", () => {
     expect(program.output).not.toContain("\u001b");
     await program.leavesNothing();
     expect(directories(program)).toEqual([]);
-  }, 70_000);
+  });
 
   it.concurrent("--unsafe shows the damage of plain grammY, and ends with code 0", async () => {
     await using program = demo("--unsafe");
@@ -50,7 +50,7 @@ describe("npm run demo", () => {
     expect(program.output).toContain("409: Conflict: terminated by other getUpdates request");
     await program.leavesNothing();
     expect(directories(program)).toEqual([]);
-  }, 70_000);
+  });
 
   it("--no-lock tells of a deploy where the old version gives way, and ends with code 0", async () => {
     await using program = demo("--no-lock");
@@ -65,7 +65,7 @@ describe("npm run demo", () => {
     expect(program.output).toMatch(/version 2 answers[\s\S]*SIGTERM to version 1[\s\S]*Promises kept/);
     await program.leavesNothing();
     expect(directories(program)).toEqual([]);
-  }, 70_000);
+  });
 
   it.concurrent("--priority tells of a newer release that takes over, crashes, and the old one is back", async () => {
     await using program = demo("--priority");
@@ -81,7 +81,7 @@ describe("npm run demo", () => {
     );
     await program.leavesNothing();
     expect(directories(program)).toEqual([]);
-  }, 70_000);
+  });
 
   it.concurrent("leaves nothing behind when it is ended by a signal", async () => {
     await using program = demo();
@@ -92,7 +92,7 @@ describe("npm run demo", () => {
     expect(await program.exited).toBe(143);
     await program.leavesNothing();
     expect(directories(program)).toEqual([]);
-  }, 70_000);
+  });
 
   it.concurrent("leaves no process behind when it is killed while an instance starts", async () => {
     await using program = demo();
@@ -102,7 +102,7 @@ describe("npm run demo", () => {
 
     await program.exited;
     await program.leavesNothing();
-  }, 70_000);
+  });
 
   it.concurrent("says what is wrong when an instance hangs", async () => {
     await using program = demo();
@@ -116,7 +116,7 @@ describe("npm run demo", () => {
     expect(await program.exited).toBe(1);
     expect(program.output).toContain("The demo hangs: 28 s are over. It waited until this happens: version");
     await program.leavesNothing();
-  }, 70_000);
+  });
 
   it.concurrent("explains itself when an argument is unknown", async () => {
     await using program = demo("--safe");
@@ -150,19 +150,19 @@ describe.concurrent("examples/bot.ts", () => {
     expect(program.output).toContain("bye");
     expect(program.output).not.toContain(api.bot.token.split(":")[1]);
     await program.leavesNothing();
-  }, 40_000);
+  });
 
   it("says what to type when BOT_TOKEN is missing", async () => {
     await using program = bot({ BOT_TOKEN: undefined });
 
     expect(await program.exited).toBe(2);
     expect(program.output).toContain("BOT_TOKEN=123456:ABC npx tsx examples/bot.ts");
-  }, 40_000);
+  });
 
   it("says which variable is missing for LOCK=postgres", async () => {
     await using program = bot({ BOT_TOKEN: "1:a", LOCK: "postgres", DATABASE_URL: undefined });
 
     expect(await program.exited).toBe(1);
     expect(program.output).toContain("is DATABASE_URL set?");
-  }, 40_000);
+  });
 });

@@ -27,7 +27,7 @@ const secrets = [role.password, "wrong-Passw0rd", "S3cret-of-the-bot", "hook-s3c
 
 beforeAll(async () => {
   [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-}, 120_000);
+});
 afterAll(async () => {
   await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
 });
@@ -420,9 +420,7 @@ describe("beside a bot that polls by bot.start()", () => {
     expect([run.code, alone.code]).toEqual([2, 0]);
   });
 
-  it("a probe tells beforehand what it does to it, waits for a yes, and calls what it ended no good news", {
-    timeout: 60_000,
-  }, async () => {
+  it("a probe tells beforehand what it does to it, waits for a yes, and calls what it ended no good news", async () => {
     await using stage = await setScene();
     const { fleet, use } = stage;
     const plain = use(plainBot(fleet));
@@ -471,7 +469,7 @@ describe("a bot with the default lock, whose DATABASE_URL is for its data", () =
 });
 
 describe("a holder whose process is stopped", () => {
-  it("is no healthy one, and the process is named", { timeout: 60_000 }, async () => {
+  it("is no healthy one, and the process is named", async () => {
     await using fleet = await BotFleet.start();
     const { directory } = fleet.lock as LockChoice & { directory: string };
     const bot = fleet.instance("bot");
@@ -540,9 +538,7 @@ describe("what comes from elsewhere", () => {
 });
 
 describe("holder", () => {
-  it("says who holds the lock, without asking Telegram, and follows it with --watch", {
-    timeout: 60_000,
-  }, async () => {
+  it("says who holds the lock, without asking Telegram, and follows it with --watch", async () => {
     await using fleet = await BotFleet.start();
     const { directory } = fleet.lock as LockChoice & { directory: string };
     const key = String(fleet.api.bot.id);
@@ -598,7 +594,7 @@ async function setScene(): Promise<Scene & AsyncDisposable> {
 
 // Most of them wait: for a watch, or for somebody who is silent.
 describe.concurrent("doctor finds", () => {
-  it.each(faults)("$name", { timeout: 120_000 }, async ({ seed, exitCode, finding, sentence, fix }) => {
+  it.each(faults)("$name", async ({ seed, exitCode, finding, sentence, fix }) => {
     await using stage = await setScene();
     const { fleet } = stage;
     const { args, env, uid } = await seed(stage);

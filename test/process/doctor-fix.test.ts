@@ -8,7 +8,7 @@ import { type RedisServer, startRedis } from "../tools/redis-server.js";
 let redis: RedisServer;
 beforeAll(async () => {
   redis = await startRedis();
-}, 60_000);
+});
 afterAll(() => redis?.[Symbol.asyncDispose]());
 
 function fix(fleet: BotFleet, args: readonly string[], options: DoctorOptions = {}): Promise<DoctorRun> {
@@ -80,7 +80,7 @@ describe("doctor --fix of a webhook", () => {
 describe("doctor --fix of a lock", () => {
   const where = (key: string) => ["--redis", redis.url, "--key", key, "--yes"];
 
-  it("waits out the lease of a dead holder, and a standby polls", { timeout: 60_000 }, async () => {
+  it("waits out the lease of a dead holder, and a standby polls", async () => {
     // What was written before the server's start is no proof; without INFO nobody knows of the start.
     await redis.command("acl", "setuser", "default", "-info");
     await deadRedisHolder(redis, "dead", 120_000, 60_000);
@@ -115,7 +115,7 @@ describe("doctor --fix of a lock", () => {
     expect((await holder.connection.inspect("alive"))?.token).toBe(token);
   });
 
-  it("gives up when the holder is heard again", { timeout: 60_000 }, async () => {
+  it("gives up when the holder is heard again", async () => {
     await using fleet = await BotFleet.start();
     const lock = redisLock({ url: redis.url, leaseMs: 120_000 });
     await using holder = await connectPeer(lock, { instance: "slow:1" });

@@ -17,7 +17,7 @@ const notes = mkdtempSync(join(tmpdir(), "gsp-probes-"));
 
 beforeAll(async () => {
   [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
-}, 120_000);
+});
 afterAll(async () => {
   rmSync(notes, { recursive: true });
   await Promise.all([postgres?.[Symbol.asyncDispose](), redis?.[Symbol.asyncDispose]()]);
@@ -63,9 +63,6 @@ const locks: readonly [
 describe.concurrent("a healthy bot", () => {
   it.each(locks)(
     "under the %s lock is called healthy under traffic, with its holder, and is not disturbed",
-    {
-      timeout: 60_000,
-    },
     async (name, choose) => {
       const { choice, args } = choose();
       await using fleet = await BotFleet.start(choice);
@@ -106,7 +103,7 @@ describe.concurrent("a healthy bot", () => {
 });
 
 describe("a bot of this library that is probed", () => {
-  it("is no rival of itself, loses no update, and polls again by itself", { timeout: 60_000 }, async () => {
+  it("is no rival of itself, loses no update, and polls again by itself", async () => {
     await using fleet = await BotFleet.start();
     const bot = await pollingBot(fleet);
     const from = bot.lines.length;
@@ -131,27 +128,23 @@ describe("a bot of this library that is probed", () => {
 });
 
 describe.concurrent("a bot that six probes in a row disturb", () => {
-  it.each(locks)(
-    "still polls under the %s lock, though its backoff is 1 s once",
-    { timeout: 120_000 },
-    async (_, choose) => {
-      const { choice, args } = choose();
-      await using fleet = await BotFleet.start(choice);
-      const bot = fleet.instance("bot", { options: { backoff: [1_000] } });
-      await bot.state("polling");
-      await fleet.polling(bot);
+  it.each(locks)("still polls under the %s lock, though its backoff is 1 s once", async (_, choose) => {
+    const { choice, args } = choose();
+    await using fleet = await BotFleet.start(choice);
+    const bot = fleet.instance("bot", { options: { backoff: [1_000] } });
+    await bot.state("polling");
+    await fleet.polling(bot);
 
-      for (let round = 0; round < 6; round += 1) {
-        const { report } = await examine(fleet, ...args(fleet), "--probe", "--json");
-        expect(report.findings.at(-1)).toMatchObject({ check: "rival", status: "ok", code: "none" });
-      }
+    for (let round = 0; round < 6; round += 1) {
+      const { report } = await examine(fleet, ...args(fleet), "--probe", "--json");
+      expect(report.findings.at(-1)).toMatchObject({ check: "rival", status: "ok", code: "none" });
+    }
 
-      fleet.push("after");
-      await bot.line("handled", { text: "after" });
-      expect(bot.lines.map(({ event }) => event)).not.toContain("conflict");
-      expect(fleet.api.counters()).toMatchObject({ lost: 0, duplicates: 0 });
-    },
-  );
+    fleet.push("after");
+    await bot.line("handled", { text: "after" });
+    expect(bot.lines.map(({ event }) => event)).not.toContain("conflict");
+    expect(fleet.api.counters()).toMatchObject({ lost: 0, duplicates: 0 });
+  });
 });
 
 describe("looking", () => {

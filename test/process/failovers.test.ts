@@ -33,5 +33,4 @@ it.each([
       expect(figures.messages).toBeGreaterThan(10);
     }
   },
-  180_000,
 );

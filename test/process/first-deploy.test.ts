@@ -68,7 +68,7 @@ describe.concurrent("the first deploy over a bot that its platform starts again 
         expect(next.lines.filter(({ event }) => event === "done rejected")).toEqual([]);
         next.kill("SIGTERM");
         expect((await next.exited).code).toBe(0);
-      }, 90_000);
+      });
     }
   }
 });

@@ -44,9 +44,7 @@ async function end(instance: Instance): Promise<void> {
 }
 
 describe.concurrent.each(names)("handover with the lock: %s", (name) => {
-  it("moves the lease to the other instance and back; nothing is lost or in conflict", {
-    timeout: 120_000,
-  }, async () => {
+  it("moves the lease to the other instance and back; nothing is lost or in conflict", async () => {
     await using scene = await twoBots(name);
     const { a, b, fleet, handover } = scene;
     const traffic = fleet.startTraffic(20);
@@ -72,7 +70,7 @@ describe.concurrent.each(names)("handover with the lock: %s", (name) => {
 });
 
 describe.concurrent("handover says", () => {
-  it("that the holder is stopping", { timeout: 60_000 }, async () => {
+  it("that the holder is stopping", async () => {
     await using scene = await twoBots("file");
     const { fleet, handover } = scene;
     await end(scene.b);
@@ -87,7 +85,7 @@ describe.concurrent("handover says", () => {
     expect(outcome(await handover())).toEqual([1, "refused"]);
   });
 
-  it("that the holder does not answer", { timeout: 60_000 }, async () => {
+  it("that the holder does not answer", async () => {
     await using scene = await twoBots("file");
     scene.a.kill("SIGSTOP");
 

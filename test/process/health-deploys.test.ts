@@ -78,7 +78,7 @@ describe("deploys driven through the health endpoint", () => {
         lost: 0,
         pollerChanges: deploys,
       });
-    }, 120_000);
+    });
   }
 
   it("a stopping instance says 503 as long as its handlers run, and 200 on /livez; then its port is free", async () => {

@@ -10,7 +10,7 @@ for (const name of ["postgres", "redis"] as const) {
     let server: LockServer;
     beforeAll(async () => {
       server = await startLockServer(name);
-    }, 60_000);
+    });
     afterAll(() => server[Symbol.asyncDispose]());
 
     async function holderAndStandby(fleet: BotFleet): Promise<[Instance, Instance]> {

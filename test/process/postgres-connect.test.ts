@@ -22,7 +22,7 @@ let standby: PostgresServer;
 beforeAll(async () => {
   server = await startPostgres();
   standby = await server.copyAsStandby();
-}, 120_000);
+});
 afterAll(async () => {
   await standby?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
@@ -164,7 +164,7 @@ describe("over TLS", () => {
     secure = await startPostgres({
       settings: { ssl: "on", ssl_cert_file: certificate.cert, ssl_key_file: certificate.key },
     });
-  }, 120_000);
+  });
   afterAll(async () => {
     await secure?.[Symbol.asyncDispose]();
     rmSync(directory, { recursive: true, force: true });

@@ -13,7 +13,7 @@ let server: PostgresServer;
 
 beforeAll(async () => {
   server = await startPostgres();
-}, 120_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 
 it("docs/postgres.md: the queries show who holds a session lock, and free it", async () => {

@@ -14,7 +14,7 @@ let tables = 0;
 
 beforeAll(async () => {
   server = await startPostgres({ settings: { synchronous_commit: "off" } });
-}, 120_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 afterEach(() => Promise.all(peers.splice(0).map((peer) => peer.connection.close())));
 

@@ -12,7 +12,7 @@ const peers: LockPeer[] = [];
 
 beforeAll(async () => {
   server = await startPostgres();
-}, 120_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 afterEach(async () => {
   await Promise.all(peers.splice(0).map((peer) => peer.connection.close()));

@@ -15,7 +15,7 @@ const proxies: TcpProxy[] = [];
 
 beforeAll(async () => {
   server = await startPostgres({ settings: { max_locks_per_transaction: "10", max_connections: "20" } });
-}, 120_000);
+});
 afterAll(() => server?.[Symbol.asyncDispose]());
 afterEach(async () => {
   server.thaw();

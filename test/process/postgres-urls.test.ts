@@ -56,7 +56,7 @@ beforeAll(async () => {
     startPgBouncer(server, "session"),
     startPgBouncer(server, "transaction"),
   ]);
-}, 120_000);
+});
 afterEach(() => untilNothingIsHeld(server));
 afterAll(async () => {
   await Promise.all([sessions, transactions].map((pooler) => pooler?.[Symbol.asyncDispose]()));

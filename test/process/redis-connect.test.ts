@@ -355,7 +355,6 @@ describe("redisLock with Sentinel", () => {
       await assertWorks({ client: client(), prefix: library.name });
       expect(await replica.command("keys", "*")).toContain(`{${library.name}}:lock`);
     },
-    60_000,
   );
 });
 

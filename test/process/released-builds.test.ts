@@ -14,7 +14,7 @@ beforeAll(async () => {
   released = buildRelease();
   servers.postgres = await startLockServer("postgres");
   servers.redis = await startLockServer("redis");
-}, 180_000);
+});
 afterAll(async () => {
   released?.[Symbol.dispose]();
   await servers.postgres?.[Symbol.asyncDispose]();
@@ -96,7 +96,6 @@ it.each(locks)(
       expect(ofRelease.toSorted((a, b) => a - b)[1], JSON.stringify(waits)).toBeLessThan(lockPollMs / 5);
     }
   },
-  120_000,
 );
 
 function tokenOf(line: Line): number {

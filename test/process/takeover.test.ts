@@ -67,7 +67,7 @@ describe("a handler that blocks the event loop longer than a lease", () => {
 
     expect(a.lines.some(({ event }) => event === "lost")).toBe(false);
     expect(fleet.api.counters()).toMatchObject({ answered: 1, repeatedAnswers: 0 });
-  }, 40_000);
+  });
 });
 
 describe("resign", () => {

@@ -82,7 +82,6 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
       expect(await second.exited, second.output).toBe(0);
       expect(new Set(reports(api).slice(before))).toEqual(new Set(["second"]));
     },
-    90_000,
   );
 
   it("bullmq: each job goes to one of the two, whoever polls, and both end with code 0", async () => {
@@ -102,7 +101,7 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
       program.kill("SIGTERM");
       expect(await program.exited, program.output).toBe(0);
     }
-  }, 90_000);
+  });
 
   it("pg-boss: each job is done once, by one of the two, and both end with code 0", async () => {
     await using api = await startBotApi();
@@ -118,5 +117,5 @@ describe.concurrent("the jobs of docs/cron.md, in two instances", () => {
       expect(await program.exited, program.output).toBe(0);
     }
     expect(reports(api)).toHaveLength(2);
-  }, 90_000);
+  });
 });

@@ -162,7 +162,7 @@ describe("examples/mcp", () => {
       expect(session.lines.filter((line) => !isMessage(line))).toEqual([]);
       expect(session.log).toContain("[telegram] ");
     }
-  }, 120_000);
+  });
 
   it("an orphan stops: the next session polls when an agent with the SDK's client is killed", async () => {
     await using api = await startBotApi();
@@ -194,7 +194,7 @@ describe("examples/mcp", () => {
 
     expect(second.output).toContain("this instance polls now");
     expect(api.counters()).toMatchObject({ lost: 0, conflicts: { "other-poller": { live: 0 } } });
-  }, 120_000);
+  });
 
   it("names what is missing, and ends", async () => {
     await using session = new Program([server], { env: { BOT_TOKEN: "", CHAT_ID: "" } });

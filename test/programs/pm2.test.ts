@@ -64,4 +64,4 @@ it("the starter under pm2: a reload hands over under traffic, and no process out
   // What ends late, because something keeps its process alive, says so.
   const errors = [0, 1].map((id) => readFileSync(join(home, `logs/bot-error-${id}.log`), "utf8"));
   expect(errors).toEqual(["", ""]);
-}, 120_000);
+});

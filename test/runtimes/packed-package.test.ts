@@ -88,7 +88,7 @@ describe.concurrent("a bot on the installed package", () => {
   const servers = new Map<string, LockServer>();
   beforeAll(async () => {
     for (const name of ["postgres", "redis"] as const) servers.set(name, await startLockServer(name));
-  }, 60_000);
+  });
   afterAll(async () => {
     for (const server of servers.values()) await server[Symbol.asyncDispose]();
   });
