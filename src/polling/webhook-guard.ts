@@ -13,7 +13,7 @@ export type WebhookGuard = ReturnType<typeof createWebhookGuard>;
 /**
  * Keeps webhooks out of the way of polling, over all leases of one handle. One that is set before the first
  * answered poll of a lease was left behind. One that appears later was set on purpose, by a deployment that
- * moves to webhooks perhaps: it is deleted at most once per process.
+ * moves to webhooks perhaps: it is deleted at most once per handle.
  */
 export function createWebhookGuard(bot: TelegramBot, context: CallContext, policy: WebhookPolicy) {
   const { logger } = context;

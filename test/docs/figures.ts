@@ -1,3 +1,4 @@
+import { contenders } from "../bench/contenders.js";
 import { pageOfKept } from "../bench/write-page.js";
 import { mutants } from "../mutation/mutants.js";
 import { withMutants } from "../mutation/proof-table.js";
@@ -8,6 +9,7 @@ import { documentation } from "../tools/markdown.js";
 const figures: Readonly<Record<string, number>> = {
   mutants: mutants.length,
   "seeded bugs": seededBugs.length,
+  "other ways": contenders.filter(({ isOurs }) => !isOurs).length,
 };
 const place = /(<!-- figure: ([\w ]+) -->).*?(<!-- end -->)/g;
 

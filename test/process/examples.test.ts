@@ -48,6 +48,18 @@ describe.concurrent("npm run example", () => {
     expect(program.output).toContain("npm run example minimal");
   });
 
+  it("with each name that it offers answers, those of another section of README too", async () => {
+    await using offer = example(["examples/run.ts"], {});
+    await offer.exited;
+    const offered = [...offer.output.matchAll(/npm run example ([\w-]+)/g)].map(([, name = ""]) => name);
+    expect(offered).toEqual(expect.arrayContaining(examples));
+
+    for (const name of offered.filter((each) => !examples.includes(each))) {
+      await using program = example(["examples/run.ts", name], { PORT: "0" });
+      expect(await program.exited, program.output).toBe(0);
+    }
+  }, 180_000);
+
   it("tells which variable is missing, and ends with code 1", async () => {
     await using program = example(["examples/run.ts", "postgres"], { DATABASE_URL: "" });
 
