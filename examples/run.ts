@@ -28,7 +28,7 @@ if (!names.includes(name)) {
 }
 
 // A bot of its own: another run beside this one must not share its lock.
-await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:example` } });
+await using api = await startBotApi({ bot: { token: `${randomInt(1e9, 2 ** 40)}:token-of-no-bot` } });
 const { id, token } = api.bot;
 if (name === "webhook-to-polling")
   await fetch(`${api.url}/bot${token}/setWebhook?url=https://example.com/bot`);
