@@ -48,18 +48,23 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise
 }
 
 /** Resolves after `delayMs`, or as soon as `signal` aborts; true: the whole time has passed. */
-export function wait(clock: Clock, delayMs: number, signal: AbortSignal): Promise<boolean> {
-  if (signal.aborted) return Promise.resolve(false);
+export function wait(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<boolean> {
+  if (signal?.aborted) return Promise.resolve(false);
   return new Promise((resolve) => {
     const finish = (complete: boolean) => {
       timer.clear();
-      signal.removeEventListener("abort", onAbort);
+      signal?.removeEventListener("abort", onAbort);
       resolve(complete);
     };
     const onAbort = () => finish(false);
     const timer = clock.setTimer(() => finish(true), delayMs);
-    signal.addEventListener("abort", onAbort);
+    signal?.addEventListener("abort", onAbort);
   });
+}
+
+/** Resolves after `delayMs`; rejects with AbortedError as soon as `signal` aborts. */
+export async function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
 }
 
 /**

@@ -76,7 +76,7 @@ export async function askByHand(
       const outcome = stillHeld(name, answer, now() - askedAt);
       if (outcome) return { ...outcome, holder };
     }
-    await wait(clock, lookEveryMs, new AbortController().signal);
+    await wait(clock, lookEveryMs);
   }
 }
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Update } from "grammy/types";
 import { type Clock, elapsedMs, systemClock } from "../clock.js";
 import { describeError } from "../redact.js";
+import { wait } from "../waiting.js";
 import type { BotApiClient } from "./bot-api.js";
 import { about, duration, type Finding, holderName } from "./finding.js";
 import type { LockState } from "./holder-check.js";
@@ -154,7 +155,7 @@ async function probe(api: BotApiClient, seconds: number, clock: Clock): Promise<
     if (first === undefined) return { kind: "nobody" };
     if (elapsedMs(sent, clock.now()) >= parkedMs) arrived = first;
     if (timeout === 0 || (arrived === undefined && attempt === attempts)) return { kind: "busy" };
-    if (arrived !== undefined) await new Promise<void>((resolve) => clock.setTimer(resolve, lookAgainMs));
+    if (arrived !== undefined) await wait(clock, lookAgainMs);
   }
 }
 

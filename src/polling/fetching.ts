@@ -1,7 +1,7 @@
 import type { Update } from "grammy/types";
 import { elapsedMs, type Moment, sinceMs } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
-import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
+import { AbortedError, abortable, isDeadline, pause, wait } from "../waiting.js";
 import { Arrival } from "./arrival.js";
 import type { Overlap, QuietWindow } from "./conflict-series.js";
 import type { Gate } from "./gate.js";
@@ -104,7 +104,10 @@ export function createFetching(options: FetchingOptions) {
       // It may have parked. The calls of a start are slow: the process is busy, the connection new.
       roundTrip.ms = Math.min(roundTrip.ms, Math.max(1, sinceMs(clock, sentAt)));
       record.answered(updates);
-      if (isPredecessors(updates, sentAt, window)) return await pause(lookAgainMs);
+      if (isPredecessors(updates, sentAt, window)) {
+        await pause(clock, lookAgainMs, signal);
+        return undefined;
+      }
       lookForRival(asked, sentAt, updates, window);
       return updates;
     } catch (error) {
@@ -126,10 +129,10 @@ export function createFetching(options: FetchingOptions) {
    * Waits until an aborted poll can no longer overtake the successor's: two round trips after it was sent, at most
    * one second.
    */
-  async function hasSurelyArrived(ending: AbortSignal): Promise<void> {
+  async function lastPollArrives(): Promise<void> {
     if (!inFlightSince) return;
     const leftMs = Math.min(1_000, 2 * roundTrip.ms) - sinceMs(clock, inFlightSince);
-    if (leftMs > 0) await wait(clock, leftMs, ending);
+    if (leftMs > 0) await wait(clock, leftMs);
   }
 
   async function send({ offset, limit }: PollRange, window: QuietWindow): Promise<Update[]> {
@@ -219,7 +222,7 @@ export function createFetching(options: FetchingOptions) {
     // It was parked until then.
     if (kind === "other-poller") told.wasRead();
     if (kind === "other-poller" && (await isProbed())) return waitOutProbe(window);
-    if (kind === "other-poller" && forgives()) return pause(predecessorRetryMs);
+    if (kind === "other-poller" && forgives()) return pause(clock, predecessorRetryMs, signal);
     const known = kind ?? ((await webhook.look(signal)) ? "webhook-active" : "other-poller");
     record.conflict(known, "409");
     // Whoever comes back comes in as it came in first.
@@ -235,7 +238,7 @@ export function createFetching(options: FetchingOptions) {
       { delayMs: probeWaitMs },
       "`doctor --probe` looks for other pollers of this bot; waiting for its end",
     );
-    await pause(probeWaitMs);
+    await pause(clock, probeWaitMs, signal);
   }
 
   /** The first conflict of a lease that has just changed hands is the predecessor's doing. */
@@ -249,7 +252,7 @@ export function createFetching(options: FetchingOptions) {
   async function tryOnceMore(kind: "refused" | "unauthorized", error: unknown): Promise<void> {
     if (wasRefused) throw fatalTelegramError(kind, "getUpdates", error);
     wasRefused = true;
-    await pause(refusalRetryMs);
+    await pause(clock, refusalRetryMs, signal);
   }
 
   async function noteSilence(): Promise<void> {
@@ -259,13 +262,9 @@ export function createFetching(options: FetchingOptions) {
     await mustGoOn();
   }
 
-  async function pause(ms: number): Promise<undefined> {
-    if (!(await wait(clock, ms, signal))) throw new AbortedError();
-  }
-
   async function mustGoOn(): Promise<void> {
     if (!(await gate.isOpen()) || signal.aborted) throw new AbortedError();
   }
 
-  return { poll, ended, hasSurelyArrived };
+  return { poll, ended, lastPollArrives };
 }

@@ -127,5 +127,5 @@ export function createPoller(options: PollerOptions) {
     return (await gate.isOpen()) && !signal.aborted;
   }
 
-  return { run, stop, lastPollArrives: fetching.hasSurelyArrived, confirm: told.confirm };
+  return { run, stop, lastPollArrives: fetching.lastPollArrives, confirm: told.confirm };
 }

@@ -4,7 +4,7 @@ import { Lasting } from "../lasting.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
-import { AbortedError, abortable, isDeadline, wait } from "../waiting.js";
+import { AbortedError, abortable, isDeadline, pause } from "../waiting.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
 
 /** How long Telegram may take for a call that does not park, in milliseconds. */
@@ -93,7 +93,7 @@ export function telegramTrouble({ clock, random, logger }: CallContext, method: 
       },
       "Telegram did not answer as it should; trying again. If it lasts, look at the network",
     );
-    if (!(await wait(clock, delayMs, signal))) throw new AbortedError();
+    await pause(clock, delayMs, signal);
   }
 
   function isOver(): void {

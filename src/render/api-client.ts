@@ -1,7 +1,7 @@
 import { exponentialDelayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
-import { AbortedError, abortable, wait } from "../waiting.js";
+import { AbortedError, abortable, pause } from "../waiting.js";
 
 /** What a failed call to Render's API means for whoever made it. */
 type RenderFailure =
@@ -92,8 +92,7 @@ export class RenderApiClient {
       if (!error) return body;
       if (error.failure === "unauthorized" || error.failure === "refused" || attempt === readAttempts)
         throw error;
-      const pauseMs = waitMs ?? exponentialDelayMs(readBackoff, attempt - 1, random);
-      if (!(await wait(clock, pauseMs, signal))) throw new AbortedError();
+      await pause(clock, waitMs ?? exponentialDelayMs(readBackoff, attempt - 1, random), signal);
     }
   }
 

@@ -11,7 +11,7 @@ import type { CallContext } from "../polling/telegram-call.js";
 import type { UpdateLedger } from "../polling/update-ledger.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
-import { AbortedError, unlessAborted, wait } from "../waiting.js";
+import { pause, unlessAborted, wait } from "../waiting.js";
 import type { BeforePolling } from "./before-polling.js";
 import type { HandleLog } from "./handle-log.js";
 import type { HandleRecord } from "./handle-record.js";
@@ -115,7 +115,7 @@ export class Term {
     const ends = [ledger.idle(), leading.ended(), beforePolling.ended()];
     void Promise.all(ends).then(() => hasEnded.abort());
     await Promise.all([
-      poller?.lastPollArrives(new AbortController().signal),
+      poller?.lastPollArrives(),
       wait(context.clock, options.drainTimeoutMs, hasEnded.signal),
     ]);
     this.#tellOfWhatStillRuns();
@@ -137,7 +137,7 @@ export class Term {
     const delayMs = startDelayMs(this.grant);
     if (delayMs > 0) {
       log.delayed(delayMs);
-      if (!(await wait(context.clock, delayMs, signal))) throw new AbortedError();
+      await pause(context.clock, delayMs, signal);
     }
     await orOffer(webhook.clear(signal), "Telegram has not answered");
     await orOffer(beforePolling.run(this.lease, signal), "beforePolling has not ended");

@@ -108,7 +108,7 @@ it("a cut poll is given two round trips to arrive before the successor's", async
   void poller.stop();
   await time.advance(endingMs);
 
-  const settled = watch(poller.lastPollArrives(new AbortController().signal), time);
+  const settled = watch(poller.lastPollArrives(), time);
   await time.advance(1_000);
 
   // 250 ms each, as long as none was measured.
@@ -130,7 +130,7 @@ it("a poll that was answered sooner tells that two round trips are no longer tha
   expect(polls).toBe(2);
   await poller.stop();
 
-  const settled = watch(poller.lastPollArrives(new AbortController().signal), time);
+  const settled = watch(poller.lastPollArrives(), time);
   await time.advance(1_000);
 
   expect(settled.resolvedAt).toBe(20 + 2 * 20);
