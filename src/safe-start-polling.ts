@@ -45,12 +45,12 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
     publish,
     revision: platformFacts().revision,
     lockSessions,
-    onEnded(isExhausted) {
+    onEnded(exits) {
       unregister();
       if (forgetParent) forgetParent();
       signal?.removeEventListener("abort", stop);
       polledBots.delete(bot);
-      if (isExhausted && resolved.onExhausted === "exit") {
+      if (exits) {
         logger.warn(
           { see: page("409.md#find-the-other-poller") },
           "the conflict was not resolved: ending the process with exit code 0. Find the other poller",

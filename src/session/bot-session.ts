@@ -18,8 +18,8 @@ export interface BotSessionOptions extends TermParts {
   newId(): string;
   /** Makes this handle a candidate for its key. */
   enter(events: CandidateEvents): Candidate;
-  /** Everything has ended; `done` settles next. `isExhausted`: a conflict that nothing resolved ended it. */
-  onEnded(isExhausted: boolean): void;
+  /** Everything has ended; `done` settles next. `exits`: the process is to end too, as `onExhausted: "exit"` wants. */
+  onEnded(exits: boolean): void;
 }
 
 /**
@@ -178,11 +178,11 @@ export class BotSession {
     const { context, log, onEnded, options, record } = this.#options;
     const failure = this.#failure;
     this.#resigned?.resolve();
-    const isExhausted = isSafePollingError(failure?.error, "ERR_CONFLICT");
-    if (!failure || (isExhausted && options.onExhausted === "exit")) {
+    const exits = options.onExhausted === "exit" && isSafePollingError(failure?.error, "ERR_CONFLICT");
+    if (!failure || exits) {
       log.stopped();
       record.enter("stopped");
-      onEnded(isExhausted);
+      onEnded(exits);
       this.#promises.stopped();
       return;
     }
@@ -190,7 +190,7 @@ export class BotSession {
     record.enter("failed");
     // One macrotask later: listeners of the state can act before an unobserved rejection ends the process.
     context.clock.setTimer(() => {
-      onEnded(isExhausted);
+      onEnded(false);
       this.#promises.failed(failure.error);
     }, 0);
   }

@@ -72,9 +72,9 @@ export function createSession(bot: TelegramBot, options: ResolvedOptions, runtim
     newId,
     enter: (events) =>
       lock === false ? candidateWithoutLock(events) : lockSession(lock, options, runtime).enter(key, events),
-    onEnded: (isExhausted) => {
+    onEnded: (exits) => {
       ending.abort();
-      onEnded(isExhausted);
+      onEnded(exits);
     },
   });
 }
@@ -87,10 +87,10 @@ function lockSession(backend: LockBackend, options: ResolvedOptions, runtime: Ru
     return existing;
   }
   const { instance, logger, priority } = options;
-  const session = createLockSession({ ...runtime, backend, instance, priority, logger });
-  const labelled = { instance, priority, enter: session.enter.bind(session) };
-  lockSessions.set(backend, labelled);
-  return labelled;
+  const { enter } = createLockSession({ ...runtime, backend, instance, priority, logger });
+  const session = { enter, instance, priority };
+  lockSessions.set(backend, session);
+  return session;
 }
 
 function warnOfOtherLabel(shared: SharedLockSession, { instance, priority, logger }: ResolvedOptions): void {

@@ -36,7 +36,7 @@ export interface VirtualInstance {
   readonly logs: { readonly level: string; readonly message: string; readonly fields: object }[];
   /** Ids of the updates that its handlers began with, in order. */
   readonly handled: number[];
-  readonly outcome: { done?: "resolved" | { readonly error: unknown }; exhausted?: boolean };
+  readonly outcome: { done?: "resolved" | { readonly error: unknown }; exits?: boolean };
 }
 
 /** The events of one type, in order. */
@@ -94,8 +94,8 @@ export class VirtualWorld {
       publish,
       revision: undefined,
       lockSessions: new WeakMap(),
-      onEnded: (isExhausted) => {
-        outcome.exhausted = isExhausted;
+      onEnded: (exits) => {
+        outcome.exits = exits;
       },
     });
     const events: VirtualInstance["events"] = [];

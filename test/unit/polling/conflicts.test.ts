@@ -76,7 +76,7 @@ describe("a rival without our lock", () => {
 
     await world.until(() => a.outcome.done !== undefined);
 
-    expect(a.outcome).toEqual({ done: "resolved", exhausted: true });
+    expect(a.outcome).toEqual({ done: "resolved", exits: true });
     expect(a.states.at(-1)).toBe("stopped");
     expect(world.locks.holderOf(key())).toBeUndefined();
   });

@@ -31,7 +31,7 @@ describe("a lone instance", () => {
     await stopped;
 
     expect(a.states).toEqual(["polling", "draining", "stopped"]);
-    expect(a.outcome).toEqual({ done: "resolved", exhausted: false });
+    expect(a.outcome).toEqual({ done: "resolved", exits: false });
     expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
     expect(world.api.counters()).toMatchObject({ pending: 0, confirmed: 1 });
     world.api.dispose();
