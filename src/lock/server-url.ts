@@ -1,4 +1,4 @@
-import { SafePollingError } from "../errors.js";
+import { optionError } from "../option-checks.js";
 import { keepUrlSecrets } from "../secrets.js";
 
 /** How the URL of a kind of server looks. */
@@ -38,7 +38,7 @@ export function checkServerUrl(option: string, given: string, server: ServerUrl)
     .replaceAll(" ", "%20");
   const mistake = mistakeIn(given.trim(), url, server.scheme);
   if (mistake === undefined) return url;
-  throw new SafePollingError("ERR_INVALID_OPTION", `\`${option}\` ${mistake}: ${server.example}`);
+  throw optionError(`\`${option}\` ${mistake}: ${server.example}`);
 }
 
 function mistakeIn(text: string, url: string, scheme: RegExp): string | undefined {

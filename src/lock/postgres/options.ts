@@ -1,5 +1,4 @@
-import { SafePollingError } from "../../errors.js";
-import { checkOptions, invalidOption } from "../../option-checks.js";
+import { checkOptions, invalidOption, optionError } from "../../option-checks.js";
 import { passwordOfPlatform } from "../../platform/instance.js";
 import { keepSecret } from "../../secrets.js";
 import { readConnectionString, unusedSettings } from "./connection-string.js";
@@ -111,8 +110,7 @@ export function resolveOptions(options: PostgresLockOptions): PostgresSettings {
     throw invalidOption("postgresLock.mode", '"session" or "lease"', mode);
   }
   if (table !== undefined && mode === "session") {
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
+    throw optionError(
       '`postgresLock.table` is for `mode: "lease"`; a session lock has no table. Leave it out or set the mode.',
     );
   }
@@ -124,8 +122,7 @@ function checkIsNoClient(options: PostgresLockOptions): void {
   const candidates = [options, ...Object.values(options ?? {})];
   const isClient = (value: unknown) => typeof (value as { query?: unknown } | null)?.query === "function";
   if (!candidates.some(isClient)) return;
-  throw new SafePollingError(
-    "ERR_INVALID_OPTION",
+  throw optionError(
     "postgresLock takes the settings of a connection, not a Pool or a Client. Give it the same settings: postgresLock({ connectionString })",
   );
 }
@@ -140,7 +137,7 @@ function checkPresent(
   const value: unknown = options[name];
   if (typeof value === "string" && value !== "") return;
   const state = value === "" ? "empty" : value == null ? String(value) : `not a string but a ${typeof value}`;
-  throw new SafePollingError("ERR_INVALID_OPTION", `\`${name}\` is ${state}; is ${variable} set?`);
+  throw optionError(`\`${name}\` is ${state}; is ${variable} set?`);
 }
 
 function tableName(table: unknown = "grammy_safe_polling_leases"): readonly string[] {

@@ -1,5 +1,4 @@
 import { Socket } from "node:net";
-import { SafePollingError } from "../../errors.js";
 import { describeError } from "../../redact.js";
 import { configError } from "./connect-errors.js";
 import { unusedSettings } from "./connection-string.js";
@@ -212,10 +211,9 @@ async function loadPg(): Promise<PgModule> {
     const pg = (await import("pg")) as unknown as PgModule & { readonly default?: PgModule };
     return pg.default ?? pg;
   } catch (error) {
-    throw new SafePollingError(
-      "ERR_LOCK_CONFIG",
+    throw configError(
       "The Postgres lock needs the package `pg`, which could not be loaded. Install it (npm i pg), and unset NODE_PG_FORCE_NATIVE where it is set.",
-      { cause: error },
+      error,
     );
   }
 }

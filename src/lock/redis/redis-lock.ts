@@ -1,5 +1,4 @@
-import { SafePollingError } from "../../errors.js";
-import { checkOptions, invalidOption } from "../../option-checks.js";
+import { checkOptions, invalidOption, optionError } from "../../option-checks.js";
 import type { LockBackend } from "../backend.js";
 import { checkServerUrl } from "../server-url.js";
 import { isRedisClient, type RedisClient } from "./clients.js";
@@ -49,10 +48,7 @@ const pollMs = 1_000;
  */
 export function redisLock(options: RedisLockOptions): LockBackend {
   if (isRedisClient(options)) {
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      "redisLock takes options, not a client: redisLock({ client }).",
-    );
+    throw optionError("redisLock takes options, not a client: redisLock({ client }).");
   }
   checkOptions("redisLock", options, optionNames);
   const { leaseMs = defaultLeaseMs, prefix = "grammy-safe-polling" } = options;
@@ -67,7 +63,7 @@ export function redisLock(options: RedisLockOptions): LockBackend {
     name: "redis",
     // Without user and password.
     location: url === undefined ? undefined : new URL(url).host,
-    leaseMs: target.leaseMs,
+    leaseMs,
     pollMs,
     connect: (context) => connectRedis(target, context, warned),
   };
@@ -77,10 +73,7 @@ export function redisLock(options: RedisLockOptions): LockBackend {
 function checkTarget(options: RedisLockOptions): string | undefined {
   const { url, client } = options;
   if ("url" in options === "client" in options) {
-    throw new SafePollingError(
-      "ERR_INVALID_OPTION",
-      "redisLock needs `url` or `client`: exactly one of them.",
-    );
+    throw optionError("redisLock needs `url` or `client`: exactly one of them.");
   }
   if ("client" in options) {
     if (isRedisClient(client)) return undefined;
@@ -96,8 +89,7 @@ function checkTarget(options: RedisLockOptions): string | undefined {
   const { hostname, pathname } = new URL(readable);
   if (hostname !== "" && /^(\/\d*)?$/.test(pathname)) return readable;
   // The value is left out: it may hold a password.
-  throw new SafePollingError(
-    "ERR_INVALID_OPTION",
+  throw optionError(
     `Expected \`redisLock.url\` to have a host, and behind it nothing but the number of a database: ${server.example}`,
   );
 }
