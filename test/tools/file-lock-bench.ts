@@ -6,7 +6,7 @@ import { onTestFinished } from "vitest";
 import type { ConnectContext, LockConnection } from "../../src/lock/backend.js";
 import { type FileLockOptions, fileLock } from "../../src/lock/file/file-lock.js";
 import { readRecord } from "../../src/lock/file/holder-record.js";
-import { connectQuietly } from "../../src/lock/file/wake-server.js";
+import { connectQuietly } from "../../src/lock/file/wake-clients.js";
 import { FileLockProcess, type ProcessEvent, type ProcessOptions } from "./file-lock-process.js";
 
 /**
@@ -84,7 +84,7 @@ export function startProcess(directory: string, options?: ProcessOptions): FileL
 /** Resolves when the holder of `key` has heard of all who connected before. */
 export async function holderHasHeard(directory: string, key: string): Promise<void> {
   const name = readRecord(join(directory, `${key}.json`))?.holder?.socket;
-  const barrier = connectQuietly(join(directory, `${name}.sock`), () => {});
+  const barrier = connectQuietly(join(directory, `${name}.sock`));
   await once(barrier, "data");
   barrier.destroy();
 }

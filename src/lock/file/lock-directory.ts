@@ -10,8 +10,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { codeOf, explainFileError, fileLockError } from "./failures.js";
-import type { KernelLock } from "./lock-file.js";
-import { isLocked, lockFile, unlockFile } from "./lock-file.js";
+import { isLocked, type KernelLock, lockFile, unlockFile } from "./lock-file.js";
 import { newSocketName } from "./wake-server.js";
 
 /**

@@ -1,8 +1,8 @@
 import { readdirSync, rmSync } from "node:fs";
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { ConnectContext } from "../backend.js";
 import { decodeAsk } from "../wake-message.js";
-import { connectQuietly, onLines, readLine, wakeSocketPath } from "./wake-server.js";
+import { onLines, readLine, wakeSocketPath } from "./wake-server.js";
 
 /** One descriptor each; the keys of further holders are found by the poll. */
 const maxConnections = 32;
@@ -50,9 +50,7 @@ export function createWakeClients(
   }
 
   function open(path: string, name: string): void {
-    const socket = connectQuietly(path, (error) => {
-      if (error.code === "ECONNREFUSED") removeDeadSocket(path);
-    });
+    const socket = connectQuietly(path);
     sockets.set(socket, name);
     onLines(socket, (line) => onMessage(line, name));
     // The holder died, closed, or could not be reached because it just had: its keys may be free.
@@ -92,15 +90,24 @@ export async function removeDeadSockets(directory: string): Promise<void> {
       const path = name && wakeSocketPath(directory, name);
       if (!path) continue;
       await new Promise((resolve) => {
-        const socket = connectQuietly(path, (error) => {
-          if (error.code === "ECONNREFUSED") removeDeadSocket(path);
-        });
+        const socket = connectQuietly(path);
         socket.on("connect", () => socket.destroy()).on("close", resolve);
       });
     }
   } catch {
     // Leftovers harm nobody.
   }
+}
+
+/**
+ * Connects without keeping the process alive. An error only ends the socket, which `close` reports; one that refuses is
+ * dead, and removed.
+ */
+export function connectQuietly(path: string): Socket {
+  const onError = ({ code }: NodeJS.ErrnoException) => {
+    if (code === "ECONNREFUSED") removeDeadSocket(path);
+  };
+  return connect(path).unref().on("error", onError);
 }
 
 /** Safe: a `.sock` file gets its name when it listens, and no name is ever used again. */

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, renameSync, rmSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Logger } from "../../logger.js";
 import type { ConnectContext } from "../backend.js";
@@ -158,9 +158,4 @@ export function wakeSocketPath(
   if (platform === "win32") return `\\\\.\\pipe\\grammy-safe-polling-${name}`;
   const path = join(directory, `${name}.sock`);
   return Buffer.byteLength(path) > maxPathBytes ? undefined : path;
-}
-
-/** Connects without keeping the process alive; an error only ends the socket, which `close` reports. */
-export function connectQuietly(path: string, onError: (error: NodeJS.ErrnoException) => void): Socket {
-  return connect(path).unref().on("error", onError);
 }

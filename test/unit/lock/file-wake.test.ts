@@ -4,7 +4,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { readRecord, writeRecord } from "../../../src/lock/file/holder-record.js";
-import { connectQuietly, freeLine, wakeSocketPath } from "../../../src/lock/file/wake-server.js";
+import { connectQuietly } from "../../../src/lock/file/wake-clients.js";
+import { freeLine, wakeSocketPath } from "../../../src/lock/file/wake-server.js";
 import { maxWakeLength } from "../../../src/lock/wake-message.js";
 import {
   holderHasHeard,
@@ -146,7 +147,7 @@ describe("the wake socket", () => {
     await tryClaim(session, "1");
 
     // Whoever connected before this one was accepted before it.
-    const last = connectQuietly(join(directory, `${name}.sock`), () => {});
+    const last = connectQuietly(join(directory, `${name}.sock`));
     await once(server, "connection");
     last.destroy();
     expect(connections).toBe(2);
@@ -158,7 +159,7 @@ describe("the wake socket", () => {
     await tryClaim(holder, "1");
     await tryClaim(waiter, "1");
     const path = join(directory, `${readRecord(join(directory, "1.json"))?.holder?.socket}.sock`);
-    const rude = connectQuietly(path, () => {});
+    const rude = connectQuietly(path);
     await new Promise<void>((resolve) => rude.write("x".repeat(1_000_000), () => resolve()));
     rude.destroy();
     await holderHasHeard(directory, "1");
