@@ -1,13 +1,7 @@
 import type { Holder } from "../lock/backend.js";
 import { type BotApiClient, botApi } from "./bot-api.js";
 import { about, duration, type Finding, type Verdict, verdictOf } from "./finding.js";
-import {
-  frozenFinding,
-  holderFinding,
-  type LockState,
-  lookAtHolder,
-  lookTwiceAtHolder,
-} from "./holder-check.js";
+import { holderFinding, type LockState, lookAtHolder, lookTwiceAtHolder } from "./holder-check.js";
 import type { LockChoice } from "./lock-choice.js";
 import { type OpenLock, openLock, unusedFinding } from "./lock-connection.js";
 import { lookForRivals, type ProbeConsent } from "./probe.js";
@@ -97,8 +91,7 @@ async function lookAtOneLock(choice: LockChoice, key: string): Promise<LockLook>
   }
   const state = await lookTwiceAtHolder(lock);
   const aheadMs = await lock.aheadMs().catch(() => undefined);
-  const frozen = state.kind === "held" ? frozenFinding(choice, key, state.holder) : undefined;
-  return { choice, open: lock, findings: [...findings, frozen ?? holderFinding(state, key)], state, aheadMs };
+  return { choice, open: lock, findings: [...findings, holderFinding(state, choice, key)], state, aheadMs };
 }
 
 async function lookAtUpdates(

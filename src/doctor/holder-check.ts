@@ -41,15 +41,15 @@ export async function lookTwiceAtHolder(lock: OpenLock): Promise<LockState> {
 
 const ofHolder = about("holder");
 
-export function leaseOf(holder: Holder): number {
+export function leaseMsOf(holder: Holder): number {
   return holder.leaseMs ?? maxLeaseMs;
 }
 
 export function isSilent(holder: Holder): boolean {
-  return (holder.silentMs ?? 0) > leaseOf(holder) * missedBeat;
+  return (holder.silentMs ?? 0) > leaseMsOf(holder) * missedBeat;
 }
 
-export function holderFinding(state: LockState, key: string, now = Date.now()): Finding {
+export function holderFinding(state: LockState, choice: LockChoice, key: string, now = Date.now()): Finding {
   switch (state.kind) {
     case "free":
       return ofHolder.problem(
@@ -60,7 +60,10 @@ export function holderFinding(state: LockState, key: string, now = Date.now()): 
     case "unknown":
       return ofHolder.unknown("no-answer", `Who holds the lock could not be asked: ${state.reason}.`);
     case "held":
-      return ofHolder.ok("held", `Held by ${heldBy(state.holder, now)}.`);
+      return (
+        frozenFinding(choice, key, state.holder) ??
+        ofHolder.ok("held", `Held by ${heldBy(state.holder, now)}.`)
+      );
     case "silent":
       return ofHolder.problem(
         "silent",
@@ -77,7 +80,7 @@ function heldBy(holder: Holder, now: number): string {
 }
 
 /** A stopped process keeps its file lock for ever and looks as alive as any other. Linux only; elsewhere nothing is known. */
-export function frozenFinding(choice: LockChoice, key: string, holder: Holder): Finding | undefined {
+function frozenFinding(choice: LockChoice, key: string, holder: Holder): Finding | undefined {
   const { backend, location } = choice;
   if (backend.name !== "file" || location === undefined) return undefined;
   const pid = stoppedProcessWith(join(location, `${fileNameOf(key)}.lock`));

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { holderHelp, parseHolderArguments } from "./arguments.js";
 import { describeHolder } from "./finding.js";
-import { frozenFinding, holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
+import { holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
 import { openHeldLock } from "./lock-connection.js";
 import { type Environment, runCommand, type Terminal } from "./run-command.js";
 
@@ -26,8 +26,7 @@ export function holder(
           const state = await lookAtHolder(lock);
           const identity = identityOf(state);
           if (identity !== told) {
-            const frozen = state.kind === "held" ? frozenFinding(choice, key, state.holder) : undefined;
-            const { code, message } = frozen ?? holderFinding(state, key);
+            const { code, message } = holderFinding(state, choice, key);
             const known = "holder" in state ? describeHolder(state.holder) : null;
             if (json) printJson({ v: 1, key, code, holder: known, message }, 0);
             else print(watch ? `${new Date().toISOString()} ${message}` : message);

@@ -3,7 +3,7 @@ import type { Holder } from "../lock/backend.js";
 import { botApi } from "./bot-api.js";
 import type { Examination, Target } from "./examination.js";
 import { duration, holderName } from "./finding.js";
-import { isSilent, leaseOf, lookAtHolder } from "./holder-check.js";
+import { isSilent, leaseMsOf, lookAtHolder } from "./holder-check.js";
 import { type OpenLock, openLock } from "./lock-connection.js";
 import { describeAnswer } from "./telegram-checks.js";
 
@@ -74,7 +74,7 @@ export async function freeFromSilentHolder(lock: OpenLock): Promise<RepairResult
       return done(`The lock has passed to ${name}.`);
     }
     if (!isSilent(holder)) return failed(`The lock was not freed: ${name} lives and holds it. ${howToStop}`);
-    const leaseMs = leaseOf(holder);
+    const leaseMs = leaseMsOf(holder);
     const { silentMs = 0 } = holder;
     if (silentMs >= leaseMs && (await lock.evict(leaseMs))) {
       return done(`The lock is free: the session of ${name} was ended.`);

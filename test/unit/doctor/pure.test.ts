@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { clockFinding } from "../../../src/doctor/examination.js";
 import { duration, type Finding, holderName, type Status, verdictOf } from "../../../src/doctor/finding.js";
 import { holderFinding, isSilent } from "../../../src/doctor/holder-check.js";
-import { chooseLock } from "../../../src/doctor/lock-choice.js";
+import { chooseLock, type LockChoice } from "../../../src/doctor/lock-choice.js";
 import { directoryObstacle, type OpenLock } from "../../../src/doctor/lock-connection.js";
 import { freeFromSilentHolder } from "../../../src/doctor/repairs.js";
 import { runCommand } from "../../../src/doctor/run-command.js";
@@ -120,6 +120,8 @@ it("a lock directory of another user is not judged, but how to judge it is told"
 });
 
 describe("a holder", () => {
+  const choice = chooseLock({ redis: "redis://localhost" }, {}) as LockChoice;
+
   it("is silent when it has missed a beat of its own lease, or of the longest that there is", () => {
     expect(isSilent({ leaseMs: 10_000, silentMs: 4_500 })).toBe(false);
     expect(isSilent({ leaseMs: 10_000, silentMs: 4_501 })).toBe(true);
@@ -130,16 +132,17 @@ describe("a holder", () => {
 
   it("is described by platform, revision and time", () => {
     const holder = { instance: "render:srv-1:7", revision: "4e1f02c", since: 0 };
-    expect(holderFinding({ kind: "held", holder }, "1", 90_000).message).toBe(
+    expect(holderFinding({ kind: "held", holder }, choice, "1", 90_000).message).toBe(
       "Held by render:srv-1:7 (on render, revision 4e1f02c) for 1 minute, since 1970-01-01T00:00:00.000Z.",
     );
-    expect(holderFinding({ kind: "held", holder: {} }, "1").message).toBe(
+    expect(holderFinding({ kind: "held", holder: {} }, choice, "1").message).toBe(
       "Held by an instance that tells nothing about itself.",
     );
   });
 
   it("that cannot be asked for is unknown", () => {
-    expect(holderFinding({ kind: "unknown", reason: "reset" }, "1")).toMatchObject({ status: "unknown" });
+    const finding = holderFinding({ kind: "unknown", reason: "reset" }, choice, "1");
+    expect(finding).toMatchObject({ status: "unknown" });
   });
 });
 
