@@ -127,9 +127,13 @@ export class Bot implements WebhookContext {
 
   getUpdates(request: ApiRequest): void {
     if (this.webhook.isActive) return this.conflicts.fail(request, "webhook-active");
-    const wanted = jsonArgument(request.args, "allowed_updates");
-    this.allowedUpdates = parseAllowedUpdates(wanted) ?? this.allowedUpdates;
+    this.applyAllowedUpdates(request);
     this.longPoll.getUpdates(request);
+  }
+
+  applyAllowedUpdates({ args }: ApiRequest): void {
+    const wanted = parseAllowedUpdates(jsonArgument(args, "allowed_updates"));
+    this.allowedUpdates = wanted ?? this.allowedUpdates;
   }
 
   /** Client.cpp on_cmd:12649, on_closed:9307, finish_closing:9326: every call is refused for a while. */

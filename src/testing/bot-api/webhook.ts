@@ -1,12 +1,12 @@
 import { isIP } from "node:net";
 import type { Clock, Timer } from "../../clock.js";
-import { type Arguments, booleanArgument, integerArgument, jsonArgument } from "./arguments.js";
+import { type Arguments, booleanArgument, integerArgument } from "./arguments.js";
 import { limits } from "./limits.js";
 import type { ConflictThrottle, LongPoll } from "./long-poll.js";
 import { failure, type Reply, success, tooManyRequests } from "./reply.js";
 import type { ApiRequest } from "./request.js";
 import type { UpdateQueue } from "./update-queue.js";
-import { parseAllowedUpdates, shownAllowedUpdates } from "./update-types.js";
+import { shownAllowedUpdates } from "./update-types.js";
 
 /** A webhook that is set. Nothing is ever sent to it. */
 interface WebhookSettings {
@@ -22,7 +22,9 @@ export interface WebhookContext {
   readonly queue: UpdateQueue;
   readonly longPoll: LongPoll;
   readonly conflicts: ConflictThrottle;
-  allowedUpdates: ReadonlySet<string>;
+  readonly allowedUpdates: ReadonlySet<string>;
+  /** Takes the `allowed_updates` of a call over, where it has them. */
+  applyAllowedUpdates(request: ApiRequest): void;
   /** How long setting one up or closing one takes, in milliseconds. */
   readonly webhookSetupMs: number;
 }
@@ -81,7 +83,7 @@ export class Webhook {
       conflicts.fail(this.#pending.request, "webhook-replaced");
       this.#pending = undefined;
     } else if (isSame(wanted, this.#settings) && !booleanArgument(request.args, "drop_pending_updates")) {
-      this.#applyAllowedUpdates(request);
+      this.#context.applyAllowedUpdates(request);
       return request.reply(success(true, `Webhook is already ${wanted === undefined ? "deleted" : "set"}`));
     }
 
@@ -119,7 +121,7 @@ export class Webhook {
     const malformed = malformation(wanted);
     if (malformed !== undefined) return request.reply(failure(400, `Bad Request: ${malformed}`));
     this.#lastError = undefined;
-    this.#applyAllowedUpdates(request);
+    this.#context.applyAllowedUpdates(request);
     const forbidden = prohibition(wanted);
     if (forbidden !== undefined) return request.reply(failure(400, `Bad Request: bad webhook: ${forbidden}`));
     this.#settings = wanted;
@@ -134,12 +136,6 @@ export class Webhook {
       finish();
     }, webhookSetupMs);
     this.#pending = { request, timer };
-  }
-
-  #applyAllowedUpdates({ args }: ApiRequest): void {
-    const context = this.#context;
-    context.allowedUpdates =
-      parseAllowedUpdates(jsonArgument(args, "allowed_updates")) ?? context.allowedUpdates;
   }
 }
 
