@@ -1,6 +1,6 @@
 import type { Update } from "grammy/types";
 
-/** A poll that has lasted for so long has waited at the server, in the place that nobody else has then. */
+/** A poll that has lasted for so long has waited at the server, in the one place for it: nobody else was there. */
 const waitedMs = 1_000;
 
 /**
@@ -12,7 +12,7 @@ const waitedMs = 1_000;
 export class Arrival {
   #firstId: number | undefined;
 
-  /** Whether an answer is nobody else's. `pollMs`: how long the poll took. */
+  /** `free`: nobody else handles what was answered; `taken`: somebody does. `pollMs`: how long the poll took. */
   look([first]: readonly Update[], pollMs: number): "free" | "unknown" | "taken" {
     const lastId = this.#firstId;
     this.#firstId = first?.update_id;

@@ -24,12 +24,12 @@ import type { WebhookGuard } from "./webhook-guard.js";
 const pollGraceMs = 10_000;
 /** On a slow network each poll without an answer doubles that, up to this. */
 const longestGraceMs = 160_000;
-/** A second refusal this long after the first is no slip of a proxy. */
+/** One refusal may be a mistake of a proxy in between; a second one this much later is Telegram's. */
 const refusalRetryMs = 5_000;
-/** The predecessor's last poll may still be on its way when ours arrives: that conflict is none. */
+/** The predecessor's last poll may still be on its way when ours arrives: that conflict is no sign of a rival. */
 const predecessorRetryMs = 250;
 const predecessorWindowMs = 5_000;
-/** A probe of the doctor has ended by then, and has not seen us come back. */
+/** For so long a poll stays away from a probe of the doctor, which takes whoever comes back sooner for a rival. */
 const probeWaitMs = 5_000;
 /** A newcomer's next look: handlers end within it, as a rule, and the server limits the answers of 0.5 s. */
 const lookAgainMs = 520;
@@ -101,7 +101,8 @@ export function createFetching(options: FetchingOptions) {
       await mustGoOn();
       if (!Array.isArray(updates)) throw new Error("the answer to getUpdates is no list of updates");
       noteAnswer();
-      // It may have parked. The calls of a start are slow: the process is busy, the connection new.
+      // The poll may have waited at the server, so its time is only an upper bound. It corrects what the first calls
+      // have measured, which are slow: the process was busy then, and the connection new.
       roundTrip.ms = Math.min(roundTrip.ms, Math.max(1, sinceMs(clock, sentAt)));
       record.answered(updates);
       if (isPredecessors(updates, sentAt, window)) {
@@ -112,7 +113,7 @@ export function createFetching(options: FetchingOptions) {
       return updates;
     } catch (error) {
       rival.forget();
-      // What arrives under a lease that is no longer trusted is dropped whole, its 409 included.
+      // Under a lease that is no longer trusted a failure means nothing, not even a 409.
       await mustGoOn();
       if (isSafePollingError(error, "ERR_CONFLICT")) throw error;
       await recover(classifyFailure(error, sinceMs(clock, sentAt)), error, window);
@@ -136,7 +137,7 @@ export function createFetching(options: FetchingOptions) {
   }
 
   async function send({ offset, limit }: PollRange, window: QuietWindow): Promise<Update[]> {
-    // A handler that was just begun may have ended this lease.
+    // The handler that was begun last may have ended this lease.
     if (signal.aborted) throw new AbortedError();
     // Sent until it has surely arrived; the empty list is the server's default, so that nothing sticks from before.
     const allowed = wasAnswered ? {} : { allowed_updates: allowedUpdates ?? [] };
@@ -219,13 +220,13 @@ export function createFetching(options: FetchingOptions) {
     error: unknown,
     window: QuietWindow,
   ): Promise<void> {
-    // It was parked until then.
+    // A poll that another one ended had been accepted, and its offset read.
     if (kind === "other-poller") told.wasRead();
     if (kind === "other-poller" && (await isProbed())) return waitOutProbe(window);
     if (kind === "other-poller" && forgives()) return pause(clock, predecessorRetryMs, signal);
     const known = kind ?? ((await webhook.look(signal)) ? "webhook-active" : "other-poller");
     record.conflict(known, "409");
-    // Whoever comes back comes in as it came in first.
+    // After a conflict the next poll comes in as carefully as the first one did.
     if (known === "other-poller" && mayMeetPredecessor()) arrival = new Arrival();
     if (known === "other-poller") throw conflictError(bot, error);
     await webhook.conflict(wasAnswered, signal);

@@ -88,7 +88,8 @@ export function createPoller(options: PollerOptions) {
       handle: async (updates) => {
         for (const update of updates) {
           await ledger.room(concurrency);
-          // Unfinished, so it is delivered again. Asked again, as another handler may have blocked the process since.
+          // What has not begun is delivered again. `trusted` is asked once more: a handler may have blocked the process
+          // while the gate was looking.
           if (!(await mayGoOn()) || !trusted()) break;
           void begin(update);
         }

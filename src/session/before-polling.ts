@@ -29,7 +29,7 @@ export function createBeforePolling(
 
   /** Resolves when what it sets up is set up; rejects with its error, or with AbortedError when `signal` aborts. */
   async function run(lease: Lease, signal: AbortSignal): Promise<void> {
-    // One that has outlived its lease.
+    // A run under an earlier lease may not have ended yet.
     await unlessAborted(ended(), signal);
     if (!hook || isSetUp) return;
     const call = () => userCode.run(() => hook(lease, { signal }));
@@ -45,7 +45,7 @@ export function createBeforePolling(
   }
 
   async function setUp(call: () => unknown, signal: AbortSignal): Promise<void> {
-    // From its beginning: where another instance holds the lease meanwhile, that counts.
+    // Set before it has ended: if another instance holds the lease meanwhile, that takes it back.
     isSetUp = true;
     try {
       await retryPassingTrouble(context, "beforePolling", call, signal, handleEnded);

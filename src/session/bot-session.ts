@@ -145,7 +145,7 @@ export class BotSession {
   /** One lease, from its grant until it is given back. */
   async #serve(term: Term, prepared: Promise<void>): Promise<void> {
     await term.poll(prepared).catch((error) => this.#fail(error));
-    // The poller may have found first that the lease can no longer be proved.
+    // The poller also ends by itself, when it finds that the lease can no longer be proved.
     term.cut();
     await term.drain();
     await this.#giveBack(term);
@@ -168,7 +168,7 @@ export class BotSession {
   }
 
   #offerLease(why: string): void {
-    // There is no standby; an elder would be none any more.
+    // Nobody stands by, and this instance would come back as a newcomer, which no longer gives way to a newer one.
     if (this.#options.options.lock === false) return;
     this.#options.log.offers(why);
     void this.resign(offerMs);

@@ -18,7 +18,7 @@ import { wideSignal } from "./term.js";
 import { UserCode } from "./user-code.js";
 import { candidateWithoutLock } from "./without-lock.js";
 
-/** Default of `startDelayMs` where the lock does not reach the other instances: the original repair's delay. */
+/** Default of `startDelayMs` where the lock does not reach the other instances: time for a predecessor to end. */
 const unsharedStartDelayMs = 10_000;
 
 /** What a session lives on: this process and its clocks, or a model of them. */

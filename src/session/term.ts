@@ -76,7 +76,7 @@ export class Term {
     return this.isResigned || this.isLost;
   }
 
-  /** A lease that was resigned is still held until it is given back: what is done is confirmed under it. */
+  /** Also after a resignation: the lease is held until it is given back, and what is done is confirmed under it. */
   isProven(): boolean {
     return !this.isLost && this.#session.candidate.trusted();
   }

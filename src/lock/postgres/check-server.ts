@@ -105,7 +105,7 @@ const whichServer = `SELECT pg_backend_pid() AS pid, split_part(virtualtransacti
   extract(epoch FROM clock_timestamp()) AS seconds
 FROM pg_locks WHERE locktype = 'virtualxid' AND pid = pg_backend_pid()`;
 
-/** Looks are short of nothing but time: on a slow path, by the server's clock, a few must do. */
+/** Each look costs a round trip: once so much of the server's time has passed, two are enough. */
 const enoughSeconds = 0.5;
 
 /**
