@@ -65,8 +65,8 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
 
   let hasMetPredecessor = false;
   const leftMs = () => overlap.ms - elapsedMs(overlap.since, clock.now());
-  /** A newcomer's rival is its predecessor, as long as that may live: it is not given way to later. */
-  const meetsRival = () => {
+  /** True: this instance gives way. A newcomer's rival is its predecessor, as long as that may live: never to that one. */
+  const noteRival = () => {
     const isSettled = elapsedMs(calmSince, clock.now()) >= settledMs;
     const givesWay =
       isSettled && overlap.isUnlocked && overlap.ms > 0 && !(hasMetPredecessor && leftMs() > 0);
@@ -84,7 +84,7 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
         const begun = late;
         late = undefined;
         if (begun) throw begun;
-        const window = new QuietWindow(clock, meetsRival);
+        const window = new QuietWindow(clock, noteRival);
         try {
           await attempt(window);
           if (window.isOver) record.undisturbed();
@@ -104,14 +104,14 @@ export async function pollInSeries(options: ConflictSeriesOptions, attempt: Atte
           const overlapLeftMs = isExpected ? Math.ceil(leftMs()) : undefined;
           if (!overlapLeftMs) countAsRival(attemptNumber);
           if (isExhausted) return;
-          const isElder = meetsRival();
+          const givesWay = noteRival();
           const delay = delaysMs[Math.min(attemptNumber, delaysMs.length) - 1] ?? 0;
-          const delayMs = isElder ? overlap.ms : withJitter(delay, backoff.jitter, random);
+          const delayMs = givesWay ? overlap.ms : withJitter(delay, backoff.jitter, random);
           record.retry({
             attempt: attemptNumber,
             attempts: isEndless ? Number.POSITIVE_INFINITY : Math.max(attempts, attemptNumber + 1),
             delayMs,
-            givesWay: isElder,
+            givesWay,
             overlapLeftMs,
           });
           await pause(clock, delayMs, signal);
@@ -129,13 +129,13 @@ function isConflict(error: unknown): error is Error {
 /** Measures how long an attempt has gone without a conflict. */
 export class QuietWindow {
   readonly #clock: Clock;
-  /** A rival is seen that no 409 shows; true: this instance leaves it the bot. */
-  readonly meetsRival: () => boolean;
+  /** Called for a rival that no 409 shows; true: this instance leaves it the bot. */
+  readonly noteRival: () => boolean;
   #since: Moment | undefined;
 
-  constructor(clock: Clock, meetsRival: () => boolean) {
+  constructor(clock: Clock, noteRival: () => boolean) {
     this.#clock = clock;
-    this.meetsRival = meetsRival;
+    this.noteRival = noteRival;
   }
 
   get isOver(): boolean {

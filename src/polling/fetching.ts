@@ -105,7 +105,7 @@ export function createFetching(options: FetchingOptions) {
       // have measured, which are slow: the process was busy then, and the connection new.
       roundTrip.ms = Math.min(roundTrip.ms, Math.max(1, sinceMs(clock, sentAt)));
       record.answered(updates);
-      if (isPredecessors(updates, sentAt, window)) {
+      if (leaveToPredecessor(updates, sentAt, window)) {
         await pause(clock, lookAgainMs, signal);
         return undefined;
       }
@@ -159,8 +159,8 @@ export function createFetching(options: FetchingOptions) {
     return answer;
   }
 
-  /** Whether the predecessor may handle these, so that they are to be left alone and asked for again. */
-  function isPredecessors(updates: readonly Update[], sentAt: Moment, window: QuietWindow): boolean {
+  /** True: the predecessor may handle these, so they are to be left alone and asked for again. */
+  function leaveToPredecessor(updates: readonly Update[], sentAt: Moment, window: QuietWindow): boolean {
     const look = arrival?.look(updates, sinceMs(clock, sentAt)) ?? "free";
     if (look === "free" || !mayMeetPredecessor()) {
       arrival = undefined;
@@ -168,7 +168,7 @@ export function createFetching(options: FetchingOptions) {
     }
     if (look === "taken" && !hasMetPredecessor) {
       hasMetPredecessor = true;
-      window.meetsRival();
+      window.noteRival();
       const what =
         "somebody else handles this bot's updates, the old version of this deploy perhaps: coming in when there is nothing to handle, or when it ends";
       logger.info({}, what);
@@ -183,7 +183,7 @@ export function createFetching(options: FetchingOptions) {
   function lookForRival(range: PollRange, sentAt: Moment, updates: Update[], window: QuietWindow): void {
     const answeredAt = clock.now();
     if (!rival.sees({ ...range, sentAt, answeredAt, updates })) return;
-    const givesWay = window.meetsRival();
+    const givesWay = window.noteRival();
     const wasTold = rivalToldAt && elapsedMs(rivalToldAt, answeredAt) < rivalToldEveryMs;
     if (wasTold && !givesWay) return;
     rivalToldAt = answeredAt;
@@ -223,7 +223,7 @@ export function createFetching(options: FetchingOptions) {
     // A poll that another one ended had been accepted, and its offset read.
     if (kind === "other-poller") told.wasRead();
     if (kind === "other-poller" && (await isProbed())) return waitOutProbe(window);
-    if (kind === "other-poller" && forgives()) return pause(clock, predecessorRetryMs, signal);
+    if (kind === "other-poller" && forgiveOnce()) return pause(clock, predecessorRetryMs, signal);
     const known = kind ?? ((await webhook.look(signal)) ? "webhook-active" : "other-poller");
     record.conflict(known, "409");
     // After a conflict the next poll comes in as carefully as the first one did.
@@ -242,8 +242,8 @@ export function createFetching(options: FetchingOptions) {
     await pause(clock, probeWaitMs, signal);
   }
 
-  /** The first conflict of a lease that has just changed hands is the predecessor's doing. */
-  function forgives(): boolean {
+  /** True for the first conflict of a lease that has just changed hands: it is the predecessor's doing. */
+  function forgiveOnce(): boolean {
     const isSoon = sinceMs(clock, startedAt) < predecessorWindowMs;
     const isForgiven = mayForgiveConflict && (isSoon || arrival !== undefined);
     mayForgiveConflict = false;

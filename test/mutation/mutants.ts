@@ -398,7 +398,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/polling/fetching.ts",
-    find: "if (isPredecessors(updates, sentAt, window)) { await pause(clock, lookAgainMs, signal); return undefined; }",
+    find: "if (leaveToPredecessor(updates, sentAt, window)) { await pause(clock, lookAgainMs, signal); return undefined; }",
     replace: "",
     breaks: "without a lock a newcomer handles what its predecessor handles now",
     tests: [arrival],

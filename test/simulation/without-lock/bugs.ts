@@ -21,7 +21,7 @@ export const bugsWithoutLock: readonly Breakage[] = [
   ]),
   bug("an elder gives way only at a 409", [
     fetching,
-    "const givesWay = window.meetsRival();",
+    "const givesWay = window.noteRival();",
     "const givesWay = false;",
   ]),
   bug("a newcomer handles at once what it is given", [
