@@ -142,20 +142,11 @@ export function sessionConnection(parts: SessionParts): LockConnection {
     return formerOwner !== undefined && name?.startsWith(namePrefix(formerOwner)) ? formerOwner : undefined;
   }
 
-  /** An earlier session of this process may outlive its connection on the server. Where it is surely ours, it is ended. */
-  async function endFormers(
-    requests: readonly ClaimRequest[],
-    holders: ReadonlyMap<string, HolderSession>,
-  ): Promise<void> {
-    const formers = new Map<string, string>();
-    for (const { key, formerOwner } of requests) {
-      const session = holders.get(key);
-      const prefix = formerOwner === undefined ? undefined : namePrefix(formerOwner);
-      if (session && prefix && session.name.startsWith(prefix)) formers.set(session.pid, prefix);
-    }
-    for (const [formerPid, prefix] of formers) {
+  /** Earlier sessions of this process, by process id and owner, may outlive their connections on the server. */
+  async function endFormers(formers: ReadonlyMap<string, string>): Promise<void> {
+    for (const [formerPid, owner] of formers) {
       try {
-        const ended = await wire.ask(terminate(formerPid, prefix));
+        const ended = await wire.ask(terminate(formerPid, namePrefix(owner)));
         if (ended.length > 0) context.onWake();
       } catch (error) {
         context.logger.debug(
@@ -176,19 +167,23 @@ export function sessionConnection(parts: SessionParts): LockConnection {
       const { rows, full } = await tryKeys(asked);
       for (const row of rows) checkSession(row);
       const holders = new Map<string, HolderSession>();
+      const formers = new Map<string, string>();
       const claims = new Map<ClaimRequest, Claim>();
       for (const row of rows) {
         const request = asked.get(row.key ?? "");
         if (!request) continue;
         const hasNoPlace =
           full !== undefined && row.granted !== "t" && !row.holder && request.mayTakeForgotten;
-        const claim = claimFrom(row, request, ownerOf(row, request));
+        const owner = ownerOf(row, request);
+        const claim = claimFrom(row, request, owner);
         claims.set(request, hasNoPlace ? { granted: false, failed: full } : claim);
         const { holder, name } = row;
-        if (holder && holder !== pid) holders.set(request.key, { pid: holder, name: name ?? "" });
+        if (!holder || holder === pid) continue;
+        holders.set(request.key, { pid: holder, name: name ?? "" });
+        if (owner !== undefined) formers.set(holder, owner);
       }
       watch.follow(holders);
-      await endFormers(requests, holders);
+      await endFormers(formers);
       return requests.map((request) => claims.get(request) ?? { granted: false, holder: {} });
     },
 
