@@ -14,7 +14,7 @@ import { describeError } from "../redact.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import type { HandleLog } from "./handle-log.js";
 import type { HealthFinding, HealthReport } from "./report.js";
-import { updateDateMs } from "./update-date.js";
+import { updateAgeMs } from "./update-age.js";
 
 export interface HandleRecordOptions {
   readonly options: ResolvedOptions;
@@ -190,9 +190,7 @@ export class HandleRecord implements PollingRecord {
 
   handling(update: Update): void {
     this.#options.publish("update", () => {
-      const dateMs = updateDateMs(update);
-      const ageMs = dateMs === undefined ? undefined : this.#now().wallMs - dateMs;
-      return { ...this.#labels, updateId: update.update_id, ageMs };
+      return { ...this.#labels, updateId: update.update_id, ageMs: updateAgeMs(update, this.#now()) };
     });
   }
 

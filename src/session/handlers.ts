@@ -7,7 +7,7 @@ import type { CallContext } from "../polling/telegram-call.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { deferred } from "../waiting.js";
 import type { HandleRecord } from "./handle-record.js";
-import { updateDateMs } from "./update-date.js";
+import { updateAgeMs } from "./update-age.js";
 import type { UserCode } from "./user-code.js";
 
 export interface HandlersOptions
@@ -60,10 +60,9 @@ async function run(update: Update, { bot, context, record }: HandlersOptions): P
 
 /** True: it is older than the user wants to answer. The log tells of each one, so nothing vanishes unseen. */
 function isSkipped(update: Update, { context, skipOlderThanMs }: HandlersOptions): boolean {
-  const dateMs = skipOlderThanMs === undefined ? undefined : updateDateMs(update);
-  if (skipOlderThanMs === undefined || dateMs === undefined) return false;
-  const ageMs = context.clock.now().wallMs - dateMs;
-  if (ageMs <= skipOlderThanMs) return false;
+  if (skipOlderThanMs === undefined) return false;
+  const ageMs = updateAgeMs(update, context.clock.now());
+  if (ageMs === undefined || ageMs <= skipOlderThanMs) return false;
   context.logger.info(
     { updateId: update.update_id, ageMs: Math.round(ageMs), skipOlderThanMs },
     "skipped an update that is older than skipOlderThanMs",

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { SafePollingMessages } from "grammy-safe-polling";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { channelName, publish } from "../../src/diagnostics.js";
-import { updateDateMs } from "../../src/session/update-date.js";
+import { updateAgeMs } from "../../src/session/update-age.js";
 import { channelNames } from "../tools/channels.js";
 import { VirtualWorld } from "../tools/virtual-world.js";
 
@@ -156,21 +156,21 @@ describe("a channel that nobody has subscribed to", () => {
   });
 });
 
-describe("the date of an update", () => {
+describe("the age of an update", () => {
   const message = { message_id: 1, date: 100, chat: { id: 1, type: "private" as const, first_name: "a" } };
+  const ageOf = (content: object) =>
+    updateAgeMs({ update_id: 1, ...content } as never, { monotonicMs: 0, wallMs: 200_000 });
 
   it("is its message's, or its edit's", () => {
-    expect(updateDateMs({ update_id: 1, message } as never)).toBe(100_000);
-    expect(updateDateMs({ update_id: 1, edited_message: { ...message, edit_date: 160 } } as never)).toBe(
-      160_000,
-    );
-    expect(updateDateMs({ update_id: 1, message_reaction: { date: 170 } } as never)).toBe(170_000);
+    expect(ageOf({ message })).toBe(100_000);
+    expect(ageOf({ edited_message: { ...message, edit_date: 160 } })).toBe(40_000);
+    expect(ageOf({ message_reaction: { date: 170 } })).toBe(30_000);
   });
 
-  it("is unknown where the update has none: that of a button's message is not the click's", () => {
-    expect(updateDateMs({ update_id: 1, callback_query: { id: "1", message } } as never)).toBeUndefined();
-    expect(updateDateMs({ update_id: 1, inline_query: { id: "1", query: "" } } as never)).toBeUndefined();
-    expect(updateDateMs({ update_id: 1 })).toBeUndefined();
+  it("is unknown where the update has no date: that of a button's message is not the click's", () => {
+    expect(ageOf({ callback_query: { id: "1", message } })).toBeUndefined();
+    expect(ageOf({ inline_query: { id: "1", query: "" } })).toBeUndefined();
+    expect(ageOf({})).toBeUndefined();
   });
 });
 
