@@ -6,6 +6,7 @@ import { mainHelp } from "./doctor/arguments.js";
 import { doctor } from "./doctor/command.js";
 import { handover } from "./doctor/handover-command.js";
 import { holder } from "./doctor/holder-command.js";
+import { runCommand } from "./doctor/run-command.js";
 
 const { argv, env, stdin, stdout, stderr } = process;
 
@@ -36,11 +37,11 @@ async function run([command, ...rest]: readonly string[]): Promise<number> {
   const terminal = { print, complain, ask: stdin.isTTY && stderr.isTTY ? ask : undefined };
   switch (command) {
     case "doctor":
-      return doctor(rest, env, terminal);
+      return runCommand(rest, env, terminal, doctor);
     case "holder":
-      return holder(rest, env, terminal, readersEnd.signal);
+      return runCommand(rest, env, terminal, holder(readersEnd.signal));
     case "handover":
-      return handover(rest, env, terminal);
+      return runCommand(rest, env, terminal, handover);
     case undefined:
     case "--help":
     case "-h":

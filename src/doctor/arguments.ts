@@ -32,6 +32,7 @@ const holderOptions = { ...commonOptions, watch: flag } as const;
 export type CommonArguments = ReturnType<typeof parse<typeof commonOptions>>;
 
 export type DoctorArguments = ReturnType<typeof parseDoctorArguments>;
+export type HolderArguments = ReturnType<typeof parseHolderArguments>;
 
 /** A lock server ends a session that is silent for longer. */
 const maxWatchSeconds = 100;

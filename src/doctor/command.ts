@@ -4,25 +4,19 @@ import { count, describeHolder, exitCodes, type Finding, type Verdict } from "./
 import { chooseLock } from "./lock-choice.js";
 import type { ProbeConsent } from "./probe.js";
 import { type Repair, type RepairResult, repairsFor } from "./repairs.js";
-import { type Environment, runCommand, type Terminal, tokenAdvice } from "./run-command.js";
+import { type Command, type Environment, type Terminal, tokenAdvice } from "./run-command.js";
 
-/** Runs `grammy-safe-polling doctor`. */
-export function doctor(
-  given: readonly string[],
-  environment: Environment,
-  anyTerminal: Terminal,
-): Promise<number> {
-  return runCommand(given, environment, anyTerminal, {
-    help: doctorHelp,
-    parse: parseDoctorArguments,
-    async run(options, env, terminal) {
-      const target = targetOf(options, env, terminal);
-      const { examination, repairs } = await examineAndRepair(options, target, terminal);
-      if (options.json) terminal.printJson(jsonReport(examination, target, repairs));
-      return exitCodes[examination.verdict];
-    },
-  });
-}
+/** `grammy-safe-polling doctor`. */
+export const doctor: Command<DoctorArguments> = {
+  help: doctorHelp,
+  parse: parseDoctorArguments,
+  async run(options, env, terminal) {
+    const target = targetOf(options, env, terminal);
+    const { examination, repairs } = await examineAndRepair(options, target, terminal);
+    if (options.json) terminal.printJson(jsonReport(examination, target, repairs));
+    return exitCodes[examination.verdict];
+  },
+};
 
 function targetOf(options: DoctorArguments, env: Environment, { ask }: Terminal): Target {
   const token = env.BOT_TOKEN ?? "";

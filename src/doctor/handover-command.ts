@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../clock.js";
 import type { HandoverAnswer, HandoverRequest, Holder } from "../lock/backend.js";
 import { wait } from "../waiting.js";
-import { handoverHelp, parseHandoverArguments } from "./arguments.js";
+import { type CommonArguments, handoverHelp, parseHandoverArguments } from "./arguments.js";
 import { describeHolder, duration, holderName } from "./finding.js";
 import { type OpenLock, openHeldLock } from "./lock-connection.js";
-import { type Environment, runCommand, type Terminal } from "./run-command.js";
+import type { Command } from "./run-command.js";
 
 const lookEveryMs = 100;
 /** A holder that has not answered by then does not hear. */
@@ -21,30 +21,25 @@ interface Outcome {
   readonly holder?: Holder | undefined;
 }
 
-export function handover(
-  given: readonly string[],
-  environment: Environment,
-  terminal: Terminal,
-): Promise<number> {
-  return runCommand(given, environment, terminal, {
-    help: handoverHelp,
-    parse: parseHandoverArguments,
-    async run(options, env, { print, printJson }) {
-      const heard: HandoverRequest[] = [];
-      const { lock, key } = await openHeldLock(options, env, (_, request) => heard.push(request));
-      try {
-        const { code, holder, message } = await askByHand(lock, heard, systemClock);
-        const known = holder ? describeHolder(holder) : null;
-        if (options.json) printJson({ v: 1, key, code, holder: known, message }, 0);
-        else print(message);
-        if (code === "draining") return 2;
-        return code === "handed-over" ? 0 : 1;
-      } finally {
-        await lock.close();
-      }
-    },
-  });
-}
+/** `grammy-safe-polling handover`. */
+export const handover: Command<CommonArguments> = {
+  help: handoverHelp,
+  parse: parseHandoverArguments,
+  async run(options, env, { print, printJson }) {
+    const heard: HandoverRequest[] = [];
+    const { lock, key } = await openHeldLock(options, env, (_, request) => heard.push(request));
+    try {
+      const { code, holder, message } = await askByHand(lock, heard, systemClock);
+      const known = holder ? describeHolder(holder) : null;
+      if (options.json) printJson({ v: 1, key, code, holder: known, message }, 0);
+      else print(message);
+      if (code === "draining") return 2;
+      return code === "handed-over" ? 0 : 1;
+    } finally {
+      await lock.close();
+    }
+  },
+};
 
 /** Asks once: a second copy could reach the successor. `heard` grows while we wait. */
 export async function askByHand(

@@ -1,21 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { holderHelp, parseHolderArguments } from "./arguments.js";
+import { type HolderArguments, holderHelp, parseHolderArguments } from "./arguments.js";
 import { describeHolder } from "./finding.js";
 import { holderFinding, type LockState, lookAtHolder } from "./holder-check.js";
 import { openHeldLock } from "./lock-connection.js";
-import { type Environment, runCommand, type Terminal } from "./run-command.js";
+import type { Command } from "./run-command.js";
 
 const lookEveryMs = 1_000;
 const exitCodeOf: Readonly<Record<LockState["kind"], number>> = { held: 0, silent: 0, free: 1, unknown: 2 };
 
-/** Runs `grammy-safe-polling holder`: tells once, or whenever it has changed, until `signal` ends `--watch`. */
-export function holder(
-  given: readonly string[],
-  environment: Environment,
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<number> {
-  return runCommand(given, environment, terminal, {
+/** `grammy-safe-polling holder`: tells once, or whenever it has changed, until `signal` ends `--watch`. */
+export function holder(signal: AbortSignal): Command<HolderArguments> {
+  return {
     help: holderHelp,
     parse: parseHolderArguments,
     async run({ watch, json, ...options }, env, { print, printJson }) {
@@ -39,7 +34,7 @@ export function holder(
         await lock.close();
       }
     },
-  });
+  };
 }
 
 function identityOf(state: LockState): string {
