@@ -13,7 +13,7 @@ import { Term, type TermParts } from "./term.js";
 /** A lease that is only offered is taken back when no standby has wanted it for this long, in milliseconds. */
 const offerMs = 1_000;
 
-export interface BotSessionOptions extends TermParts {
+export interface SessionParts extends TermParts {
   /** A new unique name. */
   newId(): string;
   /** Makes this handle a candidate for its key. */
@@ -28,7 +28,7 @@ export interface BotSessionOptions extends TermParts {
  */
 export class BotSession {
   readonly leading: LeadingTasks;
-  readonly #options: BotSessionOptions;
+  readonly #parts: SessionParts;
   readonly #promises = createDoneAndStarted();
   readonly #ending = new AbortController();
   readonly #candidate: Candidate;
@@ -39,14 +39,14 @@ export class BotSession {
   #resigned: Deferred<void> | undefined;
   #resignPauseMs: number | undefined;
 
-  constructor(options: BotSessionOptions) {
-    this.#options = options;
-    this.leading = options.leading;
-    this.#candidate = options.enter(this.#candidateEvents());
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    this.leading = parts.leading;
+    this.#candidate = parts.enter(this.#candidateEvents());
     this.#requests = createHandoverRequests({
-      ...options,
-      ...options.options,
-      ...options.context,
+      ...parts,
+      ...parts.options,
+      ...parts.context,
       send: (request) => this.#candidate.ask(request),
       lease: () => (this.#term?.isProven() ? this.#term.lease : undefined),
       isEnding: () => this.#ending.signal.aborted || this.#term?.isResigned === true,
@@ -56,15 +56,15 @@ export class BotSession {
   }
 
   get events(): EventHub {
-    return this.#options.record.events;
+    return this.#parts.record.events;
   }
 
   get logger(): Logger {
-    return this.#options.context.logger;
+    return this.#parts.context.logger;
   }
 
   get state(): PollingState {
-    return this.#options.record.state;
+    return this.#parts.record.state;
   }
 
   get lease(): Lease | undefined {
@@ -82,7 +82,7 @@ export class BotSession {
   /** Runs to the end. Never rejects: what ends it goes to `done`. */
   async run(): Promise<void> {
     const { signal } = this.#ending;
-    const { bot, context, log, options, webhook } = this.#options;
+    const { bot, context, log, options, webhook } = this.#parts;
     log.starting(options.instance, options.lock);
     const prepared = prepareBot(bot, context, webhook, signal);
     prepared.then(() => this.#requests.ready()).catch((error) => this.#fail(error));
@@ -102,7 +102,7 @@ export class BotSession {
   /** Idempotent; never rejects. Called by a handler or `beforePolling`, which it waits for, it resolves at once. */
   async stop(): Promise<void> {
     this.#abort();
-    if (this.#options.userCode.isCaller) return;
+    if (this.#parts.userCode.isCaller) return;
     await this.done.catch(() => {});
   }
 
@@ -119,12 +119,12 @@ export class BotSession {
       term.isResigned = true;
       term.cut();
     }
-    if (!this.#options.userCode.isCaller) await this.#resigned?.promise;
+    if (!this.#parts.userCode.isCaller) await this.#resigned?.promise;
   }
 
   health(): HealthReport {
     const { lease } = this;
-    return this.#options.record.report({
+    return this.#parts.record.report({
       lease,
       renewal: lease && this.#candidate.renewal(),
       isStopping: this.#ending.signal.aborted,
@@ -139,7 +139,7 @@ export class BotSession {
 
   /** Shows what a monitor has found in `health()`, until the returned function is called. */
   showFindings(read: () => readonly HealthFinding[]): () => void {
-    return this.#options.record.showFindings(read);
+    return this.#parts.record.showFindings(read);
   }
 
   /** One lease, from its grant until it is given back. */
@@ -155,7 +155,7 @@ export class BotSession {
   async #giveBack(term: Term): Promise<void> {
     this.#granted = deferred();
     if (this.#ending.signal.aborted) return;
-    this.#options.record.enter("standby");
+    this.#parts.record.enter("standby");
     this.#term = undefined;
     if (!term.isResigned) return this.#candidate.want();
     this.#tellRelease(term, await this.#candidate.resign(this.#resignPauseMs));
@@ -164,18 +164,18 @@ export class BotSession {
 
   #tellRelease({ isLost, isTold, lease }: Term, isReleased: boolean): void {
     const isOffer = !this.#ending.signal.aborted && this.#resignPauseMs !== undefined;
-    if (!isLost) this.#options.record.gaveBack(lease, { isReleased, isTold, isOffer });
+    if (!isLost) this.#parts.record.gaveBack(lease, { isReleased, isTold, isOffer });
   }
 
   #offerLease(why: string): void {
     // Nobody stands by, and this instance would come back as a newcomer, which no longer gives way to a newer one.
-    if (this.#options.options.lock === false) return;
-    this.#options.log.offers(why);
+    if (this.#parts.options.lock === false) return;
+    this.#parts.log.offers(why);
     void this.resign(offerMs);
   }
 
   #finish(): void {
-    const { context, log, onEnded, options, record } = this.#options;
+    const { context, log, onEnded, options, record } = this.#parts;
     const failure = this.#failure;
     this.#resigned?.resolve();
     const exits = options.onExhausted === "exit" && isSafePollingError(failure?.error, "ERR_CONFLICT");
@@ -203,7 +203,7 @@ export class BotSession {
 
   /** Ends the handle, and with it the term that is under way. */
   #abort(): void {
-    const { ledger, log } = this.#options;
+    const { ledger, log } = this.#parts;
     if (!this.#ending.signal.aborted && !this.#failure) log.stopping(ledger.running);
     this.#ending.abort();
     this.#requests.gaveUp();
@@ -211,12 +211,12 @@ export class BotSession {
   }
 
   #candidateEvents(): CandidateEvents {
-    const { beforePolling, context, log, options, record } = this.#options;
+    const { beforePolling, context, log, options, record } = this.#parts;
     return {
       granted: (grant) => {
         if (this.#ending.signal.aborted) return;
         const since = new Date(context.clock.now().wallMs);
-        const term = new Term({ key: options.key, token: grant.token, since }, grant, this.#options, {
+        const term = new Term({ key: options.key, token: grant.token, since }, grant, this.#parts, {
           candidate: this.#candidate,
           onFirstPoll: () => this.#lead(term),
           offerLease: (why) => this.#offerLease(why),

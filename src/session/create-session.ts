@@ -10,7 +10,7 @@ import { UpdateLedger } from "../polling/update-ledger.js";
 import { createWebhookGuard } from "../polling/webhook-guard.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { createBeforePolling } from "./before-polling.js";
-import { BotSession, type BotSessionOptions } from "./bot-session.js";
+import { BotSession, type SessionParts } from "./bot-session.js";
 import { HandleLog } from "./handle-log.js";
 import { HandleRecord } from "./handle-record.js";
 import { createLeadingTasks } from "./leading-tasks.js";
@@ -23,7 +23,7 @@ const unsharedStartDelayMs = 10_000;
 
 /** What a session lives on: this process and its clocks, or a model of them. */
 export interface Runtime
-  extends Pick<BotSessionOptions, "newId" | "onEnded">,
+  extends Pick<SessionParts, "newId" | "onEnded">,
     Pick<CallContext, "clock" | "random" | "turn"> {
   readonly publish: Publish;
   readonly revision: string | undefined;

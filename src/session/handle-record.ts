@@ -16,7 +16,7 @@ import type { HandleLog } from "./handle-log.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 import { updateAgeMs } from "./update-age.js";
 
-export interface HandleRecordOptions {
+export interface HandleRecordParts {
   readonly options: ResolvedOptions;
   readonly revision: string | undefined;
   readonly log: HandleLog;
@@ -34,7 +34,7 @@ interface OfTheSession extends Pick<HealthReport, "lease" | "isStopping" | "hand
 /** What a handle does, told to the log, to its listeners, on the diagnostics channels, and in its health report. */
 export class HandleRecord implements PollingRecord {
   readonly events: EventHub;
-  readonly #options: HandleRecordOptions;
+  readonly #parts: HandleRecordParts;
   readonly #log: HandleLog;
   readonly #labels: HandleLabels;
   readonly #slowHandlers = new Set<number>();
@@ -67,12 +67,12 @@ export class HandleRecord implements PollingRecord {
   /** When the updates came that the running handlers began with. Reading the clock for each costs more than they may. */
   #handlersSince: Moment | undefined;
 
-  constructor(options: HandleRecordOptions) {
-    const { instance, key } = options.options;
-    this.#options = options;
-    this.#log = options.log;
+  constructor(parts: HandleRecordParts) {
+    const { instance, key } = parts.options;
+    this.#parts = parts;
+    this.#log = parts.log;
     this.#labels = { instance, key };
-    this.events = new EventHub(options.logger);
+    this.events = new EventHub(parts.logger);
     this.#since = this.#now();
   }
 
@@ -156,7 +156,7 @@ export class HandleRecord implements PollingRecord {
 
   answered(updates: readonly Update[]): void {
     this.#lastAnswer = this.#now();
-    if (this.#options.ledger.running === 0) this.#handlersSince = this.#lastAnswer;
+    if (this.#parts.ledger.running === 0) this.#handlersSince = this.#lastAnswer;
     this.#isPollOpen = false;
     this.#sums.telegramTrouble = undefined;
     this.#log.answered();
@@ -189,7 +189,7 @@ export class HandleRecord implements PollingRecord {
   }
 
   handling(update: Update): void {
-    this.#options.publish("update", () => {
+    this.#parts.publish("update", () => {
       return { ...this.#labels, updateId: update.update_id, ageMs: updateAgeMs(update, this.#now()) };
     });
   }
@@ -219,11 +219,11 @@ export class HandleRecord implements PollingRecord {
   /** For the listeners of the handle, and for whoever subscribed to the channel of the same name. */
   emit<E extends keyof SafePollingEvents>(event: E, payload: SafePollingEvents[E]): void {
     this.events.emit(event, payload);
-    this.#options.publish(event, () => ({ ...this.#labels, ...payload }) as SafePollingMessages[E]);
+    this.#parts.publish(event, () => ({ ...this.#labels, ...payload }) as SafePollingMessages[E]);
   }
 
   #handlersRunningMs(now: Moment): number {
-    if (this.#options.ledger.running === 0 || !this.#handlersSince) return 0;
+    if (this.#parts.ledger.running === 0 || !this.#handlersSince) return 0;
     return Math.round(elapsedMs(this.#handlersSince, now));
   }
 
@@ -240,7 +240,7 @@ export class HandleRecord implements PollingRecord {
   }
 
   report({ handoverRequests, isStopping, lease, renewal }: OfTheSession): HealthReport {
-    const { ledger, options, revision } = this.#options;
+    const { ledger, options, revision } = this.#parts;
     const { lock, polling, priority } = options;
     const now = this.#now();
     return {
@@ -277,13 +277,13 @@ export class HandleRecord implements PollingRecord {
   #publishPoll(outcome: SafePollingMessages["poll"]["outcome"], updates: number): void {
     const sent = this.#pollSent;
     if (!sent) return;
-    this.#options.publish("poll", () => {
+    this.#parts.publish("poll", () => {
       return { ...this.#labels, outcome, updates, durationMs: elapsedMs(sent, this.#now()) };
     });
   }
 
   #now(): Moment {
-    return this.#options.clock.now();
+    return this.#parts.clock.now();
   }
 }
 

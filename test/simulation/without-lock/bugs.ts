@@ -47,7 +47,7 @@ export const bugsWithoutLock: readonly Breakage[] = [
   bug("a gap counts behind a backlog", [gap, "return this.#isEmptied;", "return true;"]),
   bug("without a lock a silent Telegram makes an elder a newcomer", [
     session,
-    "if (this.#options.options.lock === false) return;",
+    "if (this.#parts.options.lock === false) return;",
     "",
   ]),
   bug("a poll in the middle of a series is sent although the instance waits", [
