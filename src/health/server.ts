@@ -64,6 +64,7 @@ export async function startHealthServer(
     throw error;
   }
 
+  const address = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= closeServer(server);
@@ -78,7 +79,7 @@ export async function startHealthServer(
   };
   const stateListeners = handles.map((handle) => handle.on("state", closeWhenAllEnded));
   closeWhenAllEnded();
-  return { port: (server.address() as AddressInfo).port, close, [Symbol.asyncDispose]: close };
+  return { port: address.port, close, [Symbol.asyncDispose]: close };
 }
 
 function checkPort(port: number | string | undefined): number {

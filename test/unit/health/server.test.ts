@@ -115,6 +115,16 @@ describe("startHealthServer", () => {
     await vi.waitFor(async () => expect(await isRefused(server.port)).toBe(true));
   });
 
+  it("that is started for a bot which has ended already says on which port it was, and is gone", async () => {
+    const polling = bots.handle();
+    await polling.stop();
+
+    const server = await startHealthServer(polling, { port: 0, host: "127.0.0.1" });
+
+    expect(server.port).toBeGreaterThan(0);
+    await vi.waitFor(async () => expect(await isRefused(server.port)).toBe(true));
+  });
+
   it("stays while one of several bots goes on", async () => {
     const [first, second] = [bots.handle(), bots.handle({ token: bots.api.addBot().token })];
     await using server = await startHealthServer([first, second], { port: 0, host: "127.0.0.1" });
