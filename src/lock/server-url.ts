@@ -10,7 +10,7 @@ export interface ServerUrl {
 
 const notUrls: readonly (readonly [pattern: RegExp, mistake: string])[] = [
   [
-    /^["'`]/,
+    /^["'`“”‘’«]/,
     "is in quotation marks, and they are part of it (`docker --env-file` keeps them). Leave them out",
   ],
   [/^(psql|redis-cli)\s/, "is a command line. Take only the URL out of it"],
@@ -22,7 +22,8 @@ const notUrls: readonly (readonly [pattern: RegExp, mistake: string])[] = [
   [/^prisma(\+\w+)?:/i, "is for Prisma's own client. Take the address of the database itself"],
 ];
 
-const encoding = "URL-encoded: @ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25";
+const reading =
+  "The port must be a number up to 65535, and special characters in user, password and database URL-encoded: @ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25";
 
 /**
  * The URL as client libraries can read it: without blanks around it, and with a percent sign that begins no code
@@ -55,15 +56,12 @@ function mistakeIn(text: string, url: string, scheme: RegExp): string | undefine
   }
   if (/YOUR[-_]PASSWORD/i.test(user)) return "has a placeholder for the password. Put the password there";
   const isCut = !authority.includes("@") && /^[^=]*@/.test(rest);
-  if (isCut || !isReadable(url, user)) {
-    return `cannot be read. Special characters in user and password must be ${encoding}`;
-  }
-  return undefined;
+  return isCut || !isReadable(url) ? `cannot be read. ${reading}` : undefined;
 }
 
-function isReadable(url: string, user: string): boolean {
+function isReadable(url: string): boolean {
   try {
-    decodeURIComponent(user);
+    decodeURIComponent(url.split("?", 1)[0] ?? "");
     // Postgres: no host at all stands for the one of the environment, or for a socket's directory in `?host=`.
     return URL.canParse(url) || URL.canParse(url.replace("@/", "@host/"));
   } catch {

@@ -188,6 +188,13 @@ describe.each(clientLibraries)("redisLock by $name $version", (library) => {
     });
   });
 
+  it("refuses a Cluster client for a server that is in none", async () => {
+    expect(await refusalOf({ client: library.cluster(server.port) })).toMatchObject({
+      code: "ERR_LOCK_CONFIG",
+      message: expect.stringContaining("it is no node of a Cluster"),
+    });
+  });
+
   it("gives up when its signal aborts while the server is silent, and leaves nothing open", async () => {
     await using silent = await startSilentServer();
     // node-redis cannot give up a Cluster or a Sentinel that does not answer.

@@ -41,6 +41,13 @@ export const urlMistakes: readonly Mistake[] = [
     told: "Write it as a URL",
     mended: postgres,
   },
+  {
+    lock: "postgres",
+    mistake: "only the slashes of a scheme",
+    given: postgres.replace("postgres:", ""),
+    told: "has no scheme",
+    mended: postgres,
+  },
   ...both("no scheme", (url) => url.replace(/^\w+:\/\//, ""), "has no scheme"),
   {
     lock: "postgres",
@@ -117,6 +124,20 @@ export const urlMistakes: readonly Mistake[] = [
     mistake: "a port that is no number",
     given: "postgres://bot:bot-secret@127.0.0.1:port/bots",
     told: "cannot be read",
+    mended: postgres,
+  },
+  {
+    lock: "postgres",
+    mistake: "a port above 65535",
+    given: "postgres://bot:bot-secret@127.0.0.1:99999/bots",
+    told: "The port must be a number up to 65535",
+    mended: postgres,
+  },
+  {
+    lock: "postgres",
+    mistake: "`%` and hexadecimal digits in the database",
+    given: `${postgres}%e4`,
+    told: "% is %25",
     mended: postgres,
   },
   {

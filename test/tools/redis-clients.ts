@@ -37,7 +37,8 @@ function ioredis(name: string, Redis: typeof Redis6, Cluster: typeof Cluster6): 
       return { client, close: () => client.quit() };
     },
     awkward: (url) =>
-      new Redis(url, {
+      // From a URL every value is a string.
+      new Redis(`${url}?connectTimeout=9000`, {
         lazyConnect: true,
         keyPrefix: "user:",
         enableAutoPipelining: true,

@@ -13,6 +13,7 @@ const fixes: Readonly<Record<string, string>> = {
   "25006": "Connect to the primary, not to a read-only replica.",
   "22P05":
     "The encoding of this database has no such character: give `key` and `instance` in ASCII, or use a database in UTF8.",
+  ERR_SOCKET_BAD_PORT: "Correct the port.",
   ERR_TLS_CERT_ALTNAME_INVALID:
     "Connect by a name that is in the server's certificate, or give `ssl: { servername }`.",
 };
@@ -44,8 +45,8 @@ const messages: readonly (readonly [RegExp, string])[] = [
  * trouble that may pass (57P03 starting up, 53300 too many connections, an unreachable server, …).
  */
 export function asConfigError(error: unknown): unknown {
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  const fix = fixFor(String(code ?? ""), String(message ?? ""));
+  const { code, message, severity } = error as { code?: unknown; message?: unknown; severity?: unknown };
+  const fix = fixFor(String(code ?? ""), String(message ?? ""), severity === "FATAL");
   if (error instanceof SafePollingError || fix === undefined) return error;
   return configError(
     `Postgres cannot be used as a lock: ${describeError(error)} (${code ?? "no code"}). ${fix}`,
@@ -57,11 +58,16 @@ export function configError(message: string, cause?: unknown): SafePollingError 
   return new SafePollingError("ERR_LOCK_CONFIG", message, { cause });
 }
 
-function fixFor(code: string, message: string): string | undefined {
+/** `isFatal`: it ended the session. */
+function fixFor(code: string, message: string, isFatal: boolean): string | undefined {
   if (fixes[code]) return fixes[code];
   if (tlsCodes.test(code)) return tlsFix;
   const known = messages.find(([pattern]) => pattern.test(message));
   if (known) return known[1];
+  // 22 and 42, invalid or unknown: parameters with which the session was to start.
+  if (isFatal && /^(22|42)/.test(code)) {
+    return "Correct the option `options`, or `?options=` of the connection string, or `client_encoding`.";
+  }
   // 0A feature not supported, 42 syntax error or unknown function: not quite PostgreSQL.
   if (/^(0A|42)[\dA-Z]{3}$/.test(code)) {
     return 'This server lacks what the lock needs. Use PostgreSQL 13 or later, or try `mode: "lease"`.';

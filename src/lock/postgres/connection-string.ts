@@ -37,8 +37,8 @@ const ofTls = new Set([
  * @throws ERR_INVALID_OPTION
  */
 export function readConnectionString(given: string, hasSslOption: boolean): string {
-  // A socket's directory and a database, with a blank between.
-  if (given.startsWith("/")) return given;
+  // A socket's directory and a database, with a blank between. (With `//` and `@`: a URL that has lost its scheme.)
+  if (/^\/(?!\/.*@)/s.test(given)) return given;
   const [address = "", ...query] = checkServerUrl("postgresLock.connectionString", given, server).split("?");
   const isUsed = (parameter: string) => {
     const name = parameter.split("=", 1)[0] ?? "";
@@ -56,8 +56,10 @@ export function locationOf(config: Readonly<Record<string, unknown>>): string {
   // Without a host URLs with a user cannot be read.
   const url = new URL(connectionString.replace("@/", "@_/"));
   const parameter = (name: string) => url.searchParams.get(name);
-  const name = decodeURIComponent(url.pathname.slice(1) || url.username);
-  return place(parameter("host") ?? url.hostname.replace("_", ""), parameter("port") ?? url.port, name);
+  const path = decodeURIComponent(url.pathname);
+  if (url.protocol === "socket:") return place(path, parameter("port"), parameter("db"));
+  const host = decodeURIComponent(url.hostname).replace(/^_$/, "");
+  return place(parameter("host") || host, parameter("port") || url.port, path.slice(1) || url.username);
 }
 
 function place(host: unknown, port: unknown, database: unknown): string {

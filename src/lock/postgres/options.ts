@@ -135,9 +135,9 @@ function checkPresent(
 ): void {
   if (!(name in options)) return;
   const value: unknown = options[name];
-  if (typeof value === "string" && value !== "") return;
-  const state = value === "" ? "empty" : value == null ? String(value) : `not a string but a ${typeof value}`;
-  throw optionError(`\`${name}\` is ${state}; is ${variable} set?`);
+  if (typeof value === "string" && value.trim() !== "") return;
+  if (typeof value !== "string" && value != null) throw invalidOption(`postgresLock.${name}`, "a string", value);
+  throw optionError(`\`${name}\` is ${value == null ? value : "empty"}; is ${variable} set?`);
 }
 
 function tableName(table: unknown = "grammy_safe_polling_leases"): readonly string[] {

@@ -97,6 +97,6 @@ function explained(error: unknown): unknown {
   const said = describeError(error);
   if (!/EPIPE|ECONNRESET|closed/i.test(said)) return redact(error);
   return new Error(
-    `${said}. A server that closes connections at once has reached its \`maxclients\`, is in protected mode, or wants TLS (rediss://)`,
+    `${said}. A server that closes connections at once has reached its \`maxclients\`, is in protected mode, wants TLS (rediss://), or is no Redis`,
   );
 }

@@ -28,6 +28,8 @@ const settings = {
   reconnectOnError: null,
   // The session has the deadlines.
   commandTimeout: undefined,
+  // As it is by default. From a URL (`?connectTimeout=`) it comes as a string, which throws where nobody can catch.
+  connectTimeout: 10_000,
   socketTimeout: undefined,
   sentinelRetryStrategy: null,
   // A Sentinel that is silent cannot be given up by us.

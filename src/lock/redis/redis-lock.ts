@@ -61,8 +61,7 @@ export function redisLock(options: RedisLockOptions): LockBackend {
   const warned = new Set<string>();
   return {
     name: "redis",
-    // Without user and password.
-    location: url === undefined ? undefined : new URL(url).host,
+    location: url === undefined ? undefined : locationOf(new URL(url)),
     leaseMs,
     pollMs,
     connect: (context) => connectRedis(target, context, warned),
@@ -83,7 +82,8 @@ function checkTarget(options: RedisLockOptions): string | undefined {
     throw invalidOption("redisLock.client", "a client of ioredis or redis", client, hint);
   }
   if (typeof url !== "string" || url.trim() === "") {
-    throw invalidOption("redisLock.url", "a non-empty string", url, "`url` is undefined; is REDIS_URL set?");
+    const hint = typeof url === "object" ? "" : "`url` is undefined or empty; is REDIS_URL set?";
+    throw invalidOption("redisLock.url", "a non-empty string", url, hint);
   }
   const readable = checkServerUrl("redisLock.url", url, server);
   const { hostname, pathname } = new URL(readable);
@@ -92,6 +92,12 @@ function checkTarget(options: RedisLockOptions): string | undefined {
   throw optionError(
     `Expected \`redisLock.url\` to have a host, and behind it nothing but the number of a database: ${server.example}`,
   );
+}
+
+/** For the log: nothing of user and password. Databases do not see each other, so its number is told where it is not 0. */
+function locationOf({ hostname, port, pathname, searchParams }: URL): string {
+  const database = Number(pathname.slice(1) || searchParams.get("db"));
+  return `${hostname}:${port || 6379}${database ? `/${database}` : ""}`;
 }
 
 /** A pool of node-redis, or another that hands clients out. */

@@ -56,6 +56,11 @@ const mistakes: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/READONLY/, readOnly],
   [/DB index|SELECT is not allowed/i, "it has no database of this number. A Cluster has only 0"],
   [/\bMOVED\b/, "it is a node of a Cluster. Give redisLock a Cluster client: redisLock({ client })"],
+  [
+    /cluster support disabled/,
+    "it is no node of a Cluster, and the client takes it for one. Give redisLock its URL, or a plain client",
+  ],
+  [/BAD_PORT/, "there is no such port. Correct it"],
   [/unknown command/i, "it lacks a command that the lock needs"],
   [/WRONGTYPE/, "the name of the lock's key is taken by something else. Give redisLock another `prefix`"],
   [

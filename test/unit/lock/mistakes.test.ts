@@ -47,12 +47,23 @@ describe("the place of the lock, for the first log line", () => {
     ],
     [{ connectionString: "postgres://bot:secret@db.example.com:6543" }, "db.example.com:6543/bot"],
     [{ connectionString: "postgres://bot:secret@/bots?host=/run/postgresql" }, "/run/postgresql:5432/bots"],
+    [{ connectionString: "postgres://bot:secret@%2Frun%2Fpostgresql/bots" }, "/run/postgresql:5432/bots"],
+    [{ connectionString: "socket://bot:secret@/run/postgresql?db=bots" }, "/run/postgresql:5432/bots"],
+    [{ connectionString: "postgres://bot:secret@db.example.com/bots?host=&port=" }, "db.example.com:5432/bots"],
     [{ connectionString: "/run/postgresql bots" }, "/run/postgresql bots"],
     [{ host: "db", database: "bots", user: "bot", password: "secret" }, "db:5432/bots"],
     [{}, "$PGHOST:5432/$PGDATABASE"],
   ])("of %j", (options, location) => {
     expect(postgresLock(options).location).toBe(location);
   });
+});
+
+it.each([
+  ["redis://:secret@r.example.com:6380/3", "r.example.com:6380/3"],
+  ["redis://r.example.com?db=3", "r.example.com:6379/3"],
+  ["redis://r.example.com/0", "r.example.com:6379"],
+])("the place of a Redis lock has the database's number: %s", (url, location) => {
+  expect(redisLock({ url }).location).toBe(location);
 });
 
 describe("a client in the place of settings", () => {

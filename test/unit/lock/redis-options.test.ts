@@ -16,7 +16,7 @@ describe("the options of redisLock", () => {
       pollMs: 1_000,
     });
     expect(redisLock({ url: "redis://user:secret@redis.example.com:6380/3" }).location).toBe(
-      "redis.example.com:6380",
+      "redis.example.com:6380/3",
     );
     expect(redisLock({ client: new Redis(url, lazy) }).location).toBeUndefined();
     expect(redisLock({ url, leaseMs: 2_000 }).leaseMs).toBe(2_000);
@@ -58,6 +58,7 @@ describe("the options of redisLock", () => {
     ["an unknown name beside", { url, lease: 5_000 }, /no option `lease`. Did you mean `leaseMs`/],
     ["a url that is undefined", { url: undefined }, /undefined.* is REDIS_URL set\?/],
     ["an empty url", { url: "" }, /is REDIS_URL set\?/],
+    ["a URL object", { url: new URL(url) }, /non-empty string, got an object\. See/],
     ["a url of something else", { url: "ftp://example.com" }, /the scheme ftp:.*redis:\/\//],
     ["a url without a scheme", { url: "localhost:6379" }, /no scheme.*redis:\/\//],
     ["a database that is no number", { url: "redis://localhost/main" }, /number of a database.*redis:\/\//],

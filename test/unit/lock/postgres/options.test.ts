@@ -19,7 +19,10 @@ describe("postgresLock(options)", () => {
   it.each([
     [{ connectionString: undefined }, "`connectionString` is undefined; is DATABASE_URL set?"],
     [{ connectionString: "" }, "`connectionString` is empty; is DATABASE_URL set?"],
-    [{ connectionString: 5432 }, "`connectionString` is not a string but a number"],
+    [{ connectionString: 5432 }, "`postgresLock.connectionString` to be a string, got 5432"],
+    [{ connectionString: " " }, "`connectionString` is empty; is DATABASE_URL set?"],
+    [{ connectionString: new URL("postgres://h/d") }, "to be a string, got an object"],
+    [{ connectionString: "“postgres://h/d”" }, "in quotation marks"],
     [{ host: undefined }, "`host` is undefined; is PGHOST set?"],
     [{ conectionString: "postgres://" }, "Did you mean `connectionString`?"],
     [{ leasems: 1 }, "Did you mean `leaseMs`?"],
