@@ -14,7 +14,9 @@ export function holder(signal: AbortSignal): Command<HolderArguments> {
     help: holderHelp,
     parse: parseHolderArguments,
     async run({ watch, json, ...options }, env, { print, printJson }) {
-      const { lock, choice, key } = await openHeldLock(options, env);
+      const opened = await openHeldLock(options, env);
+      const { choice, key } = opened;
+      let { lock } = opened;
       try {
         let told: string | undefined;
         for (;;) {
@@ -29,6 +31,11 @@ export function holder(signal: AbortSignal): Command<HolderArguments> {
           told = identity;
           if (watch) await sleep(lookEveryMs, undefined, { signal }).catch(() => {});
           if (!watch || signal.aborted) return exitCodeOf[state.kind];
+          // The server may have been started again: then this connection is of no use any more.
+          if (state.kind === "unknown") {
+            await lock.close();
+            ({ lock } = await openHeldLock(options, env).catch(() => ({ lock })));
+          }
         }
       } finally {
         await lock.close();

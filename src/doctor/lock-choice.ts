@@ -77,18 +77,18 @@ function byEnvironment(given: CommonArguments, env: Environment): LockChoice {
 
 /** Whether a variable has the address of such a server. One for something else (`mysql:`, `file:`) is passed over, a mistyped one is not. */
 function isAddress(name: string, scheme: RegExp, kind: RegExp, env: Environment): boolean {
-  const value = env[name] ?? "";
+  const value = env[name]?.trim() ?? "";
   if (value === "" || scheme.test(value)) return value !== "";
   const isAnotherKind = /^([a-z][a-z0-9+.-]*:\/\/|file:|sqlite:)/i.test(value) && !kind.test(value);
   if (isAnotherKind) return false;
   throw optionError(
-    `${name} is set, and is no address that the lock could use: it begins with postgres://, redis:// or rediss://, without quotes or spaces around it. Correct it, or name the lock with --postgres, --redis or --file.`,
+    `${name} is set, and is no address that the lock could use: it begins with postgres://, redis:// or rediss://, without quotes around it. Correct it, or name the lock with --postgres, --redis or --file.`,
   );
 }
 
 /** An option may name the variable that has the connection string, which keeps the password out of `ps`. */
 function connectionString(value: string, env: Environment): string {
-  if (!/^[A-Z_][A-Z0-9_]*$/.test(value)) return value;
+  if (!/^[a-z_]\w*$/i.test(value)) return value;
   const content = env[value];
   if (content) return content;
   throw optionError(`The environment variable ${value} is not set.`);
@@ -106,8 +106,7 @@ function inPostgres(url: string, source: string, { mode, table }: CommonArgument
     ...(mode !== undefined && { mode: mode as "session" | "lease" }),
     ...(table !== undefined && { table }),
   });
-  const host = URL.canParse(url) ? new URL(url).host : "";
-  return { backend, location: host || undefined, source };
+  return { backend, location: backend.location, source };
 }
 
 function inRedis(url: string, source: string, { prefix }: CommonArguments): LockChoice {

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { systemClock } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import type { ConnectContext, HandoverRequest, Holder, LockConnection } from "../lock/backend.js";
+import { codeOf } from "../lock/file/failures.js";
 import { probeKey } from "../lock/probe-key.js";
 import type { Logger } from "../logger.js";
 import { describeError } from "../redact.js";
@@ -146,17 +147,22 @@ export function unusedFinding(choice: LockChoice): Finding {
 export function directoryObstacle(choice: LockChoice, uid = process.getuid?.()): Finding | undefined {
   const { location } = choice;
   if (location === undefined) return undefined;
-  if (!existsSync(location)) {
+  try {
+    const owner = statSync(location).uid;
+    if (uid === undefined || owner === uid || owner === 0) return undefined;
+    const message = `The lock directory ${location} belongs to user ${owner}, the doctor runs as user ${uid}.`;
+    const fix = `Run it as the user of the bot: sudo -E -u '#${owner}' ${command} …`;
+    return ofLock.unknown("other-user", message, fix);
+  } catch (error) {
+    if (uid !== undefined && codeOf(error) === "EACCES") {
+      const message = `User ${uid}, as whom the doctor runs, may not look for the lock directory ${location}.`;
+      return ofLock.unknown("other-user", message, "Run it as the user of the bot.");
+    }
     const message = `${describeChoice(choice)} is not there: no bot of this machine has ever used it.`;
     // Nobody has said that the bot has a file lock: a bot that polls by bot.start() has none.
     const severity = choice.isDefault ? ofLock.unknown : ofLock.problem;
     return severity("no-directory", message, whereToLook);
   }
-  const owner = statSync(location).uid;
-  if (uid === undefined || owner === uid || owner === 0) return undefined;
-  const message = `The lock directory ${location} belongs to user ${owner}, the doctor runs as user ${uid}.`;
-  const fix = `Run it as the user of the bot: sudo -E -u '#${owner}' ${command} …`;
-  return ofLock.unknown("other-user", message, fix);
 }
 
 /** For a lock that nobody holds where somebody should. */

@@ -217,7 +217,7 @@ const faults: readonly Fault[] = [
     exitCode: 1,
     finding: "lock unreachable",
     sentence:
-      /^The Postgres lock at 127\.0\.0\.1:\d+ \(DATABASE_URL\) cannot be reached: connect ECONNREFUSED/,
+      /^The Postgres lock at 127\.0\.0\.1:\d+\/\w+ \(DATABASE_URL\) cannot be reached: connect ECONNREFUSED/,
     fix: /that the server runs/,
   },
   {
@@ -368,6 +368,19 @@ const faults: readonly Fault[] = [
     exitCode: 1,
     finding: "telegram unreachable",
     sentence: /cannot be reached: no answer within 10 s\.$/,
+  },
+  {
+    name: "the lock directory is where only another user may look",
+    seed({ directory }) {
+      const own = join(directory, "root");
+      mkdirSync(own, { mode: isRoot ? 0o700 : 0o000 });
+      chmodSync(directory, 0o755);
+      return { args: ["--file", join(own, "locks")], ...(isRoot && { uid: otherUid }) };
+    },
+    exitCode: 2,
+    finding: "lock other-user",
+    sentence: /may not look for the lock directory/,
+    fix: /Run it as the user of the bot/,
   },
   {
     name: "the lock directory cannot be written",
@@ -565,6 +578,22 @@ describe("holder", () => {
     expect(JSON.parse((await lines.next()).value)).toMatchObject({ code: "held" });
     bot.kill("SIGTERM");
     expect(JSON.parse((await lines.next()).value)).toMatchObject({ code: "free", holder: null });
+    watch.kill();
+  });
+
+  it("--watch goes on when the lock server has been started again", { timeout: 60_000 }, async () => {
+    await using server = await startRedis();
+    await deadRedisHolder(server, "1", 120_000, 0);
+    const args = ["holder", "--redis", server.url, "--key", "1", "--watch", "--json"];
+    const watch = spawn(process.execPath, [binPath, ...args], { env: { PATH: process.env.PATH } });
+    const lines = createInterface(watch.stdout)[Symbol.asyncIterator]();
+    const code = async () => JSON.parse((await lines.next()).value).code;
+
+    expect(await code()).toBe("held");
+    await server.kill();
+    expect(await code()).toBe("no-answer");
+    await server.start();
+    expect(await code()).toBe("free");
     watch.kill();
   });
 });

@@ -88,13 +88,15 @@ describe("the lock that is chosen", () => {
   it("is that of the option, whatever the environment says", () => {
     const env = { DATABASE_URL: "postgres://h/d", REDIS_URL: "redis://r:1" };
     expect(choose(env, { redis: "redis://other:2" })).toEqual(["redis", "--redis", "other:2"]);
-    expect(choose(env, { postgres: "DATABASE_URL" })).toEqual(["postgres", "--postgres", "h"]);
+    expect(choose(env, { postgres: "DATABASE_URL" })).toEqual(["postgres", "--postgres", "h:5432/d"]);
+    expect(choose({ mine: "redis://r:1" }, { redis: "mine" })).toEqual(["redis", "--redis", "r:1"]);
     expect(choose(env, { file: "/locks" })).toEqual(["file", "--file", "/locks"]);
     expect(choose(env, { "no-lock": true })).toEqual([undefined, undefined, undefined]);
   });
 
   it("is else that of the one variable that fits", () => {
-    expect(choose({ DATABASE_URL: "postgresql://h:5/d" })).toEqual(["postgres", "DATABASE_URL", "h:5"]);
+    expect(choose({ DATABASE_URL: "postgresql://h:5/d" })).toEqual(["postgres", "DATABASE_URL", "h:5/d"]);
+    expect(choose({ DATABASE_URL: " postgres:///d?host=/run\n" })[2]).toBe("/run:5432/d");
     expect(choose({ REDIS_URL: "rediss://r:1" })).toEqual(["redis", "REDIS_URL", "r:1"]);
     expect(choose({ DATABASE_URL: "mysql://h/d", REDIS_URL: "redis://r:1" })[0]).toBe("redis");
   });
