@@ -64,7 +64,6 @@ it.each([
   ["a port that there is not", { port: 99_999 }, "Correct the port"],
   ["an unknown setting", { options: "-c statment_timeout=5s" }, "Correct the option `options`"],
   ["what is no setting", { options: "project=a" }, "Correct the option `options`"],
-  ["an unknown encoding", { client_encoding: "utf-9" }, "`client_encoding`"],
 ] as const)("refuses %s, with the fix", async (_, changes, fix) => {
   const error = await failure(config(changes));
 

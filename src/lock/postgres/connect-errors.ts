@@ -66,7 +66,7 @@ function fixFor(code: string, message: string, isFatal: boolean): string | undef
   if (known) return known[1];
   // 22 and 42, invalid or unknown: parameters with which the session was to start.
   if (isFatal && /^(22|42)/.test(code)) {
-    return "Correct the option `options`, or `?options=` of the connection string, or `client_encoding`.";
+    return "Correct the option `options`, or `?options=` of the connection string.";
   }
   // 0A feature not supported, 42 syntax error or unknown function: not quite PostgreSQL.
   if (/^(0A|42)[\dA-Z]{3}$/.test(code)) {

@@ -58,8 +58,8 @@ export function locationOf(config: Readonly<Record<string, unknown>>): string {
   const parameter = (name: string) => url.searchParams.get(name);
   const path = decodeURIComponent(url.pathname);
   if (url.protocol === "socket:") return place(path, parameter("port"), parameter("db"));
-  const host = decodeURIComponent(url.hostname).replace(/^_$/, "");
-  return place(parameter("host") || host, parameter("port") || url.port, path.slice(1) || url.username);
+  const hostname = decodeURIComponent(url.hostname).replace(/^_$/, "");
+  return place(parameter("host") || hostname, parameter("port") || url.port, path.slice(1) || url.username);
 }
 
 function place(host: unknown, port: unknown, database: unknown): string {
