@@ -136,7 +136,9 @@ function checkPresent(
   if (!(name in options)) return;
   const value: unknown = options[name];
   if (typeof value === "string" && value.trim() !== "") return;
-  if (typeof value !== "string" && value != null) throw invalidOption(`postgresLock.${name}`, "a string", value);
+  if (typeof value !== "string" && value != null) {
+    throw invalidOption(`postgresLock.${name}`, "a string", value);
+  }
   throw optionError(`\`${name}\` is ${value == null ? value : "empty"}; is ${variable} set?`);
 }
 

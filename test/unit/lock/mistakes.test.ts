@@ -49,7 +49,7 @@ describe("the place of the lock, for the first log line", () => {
     [{ connectionString: "postgres://bot:secret@/bots?host=/run/postgresql" }, "/run/postgresql:5432/bots"],
     [{ connectionString: "postgres://bot:secret@%2Frun%2Fpostgresql/bots" }, "/run/postgresql:5432/bots"],
     [{ connectionString: "socket://bot:secret@/run/postgresql?db=bots" }, "/run/postgresql:5432/bots"],
-    [{ connectionString: "postgres://bot:secret@db.example.com/bots?host=&port=" }, "db.example.com:5432/bots"],
+    [{ connectionString: "postgres://bot:secret@db.example/bots?host=&port=" }, "db.example:5432/bots"],
     [{ connectionString: "/run/postgresql bots" }, "/run/postgresql bots"],
     [{ host: "db", database: "bots", user: "bot", password: "secret" }, "db:5432/bots"],
     [{}, "$PGHOST:5432/$PGDATABASE"],
