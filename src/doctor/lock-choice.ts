@@ -91,7 +91,9 @@ function connectionString(value: string, env: Environment): string {
   if (!/^[a-z_]\w*$/i.test(value)) return value;
   const content = env[value];
   if (content) return content;
-  throw optionError(`The environment variable ${value} is not set.`);
+  throw optionError(
+    `The environment variable ${value} is not set; an address begins with postgres://, redis:// or rediss://.`,
+  );
 }
 
 function inDirectory(options: { readonly directory?: string }, source: string): LockChoice {

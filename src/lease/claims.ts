@@ -1,5 +1,4 @@
 import type { Moment } from "../clock.js";
-import { isSafePollingError, type SafePollingError } from "../errors.js";
 import type { Claim, ClaimRequest, Holder, LockConnection } from "../lock/backend.js";
 import { withDeadline } from "../waiting.js";
 import type { CandidateEntry, CandidateSet } from "./candidate.js";
@@ -39,8 +38,8 @@ export interface ClaimsOptions extends LockSessionOptions {
   isFormerOwner(owner: string): boolean;
   /** The server has done what it was asked for. */
   onAnswered(): void;
-  /** Only a human can help: with one key, or with all. */
-  onMistake(error: SafePollingError, key?: string): void;
+  /** True: only a human can help, and waiting has ended: for one key, or for all. */
+  onMistake(error: unknown, key?: string): boolean;
   onLost(keys: readonly string[], reason: LossReason): void;
 }
 
@@ -212,8 +211,7 @@ export function createClaims(options: ClaimsOptions) {
   }
 
   function keyFailed(key: string, error: unknown): void {
-    if (!everGranted.has(key) && isLockMistake(error)) onMistake(error, key);
-    else trouble.keyFailed(key, error);
+    if (everGranted.has(key) || !onMistake(error, key)) trouble.keyFailed(key, error);
   }
 
   function heldByOther(open: OpenConnection, key: string, holder: Holder, seen: Moment): void {
@@ -282,7 +280,7 @@ export function createClaims(options: ClaimsOptions) {
 
   /** The outcome is unknown. A connection that holds nothing is dropped; one that holds keys gives these back. */
   function claimFailed({ keeper }: OpenConnection, keys: readonly string[], error: unknown): void {
-    if (!everAnswered && isLockMistake(error)) return onMistake(error);
+    if (!everAnswered && onMistake(error)) return;
     if (keeper.held.size === 0) return keeper.end("connection", error);
     trouble.failed("claim", error);
     const left = keys.filter((key) => outliving.remove(key));
@@ -296,9 +294,4 @@ export function createClaims(options: ClaimsOptions) {
 
 function identityOf({ owner, instance, token, since }: Holder): string {
   return [owner, instance, token, since].join("/");
-}
-
-/** A mistake of the configuration. It ends waiting only as long as the lock has never worked: later it is trouble. */
-export function isLockMistake(error: unknown): error is SafePollingError {
-  return isSafePollingError(error, "ERR_LOCK_CONFIG") || isSafePollingError(error, "ERR_LOCK_UNSAFE");
 }

@@ -36,8 +36,9 @@
  */
 import { elapsedMs, type Moment } from "../clock.js";
 import { publish } from "../diagnostics.js";
-import type { SafePollingError } from "../errors.js";
+import { isSafePollingError } from "../errors.js";
 import type { HandoverRequest, Holder, LockConnection } from "../lock/backend.js";
+import { isOfReplica } from "../lock/replica-error.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { type Deferred, deferred, withDeadline } from "../waiting.js";
@@ -48,7 +49,7 @@ import {
   CandidateSet,
   type Renewal,
 } from "./candidate.js";
-import { createClaims, isLockMistake, type OpenConnection } from "./claims.js";
+import { createClaims, type OpenConnection } from "./claims.js";
 import { createConnector, type LockSessionOptions } from "./connector.js";
 import { KeyHistories } from "./key-history.js";
 import { LeaseKeeper, type LossReason } from "./lease-keeper.js";
@@ -58,6 +59,8 @@ import { checkTimes, defaultLeaseMs, leaseTiming } from "./trust-window.js";
 
 /** How many owner names of earlier connections are kept: a server cannot name an older one under a live lease. */
 const maxFormerOwners = 32;
+/** For so long a server that is a replica may be a failover that is under way, in milliseconds. */
+const failoverMs = 60_000;
 
 export type LockSession = ReturnType<typeof createLockSession>;
 
@@ -79,6 +82,8 @@ export function createLockSession(options: LockSessionOptions) {
   let formerOwners: readonly string[] = [];
   let open: OpenConnection | undefined;
   let everConnected = false;
+  /** When a server was found to be a replica, the first time. */
+  let replicaSince: Moment | undefined;
   const claims = createClaims({
     ...options,
     timing,
@@ -88,7 +93,7 @@ export function createLockSession(options: LockSessionOptions) {
     trouble,
     isFormerOwner: (owner) => formerOwners.includes(owner),
     onAnswered: () => connector.succeeded(),
-    onMistake: fail,
+    onMistake: failOnMistake,
     onLost: lose,
   });
   const connector = createConnector({
@@ -243,7 +248,7 @@ export function createLockSession(options: LockSessionOptions) {
   }
 
   function connectFailed(error: unknown): void {
-    if (!everConnected && isLockMistake(error)) return fail(error);
+    if (!everConnected && failOnMistake(error)) return;
     trouble.failed("connecting", error);
     reconnect();
   }
@@ -253,11 +258,18 @@ export function createLockSession(options: LockSessionOptions) {
     if (candidates.isWaiting() || outliving.keys().length > 0) connector.connect();
   }
 
-  function fail(error: SafePollingError, key?: string): void {
+  /** A mistake of the configuration. It ends waiting only as long as the lock has never worked: later it is trouble. */
+  function failOnMistake(error: unknown, key?: string): boolean {
+    if (!isSafePollingError(error) || !error.code.startsWith("ERR_LOCK")) return false;
+    if (isOfReplica(error)) {
+      replicaSince ??= clock.now();
+      if (elapsedMs(replicaSince, clock.now()) < failoverMs) return false;
+    }
     for (const entry of key === undefined ? candidates.all() : candidates.of(key)) {
       entry.phase = "idle";
       entry.events.failed(error);
     }
+    return true;
   }
 
   function ended(former: OpenConnection, reason: LossReason | "closed", error: unknown): void {

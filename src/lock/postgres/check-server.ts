@@ -1,5 +1,6 @@
 import { describeError } from "../../redact.js";
 import type { ConnectContext } from "../backend.js";
+import { ofReplica } from "../replica-error.js";
 import { configError } from "./connect-errors.js";
 import { describeServer, tryLiveness } from "./session-sql.js";
 import type { Row, Wire } from "./wire.js";
@@ -60,7 +61,9 @@ export async function checkServer(
     throw configError(`The Postgres lock needs PostgreSQL 13 or later; this server says ${version}.`);
   }
   if (server.standby !== "f") {
-    throw configError("This server is a read-only replica, whose locks are its own. Connect to the primary.");
+    throw ofReplica(
+      configError("This server is a read-only replica, whose locks are its own. Connect to the primary."),
+    );
   }
   if (Number(server.locks) > 0) throw configError(unresetPooler);
   const pooling = await probePooling(wire, pid, openSecond);

@@ -1,5 +1,8 @@
 import { SafePollingError } from "../../errors.js";
 import { describeError } from "../../redact.js";
+import { ofReplica } from "../replica-error.js";
+
+const readOnlyTransaction = "25006";
 
 /** What to do about errors that will not pass by themselves, by SQLSTATE or error code of Node. */
 const fixes: Readonly<Record<string, string>> = {
@@ -10,7 +13,7 @@ const fixes: Readonly<Record<string, string>> = {
   "3D000": "Create the database, or correct its name.",
   "3F000": "Create the schema, or correct the option `table`.",
   "42501": "Grant the role what is missing.",
-  "25006": "Connect to the primary, not to a read-only replica.",
+  [readOnlyTransaction]: "Connect to the primary, not to a read-only replica.",
   "22P05":
     "The encoding of this database has no such character: give `key` and `instance` in ASCII, or use a database in UTF8.",
   ERR_SOCKET_BAD_PORT: "Correct the port.",
@@ -48,10 +51,11 @@ export function asConfigError(error: unknown): unknown {
   const { code, message, severity } = error as { code?: unknown; message?: unknown; severity?: unknown };
   const fix = fixFor(String(code ?? ""), String(message ?? ""), severity === "FATAL");
   if (error instanceof SafePollingError || fix === undefined) return error;
-  return configError(
+  const mistake = configError(
     `Postgres cannot be used as a lock: ${describeError(error)} (${code ?? "no code"}). ${fix}`,
     error,
   );
+  return code === readOnlyTransaction ? ofReplica(mistake) : mistake;
 }
 
 export function configError(message: string, cause?: unknown): SafePollingError {

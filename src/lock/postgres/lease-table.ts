@@ -1,5 +1,6 @@
 import { SafePollingError } from "../../errors.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
+import { ofReplica } from "../replica-error.js";
 import { passOn } from "../wake-message.js";
 import { readRevision } from "./application-name.js";
 import type { ServerChecks } from "./check-server.js";
@@ -62,7 +63,7 @@ async function chooseTable(wire: Wire, table: readonly string[]): Promise<Chosen
   const name = table.at(-1) ?? "";
   const [server] = await wire.ask(findTables(name));
   if (server?.standby !== "f") {
-    throw configError("This server is a read-only replica. Connect to the primary.");
+    throw ofReplica(configError("This server is a read-only replica. Connect to the primary."));
   }
   const tables: Readonly<Record<string, string>> = JSON.parse(server.tables ?? "{}");
   const found = Object.keys(tables);

@@ -1,5 +1,6 @@
 import { SafePollingError } from "../../errors.js";
 import { describeError } from "../../redact.js";
+import { ofReplica } from "../replica-error.js";
 
 /** What INFO tells and we care about. All of it may be missing. */
 export interface ServerInfo {
@@ -82,7 +83,9 @@ export function refusalFor(error: unknown, prefix: string): SafePollingError | u
   const what = /NOPERM|user executing the script/.test(said)
     ? `its user may not do what the lock needs. Allow it: ACL SETUSER <user> ${rights}`
     : mistakes.find(([pattern]) => pattern.test(said) || pattern.test(code))?.[1];
-  return what === undefined ? undefined : refusal(`redisLock cannot use this Redis: ${what}`, error, said);
+  if (what === undefined) return undefined;
+  const mistake = refusal(`redisLock cannot use this Redis: ${what}`, error, said);
+  return what === readOnly ? ofReplica(mistake) : mistake;
 }
 
 function refusal(message: string, cause?: unknown, said?: string): SafePollingError {

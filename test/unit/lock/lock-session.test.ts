@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { SafePollingError } from "../../../src/errors.js";
 import type { Candidate } from "../../../src/lease/candidate.js";
 import { createLockSession } from "../../../src/lease/lock-session.js";
-import type { LockBackend } from "../../../src/lock/backend.js";
+import type { ConnectContext, LockBackend, LockConnection } from "../../../src/lock/backend.js";
+import { ofReplica } from "../../../src/lock/replica-error.js";
 import { silentLogger } from "../../../src/logger.js";
 import { deferred } from "../../../src/waiting.js";
 import { LeaseServer } from "../../tools/lease-server.js";
@@ -702,6 +703,32 @@ describe("trouble", () => {
     await time.advance(20_000);
     expect(later.events.at(-1)).toMatch(/^granted/);
   });
+
+  it.each(["connecting", "a claim"])(
+    "at %s that a failover explains too ends waiting after a minute",
+    async (where) => {
+      const refuse = async () => {
+        throw ofReplica(new SafePollingError("ERR_LOCK_CONFIG", "a read-only replica"));
+      };
+      const backend = server.backend();
+      let isReplica = true;
+      const connect = async (context: ConnectContext): Promise<LockConnection> => {
+        if (isReplica && where === "connecting") return await refuse();
+        const connection = await backend.connect(context);
+        return { ...connection, claim: (requests) => (isReplica ? refuse() : connection.claim(requests)) };
+      };
+      const [early, late] = ["a", "b"].map((name) => startProcess(name, { ...backend, connect }).enter());
+      early?.want();
+      await time.advance(50_000);
+      expect(early?.events.filter((event) => event !== "trouble")).toEqual([]);
+      late?.want();
+      await time.advance(20_000);
+      expect(early?.events.at(-1)).toBe("failed ERR_LOCK_CONFIG");
+      isReplica = false;
+      await time.advance(10_000);
+      expect(late?.events.filter((event) => event !== "trouble")).toEqual(["well", "granted 1"]);
+    },
+  );
 
   it("at connecting, left by one handle, does not leave the next one without a connection", async () => {
     const process = startProcess("a");
