@@ -14,8 +14,18 @@ const passwordInUrl = /(\b[a-z][a-z\d+.-]*:\/\/[^\s:/@]*):\S+@/gi;
 // ?password=… of a URL, and password=… of libpq.
 const passwordParameter = /((?:^|[?&;\s])(?:ssl)?(?:password|passwd|pwd)=)('[^']*'|[^\s&"'#;]+)/gi;
 
-const copiedFields = ["code", "error_code", "description", "errno", "syscall", "address", "port", "method"];
-const nestedFields = ["error", "cause"];
+const copiedFields = [
+  "code",
+  "error_code",
+  "description",
+  "errno",
+  "syscall",
+  "address",
+  "port",
+  "method",
+  "error",
+  "cause",
+];
 const maxDepth = 5;
 
 /** `text` with bot tokens, the passwords of URLs and the known secrets replaced. */
@@ -26,26 +36,29 @@ export function redactText(text: string): string {
     .replace(passwordParameter, "$1<password>");
 }
 
-/** A copy of an error with what helps to understand it and nothing that must stay secret. */
+/** What was thrown may throw when it is read: a getter, a revoked proxy. */
+const unreadable = "an error that cannot be read";
+
+/** A copy of an error with what helps to understand it and nothing that must stay secret. Never throws. */
 export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === "string") return redactText(value);
   if (typeof value !== "object" || value === null) return value;
   if (depth >= maxDepth) return undefined;
-  if (!(value instanceof Error) && !("message" in value)) return redactText(shown(value));
+  try {
+    if (!(value instanceof Error) && !("message" in value)) return redactText(shown(value));
 
-  const original = value as Error & Record<string, unknown>;
-  const copy = new Error(redactText(String(original.message))) as Error & Record<string, unknown>;
-  copy.name = redactText(String(original.name ?? "Error"));
-  copy.stack = redactText(String(original.stack ?? `${copy.name}: ${copy.message}`));
-  for (const field of copiedFields) {
-    const content = original[field];
-    if (typeof content === "string") copy[field] = redactText(content);
-    else if (typeof content === "number") copy[field] = content;
+    const original = value as Error & Record<string, unknown>;
+    const copy = new Error(redactText(String(original.message))) as Error & Record<string, unknown>;
+    copy.name = redactText(String(original.name ?? "Error"));
+    copy.stack = redactText(String(original.stack ?? `${copy.name}: ${copy.message}`));
+    for (const field of copiedFields) {
+      const content = redact(original[field], depth + 1);
+      if (content !== undefined) copy[field] = content;
+    }
+    return copy;
+  } catch {
+    return new Error(unreadable);
   }
-  for (const field of nestedFields) {
-    if (original[field] !== undefined) copy[field] = redact(original[field], depth + 1);
-  }
-  return copy;
 }
 
 /** The value as it is, of the user's own class; a redacted copy where printing it would show a secret. */
@@ -54,14 +67,17 @@ export function redactIfSecret(value: unknown): unknown {
   return redactText(printed) === printed ? value : redact(value);
 }
 
-/** One line about an error of any kind, fit for a log. */
+/** One line about an error of any kind, fit for a log. Never throws. */
 export function describeError(error: unknown): string {
   if (typeof error !== "object" || error === null) return redactText(String(error));
-  const { message, code, error: inner } = error as { message?: unknown; code?: unknown; error?: unknown };
-  if (!isText(message))
-    return redactText(innerText(inner) ?? codeWithin(error) ?? (isText(code) ? code : shown(error)));
-  const within = innerText(inner);
-  return redactText(within === undefined ? message : `${message} (${within})`);
+  try {
+    const { message, error: inner } = error as { message?: unknown; error?: unknown };
+    const within = innerText(inner);
+    if (!isText(message)) return redactText(within ?? codeWithin(error) ?? shown(error));
+    return redactText(within === undefined ? message : `${message} (${within})`);
+  } catch {
+    return unreadable;
+  }
 }
 
 /** Of anything that can be thrown: an object without a prototype has no `toString`. */
@@ -71,16 +87,15 @@ function shown(value: object): string {
 
 /** What an error says that is inside another: the network's own message is often empty, and its code says it all. */
 function innerText(inner: unknown): string | undefined {
-  if (typeof inner !== "object" || inner === null) return undefined;
-  const { message } = inner as { message?: unknown };
-  const text = isText(message) ? message : undefined;
+  const { message } = (inner ?? {}) as { message?: unknown };
+  const text = isText(message) ? message : "";
   return [text, codeWithin(inner, text)].filter(isText).join(" ") || undefined;
 }
 
 /** The code of an error, or of the first one inside it, unless the message has it. */
 function codeWithin(error: unknown, message = "", depth = 0): string | undefined {
-  if (typeof error !== "object" || error === null || depth > maxDepth) return undefined;
-  const { code, cause, errors } = error as { code?: unknown; cause?: unknown; errors?: unknown };
+  if (depth > maxDepth) return undefined;
+  const { code, cause, errors } = (error ?? {}) as { code?: unknown; cause?: unknown; errors?: unknown };
   if (isText(code)) return message.includes(code) ? undefined : code;
   return codeWithin(Array.isArray(errors) ? errors[0] : cause, message, depth + 1);
 }

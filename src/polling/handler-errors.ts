@@ -33,7 +33,7 @@ export async function reportHandlerError(
       uncaught = thrown;
     }
   }
-  const report = redact(innermost(uncaught)) as Error;
+  const report = innermost(redact(uncaught)) as Error;
   logger.error(
     {
       updateId,
@@ -48,7 +48,6 @@ export async function reportHandlerError(
 
 /** What the handler itself threw: grammY's BotError is only a wrapper around it. */
 function innermost(error: unknown): unknown {
-  if (typeof error !== "object" || error === null) return error;
-  const { name, error: inner } = error as { name?: unknown; error?: unknown };
+  const { name, error: inner } = (error ?? {}) as { name?: unknown; error?: unknown };
   return name === "BotError" && inner !== undefined ? inner : error;
 }

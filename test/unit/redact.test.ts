@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isSafePollingError, SafePollingError } from "../../src/errors.js";
 import { describeError, redact, redactIfSecret, redactText } from "../../src/redact.js";
+import { unreadable } from "../tools/unreadable.js";
 
 const token = `123456789:${"AbC_-9".repeat(6)}`;
 
@@ -71,6 +72,11 @@ describe("redaction", () => {
     expect(describeError(Object.assign(new Error("outer"), { error: new Error("inner") }))).toBe(
       "outer (inner)",
     );
+  });
+
+  it.each(unreadable)("survives what throws when it is read: $what", ({ make }) => {
+    expect(describeError(make())).not.toBe("");
+    expect(redact(make())).toMatchObject({ message: "an error that cannot be read" });
   });
 
   it("says the code of network errors that have no message", () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ConnectContext } from "../../../src/lock/backend.js";
+import { unreadable } from "../../tools/unreadable.js";
 import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
 let world: VirtualWorld;
@@ -849,6 +850,51 @@ describe("a handler that does not end", () => {
 
     expect(a.session.state).toBe("polling");
     expect(a.outcome.done).toBeUndefined();
+  });
+});
+
+describe.each(unreadable)("an error that cannot be read, $what,", ({ make }) => {
+  const throws = () => {
+    throw make();
+  };
+
+  it("of bot.catch is told, and its handler has ended", async () => {
+    const a = world.start("a", { onMessage: throws, configure: (bot) => bot.catch(throws) });
+    const updateId = world.push();
+    await world.advance(70_000);
+
+    expect(eventsOf(a, "handlerError").map(({ payload }) => payload.updateId)).toEqual([updateId]);
+    expect(eventsOf(a, "slowHandler")).toEqual([]);
+    expect(a.session.health().slowHandlers).toEqual([]);
+  });
+
+  it("of a listener or of a leading task is told, and ends no process", async () => {
+    const rejections: unknown[] = [];
+    const listen = (error: unknown) => void rejections.push(error);
+    process.on("unhandledRejection", listen);
+    const a = world.start("a");
+    a.session.events.on("acquired", throws);
+    a.session.leading.add(throws);
+    a.session.leading.add(async ({ signal }) => {
+      await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      throws();
+    });
+    await world.advance(100);
+    void a.session.stop();
+    await world.advance(2_000);
+    process.off("unhandledRejection", listen);
+
+    expect(rejections).toEqual([]);
+    expect(a.logs.filter(({ level }) => level === "error").length).toBe(3);
+    expect(a.outcome.done).toBe("resolved");
+  });
+
+  it("of beforePolling ends polling", async () => {
+    const a = world.start("a", { options: { beforePolling: throws } });
+    await world.advance(2_000);
+
+    expect(a.states.at(-1)).toBe("failed");
+    expect(a.outcome.done).toHaveProperty("error");
   });
 });
 
