@@ -60,7 +60,11 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
     },
   });
   const { logger } = session;
-  const stop = () => session.stop();
+  const stop = () => {
+    void session.stop();
+    // Its own promise is resolved before the end where a handler has raised the signal.
+    return session.done.catch(() => {});
+  };
   const unregister = stopOnSignals({ signals, exitAfterMs, logger, stop });
   const forgetParent =
     stopWithParent &&

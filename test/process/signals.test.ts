@@ -99,6 +99,15 @@ describe("a stop signal", () => {
     );
   });
 
+  it("that a handler emits ends the process when that handler has ended", async () => {
+    await using fleet = await BotFleet.start();
+    const a = await fleet.poller("a", { emits: "SIGTERM" });
+    fleet.push("one");
+
+    expect(await a.exited).toEqual({ code: 0, signal: null });
+    expect(fleet.api.counters()).toMatchObject({ answered: 1, pending: 0 });
+  });
+
   it("that is doubled within a second is one", async () => {
     await using fleet = await BotFleet.start();
     const a = await fleet.poller("a", { handlerMs: 700 });

@@ -66,6 +66,8 @@ export interface Scenario {
   /** One update of a chat after the other, by the runner's middleware. */
   readonly sequentializes?: boolean;
   readonly throws?: boolean;
+  /** A handler tells its own process of the signal, without sending it. */
+  readonly emits?: NodeJS.Signals;
   /** Whether the bot has a `bot.catch`. */
   readonly catches?: boolean;
   /** Installs auto-retry and the throttler on the bot. */

@@ -77,6 +77,7 @@ async function addHandlers(bot) {
   const {
     blockMs = 0,
     throws = false,
+    emits,
     catches = true,
     sequentializes = false,
     tellsUpdates = true,
@@ -97,6 +98,7 @@ async function addHandlers(bot) {
     block(blockMs);
     const ownMs = typeof handlerMs === "number" ? handlerMs : drawBetween(...handlerMs);
     if (ownMs > 0) await sleep(ownMs);
+    if (emits) process.emit(emits, emits);
     if (throws) throw new Error(`handler failed, told with ${bot.token}`);
     await ctx.reply(`re: ${text}`, { reply_parameters: { message_id: ctx.message.message_id } });
     if (tellsUpdates) say("handled", { text, updateId });
