@@ -28,7 +28,8 @@ interface Shutdown {
 
 const handles = shared("running-handles", () => new Set<RunningHandle>());
 const signalListeners = shared("stop-signals", () => new Map<NodeJS.Signals, NodeJS.SignalsListener>());
-let shutdown: Shutdown | undefined;
+/** One for all copies: none may take away the listener by which another has begun to stop. */
+const ending = shared("shutdown", (): { shutdown?: Shutdown | undefined } => ({}));
 
 /**
  * Stops the handle on its signals. One listener per signal and process serves all handles: on a signal all stop,
@@ -46,7 +47,7 @@ export function stopOnSignals(handle: RunningHandle): () => void {
   listenToPm2();
   return () => {
     handles.delete(handle);
-    if (!shutdown) removeUnusedListeners();
+    if (!ending.shutdown) removeUnusedListeners();
   };
 }
 
@@ -69,6 +70,7 @@ export function isSignal(name: unknown): name is NodeJS.Signals {
 
 function onSignal(signal: NodeJS.Signals): void {
   const now = performance.now();
+  const { shutdown } = ending;
   if (!shutdown) return void beginShutdown(signal, now);
   if (now - shutdown.heardAt <= doubleMs) return;
   // NestJS and others raise the signal when their own hooks have run: no order to cut handlers off. Once is enough.
@@ -86,7 +88,7 @@ function onSignal(signal: NodeJS.Signals): void {
 }
 
 async function beginShutdown(signal: NodeJS.Signals, now: number): Promise<void> {
-  shutdown = { signal, heardAt: now, wasRaisedAgain: false };
+  ending.shutdown = { signal, heardAt: now, wasRaisedAgain: false };
   const last = await stopAllHandles();
   setTimeout(endShutdown, doubleMs).unref();
   whenStillAlive(last, `raising ${signal} again`, () => {
@@ -97,7 +99,7 @@ async function beginShutdown(signal: NodeJS.Signals, now: number): Promise<void>
 }
 
 function endShutdown(): void {
-  shutdown = undefined;
+  ending.shutdown = undefined;
   removeUnusedListeners();
 }
 

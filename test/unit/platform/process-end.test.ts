@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Logger } from "../../../src/logger.js";
-import { exitGracefully, stopOnSignals } from "../../../src/platform/process-end.js";
+import * as processEnd from "../../../src/platform/process-end.js";
+
+const { exitGracefully, stopOnSignals } = processEnd;
 
 /** A signal none of the test runner's own. */
 const signal = "SIGUSR2";
@@ -10,7 +12,6 @@ let logs: string[];
 let now: number;
 let exit: ReturnType<typeof vi.spyOn>;
 let kill: ReturnType<typeof vi.spyOn>;
-let unregister: () => void;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
@@ -26,8 +27,8 @@ afterEach(async () => {
   delete process.env.pm_id;
 });
 
-/** A handle whose stop takes `drainMs`. */
-function start({ drainMs = 0, exitAfterMs = 10_000 } = {}) {
+/** A handle whose stop takes `drainMs`. `copy`: of this library, as ESM and CommonJS are two. */
+function start({ drainMs = 0, exitAfterMs = 10_000, copy = processEnd } = {}) {
   const log = (_fields: object, message: string) => void logs.push(message);
   const logger: Logger = { debug: log, info: log, warn: log, error: log };
   const state = { stops: 0, isStopped: false };
@@ -37,7 +38,7 @@ function start({ drainMs = 0, exitAfterMs = 10_000 } = {}) {
     state.isStopped = true;
     unregister();
   };
-  unregister = stopOnSignals({ signals: [signal], exitAfterMs, logger, stop });
+  const unregister = copy.stopOnSignals({ signals: [signal], exitAfterMs, logger, stop });
   return state;
 }
 
@@ -82,6 +83,21 @@ describe("a signal", () => {
 
     expect(process.listenerCount(signal)).toBe(1);
     expect(exit).not.toHaveBeenCalled();
+    await pass(1_000);
+    expect(process.listenerCount(signal)).toBe(0);
+  });
+
+  it("that comes again is heard where the last bot to stop is another copy's", async () => {
+    const path = "../../../src/platform/process-end.js?copy";
+    const copy: typeof processEnd = await import(path);
+    expect(copy).not.toBe(processEnd);
+    const one = start();
+    const other = start({ copy, drainMs: 100 });
+    send();
+    await pass(200);
+    expect([one.isStopped, other.isStopped]).toEqual([true, true]);
+
+    expect(process.listenerCount(signal)).toBe(1);
     await pass(1_000);
     expect(process.listenerCount(signal)).toBe(0);
   });
