@@ -65,7 +65,7 @@ export interface SafePollingEvents {
     readonly givesWay: boolean;
     readonly overlapLeftMs: number | undefined;
   };
-  /** A handler has run for `handlerWarnMs`; again after 5, 15 and 60 minutes, then every hour. */
+  /** A handler has run for `handlerWarnMs`; again at growing intervals, at most an hour. */
   slowHandler: { readonly updateId: number; readonly runningMs: number };
   /** A handler threw and no `bot.catch` took the error, of which this is a redacted copy; or it has outlived `handlerTimeoutMs`. */
   handlerError: { readonly error: Error; readonly updateId: number };
