@@ -37,7 +37,7 @@ export function redactText(text: string): string {
 }
 
 /** What was thrown may throw when it is read: a getter, a revoked proxy. */
-const unreadable = "an error that cannot be read";
+const unreadable = "an unreadable error";
 
 /** A copy of an error with what helps to understand it and nothing that must stay secret. Never throws. */
 export function redact(value: unknown, depth = 0): unknown {

@@ -34,7 +34,7 @@
  *
  * **Giving up.** Strictly after the poller has stopped. "Released" is said only when the server has confirmed.
  */
-import { elapsedMs, type Moment } from "../clock.js";
+import { elapsedMs, type Moment, sinceMs } from "../clock.js";
 import { publish } from "../diagnostics.js";
 import { isSafePollingError } from "../errors.js";
 import type { HandoverRequest, Holder, LockConnection } from "../lock/backend.js";
@@ -263,7 +263,7 @@ export function createLockSession(options: LockSessionOptions) {
     if (!isSafePollingError(error) || !error.code.startsWith("ERR_LOCK")) return false;
     if (isOfReplica(error)) {
       replicaSince ??= clock.now();
-      if (elapsedMs(replicaSince, clock.now()) < failoverMs) return false;
+      if (sinceMs(clock, replicaSince) < failoverMs) return false;
     }
     for (const entry of key === undefined ? candidates.all() : candidates.of(key)) {
       entry.phase = "idle";

@@ -5,9 +5,9 @@ import type { SafePollingError } from "../errors.js";
  * which passes. So `lease/` waits for a while before that ends a start.
  */
 export function ofReplica(error: SafePollingError): SafePollingError {
-  return Object.defineProperty(error, "isOfReplica", { value: true });
+  return Object.defineProperty(error, "replica", { value: true });
 }
 
 export function isOfReplica(error: SafePollingError): boolean {
-  return (error as { isOfReplica?: unknown }).isOfReplica === true;
+  return "replica" in error;
 }

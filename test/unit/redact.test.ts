@@ -76,7 +76,7 @@ describe("redaction", () => {
 
   it.each(unreadable)("survives what throws when it is read: $what", ({ make }) => {
     expect(describeError(make())).not.toBe("");
-    expect(redact(make())).toMatchObject({ message: "an error that cannot be read" });
+    expect(redact(make())).toMatchObject({ message: "an unreadable error" });
   });
 
   it("says the code of network errors that have no message", () => {

@@ -853,7 +853,7 @@ describe("a handler that does not end", () => {
   });
 });
 
-describe.each(unreadable)("an error that cannot be read, $what,", ({ make }) => {
+describe.each(unreadable)("an unreadable error, $what,", ({ make }) => {
   const throws = () => {
     throw make();
   };
