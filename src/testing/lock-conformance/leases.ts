@@ -83,25 +83,23 @@ export const leaseChecks: Checks = {
 };
 
 /**
- * Claims one key after the other, each until somebody has taken it over, and without a pause once the first is: what
- * several do at the same moment shows whether looking and taking is one step. Gives what was granted.
+ * All rivals claim a key in the same moment, again and again until one of them has taken it over, then the next key:
+ * that shows whether looking and taking is one step. Gives what was granted to each.
  */
 async function takeOneByOne(
   run: CheckRun,
-  rival: Peer,
+  rivals: readonly Peer[],
   keys: readonly string[],
-  taken: Set<string>,
-): Promise<string[]> {
-  const granted: string[] = [];
+): Promise<string[][]> {
+  const granted = rivals.map((): string[] => []);
   const lastMs = performance.now() + run.leaseMs * 1.5 + run.deadlineMs;
   for (const key of keys) {
-    while (!taken.has(key)) {
-      if ((await rival.tryClaim(key)) !== undefined) {
-        granted.push(key);
-        taken.add(key);
-      }
-      assert(performance.now() < lastMs, `nobody has taken ${key} over`);
-      if (taken.size === 0) await pause(10);
+    for (let isTaken = false; !isTaken; ) {
+      const tokens = await Promise.all(rivals.map((rival) => rival.tryClaim(key)));
+      for (const [index, token] of tokens.entries()) if (token !== undefined) granted[index]?.push(key);
+      isTaken = tokens.some((token) => token !== undefined);
+      assert(isTaken || performance.now() < lastMs, `nobody has taken ${key} over`);
+      if (!isTaken) await pause(10);
     }
   }
   return granted;
@@ -116,8 +114,7 @@ export const takeoverChecks: Checks = {
       [1, 2, 3, 4].map((index) => run.connect(index % 2 === 0 ? run.another : run.fixture.backend)),
     );
 
-    const taken = new Set<string>();
-    const granted = await Promise.all(rivals.map((rival) => takeOneByOne(run, rival, keys, taken)));
+    const granted = await takeOneByOne(run, rivals, keys);
 
     // Who took it in two steps may have overwritten another's grant after its answer.
     const held = await Promise.all(rivals.map((rival, index) => rival.beat(...(granted[index] ?? []))));

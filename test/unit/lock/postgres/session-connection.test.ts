@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { ConnectContext } from "../../../../src/lock/backend.js";
+import { namePrefix } from "../../../../src/lock/postgres/application-name.js";
 import type { LivenessWatch } from "../../../../src/lock/postgres/liveness-watch.js";
 import { sessionConnection } from "../../../../src/lock/postgres/session-connection.js";
+import { terminate } from "../../../../src/lock/postgres/session-sql.js";
+import { keyNumber } from "../../../../src/lock/postgres/sql.js";
 import type { Wire } from "../../../../src/lock/postgres/wire.js";
 
 /** A connection that was set up on session 7 of the server, and whose questions `row` answers from now on. */
@@ -44,5 +47,39 @@ describe("a session connection", () => {
     const { connection } = connectionThatHears({ server: "8", key: "1", granted: "t", token: "1" });
 
     await expect(connection.claim([{ key: "bot", mayTakeForgotten: true }])).rejects.toThrow("moved");
+  });
+
+  it("ends the session of its former owner, and that of nobody else", async () => {
+    const formerOwner = "web:5a0c1a34-0000-4000-8000-000000000000";
+    const held = (key: string, holder: string, name: string) => {
+      return { key: keyNumber(key), server: "7", granted: "f", token: null, holder, name, started: null };
+    };
+    const rows = [
+      held("ours", "8", `${namePrefix(formerOwner)}:web`),
+      held("another's", "9", "gsp1:00000000::web"),
+    ];
+    const asked: string[] = [];
+    const ask = async (sql: string) => {
+      asked.push(sql);
+      return sql.startsWith("EXECUTE") ? rows : [];
+    };
+    const connection = sessionConnection({
+      wire: { ask } as unknown as Wire,
+      pid: "7",
+      memoryAgeMs: 0,
+      context: { owner: "web:new" } as ConnectContext,
+      watch: { follow: () => {} } as unknown as LivenessWatch,
+      end: () => {},
+    });
+
+    const claims = await connection.claim(
+      ["ours", "another's"].map((key) => ({ key, formerOwner, mayTakeForgotten: true })),
+    );
+
+    expect(asked.slice(1)).toEqual([terminate("8", namePrefix(formerOwner))]);
+    expect(claims).toEqual([
+      { granted: false, holder: { instance: "web", owner: formerOwner } },
+      { granted: false, holder: { instance: "web" } },
+    ]);
   });
 });
