@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, vi } from "vitest";
 import { Program } from "./program.js";
 
@@ -63,6 +64,10 @@ export function processes(): RunningProcess[] {
     }));
 }
 
+/** Of this run: process ids come again, and with them the names of what an earlier run has left. */
 export function temporaryDirectories(prefix: string): string[] {
-  return readdirSync(tmpdir()).filter((name) => name.startsWith(prefix));
+  const changedAt = (name: string) => statSync(join(tmpdir(), name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return readdirSync(tmpdir()).filter(
+    (name) => name.startsWith(prefix) && changedAt(name) > performance.timeOrigin,
+  );
 }
