@@ -236,9 +236,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/lock-session.ts",
-    find: "if (!everConnected && isLockMistake(error))",
-    replace: "if (isLockMistake(error))",
+    find: "if (!everConnected && failOnMistake(error))",
+    replace: "if (failOnMistake(error))",
     breaks: "a refusal long after the start ends polling",
+    tests: [lockSession],
+  },
+  {
+    file: "src/lease/lock-session.ts",
+    find: "if (isOfReplica(error)) {",
+    replace: "if (false) {",
+    breaks: "an instance that starts in a failover ends",
     tests: [lockSession],
   },
   {
