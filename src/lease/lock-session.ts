@@ -38,7 +38,6 @@ import { elapsedMs, type Moment, sinceMs } from "../clock.js";
 import { publish } from "../diagnostics.js";
 import { isSafePollingError } from "../errors.js";
 import type { HandoverRequest, Holder, LockConnection } from "../lock/backend.js";
-import { isOfReplica } from "../lock/replica-error.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
 import { type Deferred, deferred, withDeadline } from "../waiting.js";
@@ -261,7 +260,7 @@ export function createLockSession(options: LockSessionOptions) {
   /** A mistake of the configuration. It ends waiting only as long as the lock has never worked: later it is trouble. */
   function failOnMistake(error: unknown, key?: string): boolean {
     if (!isSafePollingError(error) || !error.code.startsWith("ERR_LOCK")) return false;
-    if (isOfReplica(error)) {
+    if ("replica" in error) {
       replicaSince ??= clock.now();
       if (sinceMs(clock, replicaSince) < failoverMs) return false;
     }

@@ -243,7 +243,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lease/lock-session.ts",
-    find: "if (isOfReplica(error)) {",
+    find: 'if ("replica" in error) {',
     replace: "if (false) {",
     breaks: "an instance that starts in a failover ends",
     tests: [lockSession],
