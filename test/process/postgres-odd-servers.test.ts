@@ -350,8 +350,11 @@ describe("a statement that waits on the server", () => {
       try {
         for (let round = 0; round < 5; round += 1) {
           const peer = await open({ mode });
-          const claim = peer.claim(`blocked ${round}`);
-          const outcome = expect(claim).rejects.toThrow("closed");
+          // Granted until the server has read its new setting.
+          const claimOn = async () => {
+            for (let key = 0; ; key += 1) await peer.claim(`${round} ${key}`);
+          };
+          const outcome = expect(claimOn()).rejects.toThrow("closed");
           await until("the wait", async () => {
             const waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
             return (await server.query(waiting)).length > 0;
