@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { PostgresLockOptions } from "../../src/lock/postgres/options.js";
 import { postgresLock } from "../../src/lock/postgres/postgres-lock.js";
 import { harmlessUrls, urlMistakes } from "../tools/lock-mistakes.js";
-import { connectPeer, untilNothingIsHeld } from "../tools/lock-peer.js";
+import { connectPeer, until, untilNothingIsHeld } from "../tools/lock-peer.js";
 import { type PgBouncer, startPgBouncer } from "../tools/pgbouncer.js";
 import {
   type PostgresServer,
@@ -195,8 +195,14 @@ describe("TLS", () => {
   it("that the server asks for is named; the mends work", async () => {
     const hba = join(server.directory, "data", "pg_hba.conf");
     const former = readFileSync(hba, "utf8");
+    const isLetIn = () =>
+      use({ connectionString: url() }).then(
+        () => true,
+        () => false,
+      );
     writeFileSync(hba, `hostssl all bot all scram-sha-256\nhost all admin all scram-sha-256\n`);
     await server.query("SELECT pg_reload_conf()");
+    await until("the new rules", async () => !(await isLetIn()));
 
     const error = await failureOf({ connectionString: url() });
     expect(error.message).toMatch(/`ssl: true`, or `\?sslmode=verify-full`/);
@@ -205,6 +211,7 @@ describe("TLS", () => {
 
     writeFileSync(hba, former);
     await server.query("SELECT pg_reload_conf()");
+    await until("the former rules", isLetIn);
   });
 });
 
