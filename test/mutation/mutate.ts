@@ -54,7 +54,7 @@ class Copy {
   runTests(test: TestRun): Promise<{ outcome: Outcome; output: string }> {
     const program = join(this.#directory, "node_modules/vitest/vitest.mjs");
     // A test that fails by the load of the machine has not noticed anything: it must fail twice.
-    const args = [program, "run", "--silent", "--bail=1", "--retry=1", ...test];
+    const args = [program, "run", "--silent", "--bail=1", "--retry=1", "--testTimeout=60000", ...test];
     return new Promise((resolve) => {
       const child = spawn(process.execPath, args, {
         cwd: this.#directory,

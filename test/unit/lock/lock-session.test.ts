@@ -730,6 +730,30 @@ describe("trouble", () => {
     },
   );
 
+  it("at connecting that ends when its last handle has left opens a connection that is closed", async () => {
+    const backend = server.backend();
+    const opening = deferred<void>();
+    let closed = 0;
+    const connect = async (context: ConnectContext): Promise<LockConnection> => {
+      const connection = await backend.connect(context);
+      await opening.promise;
+      const close = () => {
+        closed += 1;
+        return connection.close();
+      };
+      return { ...connection, close };
+    };
+    const left = startProcess("a", { ...backend, connect }).enter();
+    left.want();
+    await time.advance(10);
+    await left.leave();
+
+    opening.resolve();
+    await time.advance(10);
+
+    expect(closed).toBe(1);
+  });
+
   it("at connecting, left by one handle, does not leave the next one without a connection", async () => {
     const process = startProcess("a");
     const first = process.enter();
