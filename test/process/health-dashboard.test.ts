@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import { Ajv } from "ajv";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -175,6 +174,8 @@ async function eventually<T>(
 
 interface Story {
   readonly alerts: readonly string[];
+  /** What a state of a few seconds may raise as well, in rules so quick. */
+  readonly passingAlert?: string;
   readonly instances: readonly Partial<Scenario>[];
   /** Whether its second instance has another Bot API server. */
   readonly hasOwnServers?: boolean;
@@ -233,6 +234,8 @@ describe("a real Prometheus, real bots", () => {
     },
     "a revoked token, beside a bot that goes on": {
       alerts: ["BotFailed"],
+      // The token is refused twice, 5 s apart, before polling ends.
+      passingAlert: "BotTelegramTrouble",
       instances: [{}],
       hasNeighbour: true,
       happens: ({ id }) => fleet.api.revoke(id),
@@ -333,12 +336,19 @@ describe("a real Prometheus, real bots", () => {
       const series = await prometheus.query('ALERTS{alertstate="firing"}');
       const alertsOf = (key: string | undefined) =>
         series.filter(({ metric }) => metric.key === key).map(({ metric }) => metric.alertname);
-      return Object.fromEntries(Object.keys(stories).map((name) => [name, alertsOf(keys[name]).sort()]));
+      return Object.fromEntries(
+        Object.entries(stories).map(([name, { passingAlert }]) => {
+          const alerts = alertsOf(keys[name]).filter((alert) => alert !== passingAlert);
+          return [name, alerts.sort()];
+        }),
+      );
     };
-    // In rules so quick a passing state may last for long enough: the second look at a revoked token comes after 5 s.
-    const isSo = (seen: Record<string, unknown[]>) => isDeepStrictEqual(seen, expected);
+    const isAll = (seen: Record<string, unknown[]>) =>
+      Object.entries(expected).every(([name, alerts]) =>
+        alerts.every((alert) => seen[name]?.includes(alert)),
+      );
 
-    expect(await eventually(fired, isSo)).toEqual(expected);
+    expect(await eventually(fired, isAll)).toEqual(expected);
   });
 
   it.each(targets)("$name: gives what its legend names", async ({ expr, legendFormat }) => {
