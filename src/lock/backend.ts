@@ -27,7 +27,8 @@ export interface LockBackend {
   unsharedReason?(): string | undefined;
   /**
    * Opens the connection of one owner. Rejects with ERR_LOCK_CONFIG or ERR_LOCK_UNSAFE where only a human can
-   * help (`ofReplica` marks one that a failover explains too), with anything else for trouble that may pass. Must give up, and leave nothing open, when
+   * help, with anything else for trouble that may pass. Such an error with a property `replica` ends a start only
+   * after 60 s, since a failover that is under way explains it too. Must give up, and leave nothing open, when
    * `context.signal` aborts.
    */
   connect(context: ConnectContext): Promise<LockConnection>;
