@@ -7,6 +7,7 @@ import type { SafePollingOptions } from "./options.js";
 import { page } from "./pages.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
+import { oneListener } from "./platform/one-listener.js";
 import { onParentGone } from "./platform/parent.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
@@ -20,6 +21,10 @@ import { alreadyRunning } from "./session/prepare-bot.js";
 /** Bots that are being polled. */
 const polledBots = shared("polled-bots", () => new WeakSet<object>());
 const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, SharedLockSession>());
+const onAbort = oneListener((signal: AbortSignal, stop) => {
+  signal.addEventListener("abort", stop);
+  return () => signal.removeEventListener("abort", stop);
+});
 
 /**
  * Takes the place of `bot.start()`: polls Telegram only while this instance holds the bot's lock, and stands by
@@ -48,7 +53,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
     onEnded(exits) {
       unregister();
       if (forgetParent) forgetParent();
-      signal?.removeEventListener("abort", stop);
+      if (forgetSignal) forgetSignal();
       polledBots.delete(bot);
       if (exits) {
         logger.warn(
@@ -72,8 +77,8 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
       logger.info({}, "whoever started this process has gone: stopping");
       void stop();
     });
+  const forgetSignal = signal && onAbort(signal, stop);
   if (signal?.aborted) void stop();
-  signal?.addEventListener("abort", stop);
   setImmediate(() => {
     void warnOfDenoHttp(bot, logger);
     void session.run();

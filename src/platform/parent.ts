@@ -1,3 +1,5 @@
+import { oneListener } from "./one-listener.js";
+
 /** How the end of whoever started this process is noticed. */
 export type ParentSign = "stdin" | "process";
 
@@ -11,9 +13,9 @@ const lookEveryMs = 1_000;
  * Calls `stop` once when the one that started this process has gone: its end of our standard input is closed, or its
  * process has ended. Keeps no process alive. Returns what ends the watch.
  */
-export function onParentGone(sign: ParentSign, stop: () => void): () => void {
-  return sign === "stdin" ? onInputEnd(stop) : onProcessEnd(stop);
-}
+export const onParentGone = oneListener((sign: ParentSign, stop) =>
+  sign === "stdin" ? onInputEnd(stop) : onProcessEnd(stop),
+);
 
 function onInputEnd(stop: () => void): () => void {
   const { stdin } = process;

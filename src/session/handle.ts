@@ -1,5 +1,6 @@
 import type { Lease, PollingState, SafePollingEvents, SafePollingListener } from "../events.js";
 import type { Logger } from "../logger.js";
+import { invalidOption } from "../option-checks.js";
 import { shared } from "../platform/process-registry.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
 import type { BotSession } from "./bot-session.js";
@@ -38,6 +39,8 @@ export interface SafePolling {
    * is under way), its signal aborts when the lease ends, and within `drainTimeoutMs` the lease is not given back
    * before it has ended. What it throws is logged; it begins again with the next lease only. Returns what aborts and
    * removes it.
+   *
+   * @throws SafePollingError ERR_INVALID_OPTION for a task that is no function.
    */
   whileLeading(task: LeadingTask): () => void;
   /** Whether this instance may act as the only one, now: it polls, and can still prove its lease by its own clock. */
@@ -83,7 +86,10 @@ export function makeHandle(session: BotSession): SafePolling {
     started: () => session.started(),
     stop: () => session.stop(),
     resign: () => session.resign(),
-    whileLeading: (task) => session.leading.add(task),
+    whileLeading(task) {
+      if (typeof task !== "function") throw invalidOption("task", "a function", task);
+      return session.leading.add(task);
+    },
     leads: () => session.leading.leads(),
     health: () => session.health(),
     on: (event, listener) => hub.on(event, listener),

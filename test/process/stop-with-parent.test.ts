@@ -49,6 +49,25 @@ describe("a bot that stops with its parent", () => {
     expect(code).toBe(0);
   });
 
+  it("ends eleven bots of one process, without a warning of a leak", async () => {
+    await using api = await startBotApi();
+    const program = `
+      import { Bot } from "grammy";
+      import { safeStartPolling } from "grammy-safe-polling";
+      const tokens = ${JSON.stringify(Array.from({ length: 11 }, () => api.addBot().token))};
+      const pollings = tokens.map((token) =>
+        safeStartPolling(new Bot(token, { client: { apiRoot: "${api.url}" } }), { stopWithParent: "stdin" }));
+      await Promise.all(pollings.map((polling) => polling.started()));
+      console.error("polls");
+      await Promise.all(pollings.map((polling) => polling.done));`;
+    await using child = new Program(node(program), { cwd: root, env, input: true });
+    await child.prints("polls");
+    child.process.stdin?.end();
+
+    expect(await child.exited, child.output).toBe(0);
+    expect(child.output).not.toContain("MaxListenersExceededWarning");
+  });
+
   it.each([
     ["on('data')", `process.stdin.on("data", (chunk) => { heard += chunk; });`],
     ["setEncoding", `process.stdin.setEncoding("utf8").on("data", (text) => { heard += text.concat(""); });`],

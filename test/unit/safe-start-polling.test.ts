@@ -81,8 +81,29 @@ describe("safeStartPolling", () => {
     expect(await late.started()).toBeUndefined();
   });
 
-  it("says what it wants when it is called with nothing", () => {
+  it("lets many bots share a signal, without a warning of a leak", async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error) => warnings.push(name);
+    process.on("warning", onWarning);
+    const controller = new AbortController();
+    const pollings = Array.from({ length: 11 }, () =>
+      safeStartPolling(newBot(api.addBot()), { ...options, signal: controller.signal }),
+    );
+    await pollings[0]?.stop();
+    controller.abort();
+    await Promise.all(pollings.map(({ done }) => done));
+
+    expect(warnings).toEqual([]);
+    process.off("warning", onWarning);
+  });
+
+  it("says what it wants when it is called with nothing", async () => {
     expect(() => safeStartPolling(undefined as never)).toThrow("Expected `bot` to be a grammY Bot");
+    const polling = safeStartPolling(newBot(), options);
+    expect(() => polling.whileLeading(undefined as never)).toThrow(
+      "Expected `task` to be a function, got undefined.",
+    );
+    await polling.stop();
   });
 
   it("fails at once where a bot.start() was left below it", async () => {

@@ -58,7 +58,9 @@ function defaultDirectory(): string {
 function checkFileLockOptions(options: FileLockOptions): void {
   checkOptions("fileLock", options, ["directory", "allowNetworkFileSystem"]);
   const { directory, allowNetworkFileSystem: allow } = options;
-  if ("directory" in options) checkText("fileLock.directory", directory);
+  if ("directory" in options && /^~([/\\]|$)/.test(checkText("fileLock.directory", directory))) {
+    throw invalidOption("fileLock.directory", "a path without `~`, which only a shell knows", directory);
+  }
   if (allow !== undefined && typeof allow !== "boolean") {
     throw invalidOption("fileLock.allowNetworkFileSystem", "a boolean", allow);
   }

@@ -12,6 +12,11 @@ describe("fileLock", () => {
     [{ directory: "" }, 'Expected `fileLock.directory` to be a non-empty string, got "".'],
     [{ directory: 5 }, "Expected `fileLock.directory` to be a non-empty string, got 5."],
     [
+      { directory: "~/locks" },
+      'Expected `fileLock.directory` to be a path without `~`, which only a shell knows, got "~/locks".',
+    ],
+    [{ directory: "~" }, "a path without `~`"],
+    [
       { allowNetworkFileSystem: "yes" },
       'Expected `fileLock.allowNetworkFileSystem` to be a boolean, got "yes".',
     ],
@@ -26,6 +31,10 @@ describe("fileLock", () => {
     ],
   ])("refuses %j at once", (options, message) => {
     expect(() => fileLock(options as FileLockOptions)).toThrow(invalid(message));
+  });
+
+  test("takes a directory whose name begins with ~", () => {
+    expect(fileLock({ directory: "~locks" }).location).toBe(`${process.cwd()}/~locks`);
   });
 
   test("needs no options", () => {
