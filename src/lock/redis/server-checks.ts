@@ -62,7 +62,7 @@ const mistakes: readonly (readonly [pattern: RegExp, what: string])[] = [
     "it is no node of a Cluster, and the client takes it for one. Give redisLock its URL, or a plain client",
   ],
   [/BAD_PORT/, "there is no such port. Correct it"],
-  [/unknown command/i, "it lacks a command that the lock needs"],
+  [/unknown (redis )?command/i, "it lacks a command that the lock needs"],
   [/WRONGTYPE/, "the name of the lock's key is taken by something else. Give redisLock another `prefix`"],
   [
     /^DENIED/,

@@ -74,6 +74,7 @@ describe("a refusal", () => {
     ['Unknown RESP type 72 "H". Please report this.', /is no Redis/],
     ['Protocol error, got "H" as reply type byte. Please report this.', /is no Redis/],
     ["ERR unknown command 'EVAL', with args beginning with:", /lacks a command/],
+    ["ERR Unknown Redis command called from script script: 2342fb, on @user_script:3.", /lacks a command/],
     ["LOADING Redis is loading the dataset in memory", undefined],
     ["MASTERDOWN Link with MASTER is down", undefined],
     ["OOM command not allowed when used memory > 'maxmemory'.", undefined],
