@@ -34,6 +34,7 @@ const noLocks = "the file system, or a sandbox, has no locks";
 const lasting: Readonly<Record<string, string>> = {
   EACCES: noRight,
   EPERM: noRight,
+  ERR_ACCESS_DENIED: "Node's permission model does not allow it: `--allow-fs-read`, `--allow-fs-write`",
   EROFS: "the file system is read-only",
   ENOTDIR: noDirectory,
   EEXIST: noDirectory,

@@ -1,3 +1,4 @@
+import { describeError } from "../../redact.js";
 import { fileLockError } from "./failures.js";
 import { libcLock, openLibc } from "./libc-lock.js";
 import type { KernelLock } from "./lock-file.js";
@@ -20,11 +21,16 @@ export async function loadKernelLock(
   } catch (error) {
     throw fileLockError(
       "ERR_LOCK_CONFIG",
-      `fs-native-extensions cannot be loaded on ${process.platform}-${process.arch}`,
+      `fs-native-extensions cannot be loaded on ${process.platform}-${process.arch} (${reasonOf(error as Error)})`,
       "Install it, and mark it external where code is bundled; it has no binary for every platform (32-bit ARM).",
       error,
     );
   }
+}
+
+/** One line: what comes after it lists the paths that were tried. */
+function reasonOf(error: Error): string | undefined {
+  return describeError(error.cause ?? error).split(/\.?(?:\n|$)/)[0];
 }
 
 function loadForeign(name: string, runtime: object, platform: NodeJS.Platform): KernelLock {

@@ -132,13 +132,16 @@ describe("the lock directory", () => {
     );
   });
 
-  test.each(["EROFS", "EPERM", "ENOLCK", "EOPNOTSUPP"])("%s is a configuration error", (code) => {
-    const error = Object.assign(new Error(code), { code });
+  test.each(["EROFS", "EPERM", "ENOLCK", "EOPNOTSUPP", "ERR_ACCESS_DENIED"])(
+    "%s is a configuration error",
+    (code) => {
+      const error = Object.assign(new Error(code), { code });
 
-    expect(explainFileError(error, "/locks")).toEqual(
-      failsWith("ERR_LOCK_CONFIG", "/locks", code, "fileLock\\({ directory }\\)", "lock: false"),
-    );
-  });
+      expect(explainFileError(error, "/locks")).toEqual(
+        failsWith("ERR_LOCK_CONFIG", "/locks", code, "fileLock\\({ directory }\\)", "lock: false"),
+      );
+    },
+  );
 
   test("a file system without locks is one, though libuv has no name for its error", () => {
     const { ENOLCK } = constants.errno;
@@ -217,11 +220,14 @@ describe("the kernel lock", () => {
     );
   });
 
-  test("names the ways out where its module cannot be loaded", async () => {
-    const cause = Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" });
+  test("names the reason and the ways out where its module cannot be loaded", async () => {
+    const cause = new Error("Cannot load native addon because loading addons is disabled.\nRequire stack:");
 
-    await expect(loadKernelLock(() => Promise.reject(cause))).rejects.toEqual(
+    const loading = loadKernelLock(() => Promise.reject(cause));
+
+    await expect(loading).rejects.toEqual(
       failsWith("ERR_LOCK_CONFIG", "fs-native-extensions", process.arch, "Redis", "Postgres", "lock: false"),
     );
+    await expect(loading).rejects.toThrow("(Cannot load native addon because loading addons is disabled). ");
   });
 });
