@@ -1,4 +1,3 @@
-import { describeError } from "../../redact.js";
 import { fileLockError } from "./failures.js";
 import { libcLock, openLibc } from "./libc-lock.js";
 import type { KernelLock } from "./lock-file.js";
@@ -30,7 +29,8 @@ export async function loadKernelLock(
 
 /** One line: what comes after it lists the paths that were tried. */
 function reasonOf(error: Error): string | undefined {
-  return describeError(error.cause ?? error).split(/\.?(?:\n|$)/)[0];
+  const { message } = (error.cause ?? error) as Error;
+  return String(message).split(/\.?(?:\n|$)/)[0];
 }
 
 function loadForeign(name: string, runtime: object, platform: NodeJS.Platform): KernelLock {
