@@ -8,15 +8,17 @@ import { parse as parseToml } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { chooseLock } from "../../examples/starter/src/lock.js";
+import { defaultLeaseMs, leaseTiming } from "../../src/lease/trust-window.js";
 import { asTelegramBot } from "../../src/polling/telegram-bot.js";
 import { resolveOptions } from "../../src/resolve-options.js";
 
 const path = (name: string) => fileURLToPath(new URL(`../../examples/platforms/${name}`, import.meta.url));
 const read = (name: string) => readFileSync(path(name), "utf8");
 
-/** A stop drains, confirms (1 s at most) and releases (a fifth of a lease of 10 s). */
+/** What a stop needs behind the drain when nothing answers: the confirm (1 s at most) and the release. */
+const behindSeconds = 1 + leaseTiming(defaultLeaseMs).releaseMs / 1_000;
 const { drainTimeoutMs } = resolveOptions(asTelegramBot(new Bot("1:token")), {});
-const stopSeconds = drainTimeoutMs / 1_000 + 3;
+const stopSeconds = drainTimeoutMs / 1_000 + behindSeconds;
 
 /** The program itself, so that signals reach Node.js: no shell, no npm between. */
 const command = "node dist/bot.js";
@@ -97,6 +99,15 @@ describe("the variables of each file, for the starter", () => {
     expect(unknown).toEqual([]);
   });
 });
+
+it.each(["docs/quick-start", "docs/checklist", "docs/platforms/README", "examples/platforms/README"])(
+  "%s.md says how long a stop takes",
+  (name) => {
+    const told = /`drainTimeoutMs` \((\d+) s\S*(?: by default\))? and (\d+) s/.exec(read(`../../${name}.md`));
+
+    expect(told?.slice(1).map(Number)).toEqual([drainTimeoutMs / 1_000, behindSeconds]);
+  },
+);
 
 describe("the Dockerfile", () => {
   const instructions = read("Dockerfile")
@@ -195,6 +206,16 @@ it("fly.toml sends SIGTERM, waits, and lets no proxy stop the bot", () => {
   expect(Number.parseInt(String(config.kill_timeout), 10)).toBeGreaterThan(stopSeconds);
 });
 
+it("docs/platforms/fly.md scales a process group that fly.toml has", () => {
+  // Without a name it is the group `app`: flyctl refuses it where `[processes]` has other names.
+  const groups = Object.keys(parseToml(read("fly.toml")).processes as object);
+  const texts = [read("fly.toml"), read("../../docs/platforms/fly.md")];
+  const scaled = texts.flatMap((text) => [...text.matchAll(/fly scale count ([\w=]+)/g)].map(([, what]) => what));
+
+  expect(scaled).toHaveLength(2);
+  for (const what of scaled) expect(groups).toContain(what?.split("=")[0]);
+});
+
 it("railway.json drains, which Railway does not by default", () => {
   const { build, deploy } = JSON.parse(read("railway.json"));
 
@@ -270,6 +291,8 @@ describe("bot.service", () => {
     });
     expect(settings.ExecStart).toMatch(new RegExp(`/${command}$`));
     expect(Number(settings.TimeoutStopSec)).toBeGreaterThan(stopSeconds);
+    // systemd's own limit, 5 starts in 10 s, would end a bot that crashes at its start, for good.
+    expect(Number(settings.RestartSec)).toBeGreaterThanOrEqual(2);
   });
 
   it.runIf(existsSync("/usr/bin/systemd-analyze"))("is accepted by systemd-analyze", () => {
