@@ -210,7 +210,9 @@ it("docs/platforms/fly.md scales a process group that fly.toml has", () => {
   // Without a name it is the group `app`: flyctl refuses it where `[processes]` has other names.
   const groups = Object.keys(parseToml(read("fly.toml")).processes as object);
   const texts = [read("fly.toml"), read("../../docs/platforms/fly.md")];
-  const scaled = texts.flatMap((text) => [...text.matchAll(/fly scale count ([\w=]+)/g)].map(([, what]) => what));
+  const scaled = texts.flatMap((text) =>
+    [...text.matchAll(/fly scale count ([\w=]+)/g)].map(([, what]) => what),
+  );
 
   expect(scaled).toHaveLength(2);
   for (const what of scaled) expect(groups).toContain(what?.split("=")[0]);
