@@ -141,6 +141,18 @@ describe.each(clientLibraries)("redisLock by $name $version", (library) => {
     await until("no connection", async () => (await clientsOf(server)) === 0);
   });
 
+  it("refuses a user without the right to write, also where others have written", async () => {
+    const peer = await connectPeer(redisLock(lockOptions(server.url)));
+    await peer.connection.close();
+    await server.command("acl", "setuser", "bot", "-hset");
+    try {
+      const error = await refusalOf(lockOptions(urlOf(`bot:${password}@`)));
+      expect(error).toMatchObject({ code: "ERR_LOCK_CONFIG", message: expect.stringContaining("+hset") });
+    } finally {
+      await server.command("acl", "setuser", "bot", "+hset");
+    }
+  });
+
   it("refuses a read-only replica", async () => {
     await using replica = await startRedis({ args: ["--replicaof", `127.0.0.1 ${server.port}`] });
 

@@ -98,6 +98,15 @@ describe.each(["esm", "cjs"])("redisLock({ url }) in the %s build", (format) => 
     });
   });
 
+  it.each(["ioredis", "redis"])("takes the database of ?db= by %s", async (library) => {
+    install(library);
+    await server.command("flushall");
+
+    expect(await start(format, { REDIS_URL: `${server.url}?db=3` })).toMatchObject({ granted: true });
+
+    expect(await server.command("info", "keyspace")).toMatch(/^# Keyspace\r?\ndb3:keys=1,/);
+  });
+
   it.each(["ioredis", "redis"])(
     "reaches a rediss:// URL by %s, with a CA that Node was given",
     async (library) => {

@@ -86,8 +86,15 @@ function checkTarget(options: RedisLockOptions): string | undefined {
     throw invalidOption("redisLock.url", "a non-empty string", url, hint);
   }
   const readable = checkServerUrl("redisLock.url", url, server);
-  const { hostname, pathname } = new URL(readable);
-  if (hostname !== "" && /^(\/\d*)?$/.test(pathname)) return readable;
+  const parsed = new URL(readable);
+  // node-redis reads no `?db=`.
+  const database = parsed.searchParams.get("db");
+  if (database !== null && /^\/?$/.test(parsed.pathname)) {
+    parsed.pathname = `/${database}`;
+    parsed.searchParams.delete("db");
+  }
+  const { hostname, pathname } = parsed;
+  if (hostname !== "" && /^(\/\d*)?$/.test(pathname)) return database === null ? readable : parsed.href;
   // The value is left out: it may hold a password.
   throw optionError(
     `Expected \`redisLock.url\` to have a host, and behind it nothing but the number of a database: ${server.example}`,
@@ -95,8 +102,8 @@ function checkTarget(options: RedisLockOptions): string | undefined {
 }
 
 /** For the log: nothing of user and password. Databases do not see each other, so its number is told where it is not 0. */
-function locationOf({ hostname, port, pathname, searchParams }: URL): string {
-  const database = Number(pathname.slice(1) || searchParams.get("db"));
+function locationOf({ hostname, port, pathname }: URL): string {
+  const database = Number(pathname.slice(1));
   return `${hostname}:${port || 6379}${database ? `/${database}` : ""}`;
 }
 

@@ -64,7 +64,7 @@ end
  */
 export const startScript = `${base}
 if not ARGV[2] then return now end
-if not redis.call('HGET', lock, 'born') then redis.call('HSET', lock, 'born', int(now)) end
+redis.call('HSET', lock, 'born', redis.call('HGET', lock, 'born') or int(now))
 local all, owners = redis.call('HGETALL', lock), {}
 for i = 1, #all, 2 do
   local owner = string.match(all[i], '^claim:') and string.match(all[i + 1], '"owner":"([^"]*)"')
