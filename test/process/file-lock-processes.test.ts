@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -76,6 +77,23 @@ describe("a file lock between processes", () => {
     await waiter.next("wake");
     expect(await claimAfterWake(waiter, ["1"])).toMatchObject({ granted: 1 });
   });
+
+  test.skipIf(process.platform === "win32")(
+    "fails beside a pipe in the place of a record, and stops nothing else",
+    async () => {
+      const directory = temporaryDirectory();
+      execFileSync("mkfifo", [join(directory, "1.json")]);
+      const holder = startProcess(directory);
+      await holder.next("connected");
+
+      const { claims } = await holder.ask("claim", { keys: ["1", "2"] });
+
+      expect(claims).toMatchObject([
+        { granted: false, failed: { code: "ERR_LOCK_CONFIG" } },
+        { granted: true },
+      ]);
+    },
+  );
 
   test("does not keep its process alive, neither held, nor waited for, nor with waiters", async () => {
     const directory = temporaryDirectory();

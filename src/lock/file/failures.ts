@@ -39,6 +39,7 @@ const lasting: Readonly<Record<string, string>> = {
   ENOTDIR: noDirectory,
   EEXIST: noDirectory,
   EISDIR: "a directory is in the place of a file",
+  ENXIO: "a pipe or a socket is in the place of a file",
   ENAMETOOLONG: "the path is too long",
   ENOLCK: noLocks,
   ENOSYS: noLocks,

@@ -14,7 +14,8 @@ interface RecordedHolder extends Omit<Holder, "token"> {
 }
 
 const version = 1;
-const noFollow = constants.O_NOFOLLOW ?? 0;
+/** Neither follows a link nor waits for the other end of a pipe: that would stop the whole process. */
+const plainly = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 /**
  * Every record is one page, filled up with spaces, and written over the old one by one call: never half of it
  * survives the death of its writer, and never a rest of the old one stays behind. A reader in that very moment
@@ -28,7 +29,7 @@ const maxReads = 3;
 export function readRecord(path: string): HolderRecord | undefined {
   let fd: number | undefined;
   try {
-    fd = openSync(path, constants.O_RDONLY | noFollow);
+    fd = openSync(path, constants.O_RDONLY | plainly);
     for (let read = 0; read < maxReads; read += 1) {
       const bytes = readSync(fd, page, 0, recordBytes, 0);
       const record = parseRecord(page.toString("utf8", 0, bytes));
@@ -54,7 +55,7 @@ export function writeRecord(path: string, key: string, record: HolderRecord): vo
     text = JSON.stringify({ v: version, token, holder: holder && { socket: holder.socket, token } });
   }
   page.fill(" ").write(text);
-  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | noFollow, 0o600);
+  const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | plainly, 0o600);
   try {
     const written = writeSync(fd, page, 0, recordBytes, 0);
     if (written < recordBytes) throw new Error(`Only ${written} bytes of ${path} were written`);
