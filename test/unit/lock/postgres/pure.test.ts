@@ -91,6 +91,12 @@ describe("asConfigError()", () => {
     expect(error.message).toContain(fix);
   });
 
+  it("says whose limit it is that ends the first questions, which may pass", () => {
+    const error = asConfigError(failure("57014", "canceling statement due to statement timeout")) as Error;
+    expect(error.message).toContain("statement timeout. Raise it for this role");
+    expect(error).not.toHaveProperty("code");
+  });
+
   it.each([
     "57P03",
     "57P01",
