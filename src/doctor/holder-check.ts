@@ -62,21 +62,27 @@ export function holderFinding(state: LockState, choice: LockChoice, key: string,
     case "held":
       return (
         frozenFinding(choice, key, state.holder) ??
-        ofHolder.ok("held", `Held by ${heldBy(state.holder, now)}.`)
+        ofHolder.ok("held", `Held by ${heldBy(state.holder, choice, now)}.`)
       );
     case "silent":
       return ofHolder.problem(
         "silent",
-        `Held by ${heldBy(state.holder, now)}, which was last heard ${duration(state.holder.silentMs ?? 0)} ago: it is dead, frozen or cut off.`,
+        `Held by ${heldBy(state.holder, choice, now)}, which was last heard ${duration(state.holder.silentMs ?? 0)} ago: it is dead, frozen or cut off.`,
         `Free the lock for the next instance: ${command} --fix. If that instance is frozen, end it.`,
       );
   }
 }
 
-function heldBy(holder: Holder, now: number): string {
-  const { since } = holder;
-  if (since === undefined) return holderName(holder);
-  return `${holderName(holder)} for ${duration(Math.max(0, now - since))}, since ${new Date(since).toISOString()}`;
+function heldBy(holder: Holder, { backend }: LockChoice, now: number): string {
+  const { since, token } = holder;
+  const name = holderName(holder);
+  if (since === undefined) return name;
+  const age = duration(Math.max(0, now - since));
+  const moment = new Date(since).toISOString();
+  // A session lock does not tell when it was granted.
+  if (backend.name === "postgres" && token === undefined)
+    return `${name}, in a session that began ${age} ago, ${moment}`;
+  return `${name} for ${age}, since ${moment}`;
 }
 
 /** A stopped process keeps its file lock for ever and looks as alive as any other. Linux only; elsewhere nothing is known. */

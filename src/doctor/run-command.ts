@@ -45,7 +45,8 @@ export async function runCommand<Given extends Pick<CommonArguments, "help" | "e
     const isMistake = isSafePollingError(error, "ERR_INVALID_OPTION");
     terminal.complain(isMistake ? message : `Could not tell: ${message}`);
     if (given.includes("--json")) {
-      terminal.printJson({ v: 1, verdict: "unknown", exitCode: exitCodes.unknown, error: message });
+      // On one line: others of `holder` may stand before it.
+      terminal.printJson({ v: 1, verdict: "unknown", exitCode: exitCodes.unknown, error: message }, 0);
     }
     return exitCodes.unknown;
   }

@@ -95,13 +95,15 @@ describe.concurrent("handover says", () => {
   });
 
   it("what is wrong with the command line, and how it is used", async () => {
-    const [wrong, nobody, help] = await Promise.all([
+    const [wrong, nobody, inJson, help] = await Promise.all([
       runBin(["handover", "--watch"]),
       runBin(["handover", "--file"]),
+      runBin(["handover", "--file", "--json"]),
       runBin(["handover", "--help"]),
     ]);
 
     expect([wrong.code, nobody.code, help.code]).toEqual([2, 2, 0]);
+    expect(inJson.stdout).toMatch(/^\{"v":1,"verdict":"unknown","exitCode":2,"error":"Neither .*"\}\n$/);
     expect(nobody.stderr).toContain("Neither --key nor BOT_TOKEN says which bot.");
     expect(help.stdout).toContain("Exit code: 0 another instance took it");
   });

@@ -142,6 +142,17 @@ describe("a holder", () => {
     );
   });
 
+  it("of a Postgres session lock is not said to hold it for as long as its session lives", () => {
+    const session = chooseLock({ postgres: "postgres://localhost/bots" }, {}) as LockChoice;
+    const holder = { instance: "web-1:7", since: 0 };
+    expect(holderFinding({ kind: "held", holder }, session, "1", 90_000).message).toBe(
+      "Held by web-1:7, in a session that began 1 minute ago, 1970-01-01T00:00:00.000Z.",
+    );
+    expect(
+      holderFinding({ kind: "held", holder: { ...holder, token: 1 } }, session, "1", 90_000).message,
+    ).toBe("Held by web-1:7 for 1 minute, since 1970-01-01T00:00:00.000Z.");
+  });
+
   it("that cannot be asked for is unknown", () => {
     const finding = holderFinding({ kind: "unknown", reason: "reset" }, choice, "1");
     expect(finding).toMatchObject({ status: "unknown" });
