@@ -4,10 +4,11 @@ import ts from "typescript";
 import { expect, it } from "vitest";
 import { page, root } from "../tools/markdown.js";
 
-/** Rooms whose output is no log of a bot. */
-const apart = /^(testing|doctor|entry)\//;
+/** What is no log of a bot, and what docs/render.md explains. */
+const apart = /^((testing|doctor|entry)\/|render\/findings)/;
 /** What writes a log line: a method of a logger, or a helper that passes its words on. */
-const logs = /(\blogger(\.(info|warn|error)|\[[^\]]+\])|\.#log|\bwarnOnce|\.tell)$/;
+const logs =
+  /(\blogger(\??\.(debug|info|warn|error)|\[[^\]]+\])|\.#log|\bwarnOnce|\btellOnce|\bwarnings\.push|\.tell)$/;
 
 /** The words of each log line of the library, where values stand in between: the pieces. */
 function sentences(): { file: string; pieces: string[] }[] {
@@ -24,9 +25,19 @@ function sentences(): { file: string; pieces: string[] }[] {
         }
         ts.forEachChild(node, look);
       };
+      const constants = new Map<string, ts.Expression>();
+      const note = (node: ts.Node): void => {
+        if (ts.isVariableDeclaration(node) && node.initializer)
+          constants.set(node.name.getText(), node.initializer);
+        ts.forEachChild(node, note);
+      };
+      note(source);
       const collect = (node: ts.Node): void => {
         // The fields beside the words.
         if (ts.isObjectLiteralExpression(node)) return;
+        const named = ts.isIdentifier(node) ? constants.get(node.text) : undefined;
+        if (named && constants.delete(node.getText())) collect(named);
+        if (ts.isConditionalExpression(node)) return [node.whenTrue, node.whenFalse].forEach(collect);
         if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node))
           found.push({ file, pieces: [node.text] });
         else if (ts.isTemplateExpression(node))
