@@ -141,8 +141,8 @@ export function fileConnection(
     async inspect(key) {
       assertOpen();
       const record = held.get(key)?.record ?? readRecord(recordPath(key));
-      if (!record?.holder) return undefined;
-      // The record of a holder that died says nothing of its death.
+      if (record && !record.holder) return undefined;
+      // The record of a holder that died says nothing of its death, and one that is gone nothing of a holder.
       const isHeld = held.has(key) || isLocked(lockPath(key), lock);
       return isHeld ? shown(record) : undefined;
     },

@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
 import type { Holder } from "../backend.js";
 import { readHolder } from "../holder.js";
+import { plainly } from "./lock-file.js";
 
 /** What the file beside a lock says: the newest token of the key, and who holds it unless it was given back. */
 export interface HolderRecord {
@@ -14,8 +15,6 @@ interface RecordedHolder extends Omit<Holder, "token"> {
 }
 
 const version = 1;
-/** Neither follows a link nor waits for the other end of a pipe: that would stop the whole process. */
-const plainly = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 /**
  * Every record is one page, filled up with spaces, and written over the old one by one call: never half of it
  * survives the death of its writer, and never a rest of the old one stays behind. A reader in that very moment

@@ -2,8 +2,11 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs";
 import { codeOf } from "./failures.js";
 
-/** Windows knows no links that a plain open follows, and no such flag. */
-const noFollow = constants.O_NOFOLLOW ?? 0;
+/**
+ * Neither follows a link nor waits for the other end of a pipe, which would stop the whole process. Windows knows no
+ * links that a plain open follows, and neither flag.
+ */
+export const plainly = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 /** A file that is replaced this often while one claim looks at it is not replaced by chance. */
 const maxReplacements = 5;
 
@@ -43,7 +46,7 @@ export function fileNameOf(key: string, platform = process.platform): string {
  */
 export function lockFile(path: string, lock: KernelLock): LockedFile | undefined {
   for (let attempt = 0; attempt < maxReplacements; attempt += 1) {
-    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | noFollow, 0o600);
+    const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | plainly, 0o600);
     try {
       if (!lock.tryLock(fd)) {
         closeSync(fd);
@@ -85,7 +88,7 @@ export function unlockFile(file: LockedFile, lock: KernelLock): void {
 export function isLocked(path: string, lock: KernelLock): boolean {
   let fd: number;
   try {
-    fd = openSync(path, constants.O_RDONLY | noFollow);
+    fd = openSync(path, constants.O_RDONLY | plainly);
   } catch (error) {
     if (codeOf(error) === "ENOENT") return false;
     throw error;

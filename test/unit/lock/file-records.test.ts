@@ -1,4 +1,12 @@
-import { readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readRecord, writeRecord } from "../../../src/lock/file/holder-record.js";
@@ -98,6 +106,23 @@ describe("a holder record", () => {
     expect(() => writeRecord(path, "1", { token: 8 })).toThrow("ELOOP");
     expect(readFileSync(victim, "utf8")).toBe('{"v":1,"token":7}');
   });
+});
+
+test("a holder whose record is gone or torn is still a holder", async () => {
+  const directory = temporaryDirectory();
+  const [session, other] = [await openSession({ directory }), await openSession({ directory })];
+  await tryClaim(session, "1");
+  await tryClaim(session, "2");
+  unlinkSync(join(directory, "1.json"));
+  writeFileSync(join(directory, "2.json"), "{");
+
+  expect(await other.connection.inspect("1")).toEqual({});
+  expect(await other.connection.inspect("2")).toEqual({});
+  await session.connection.release(["1", "2"]);
+  expect(await other.connection.inspect("1")).toBeUndefined();
+  unlinkSync(join(directory, "1.json"));
+  expect(await other.connection.inspect("1")).toBeUndefined();
+  expect(await other.connection.inspect("3")).toBeUndefined();
 });
 
 describe("the token", () => {
