@@ -505,7 +505,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     file: "src/lock/file/lock-file.ts",
-    find: "constants.O_RDWR | constants.O_CREAT | noFollow",
+    find: "constants.O_RDWR | constants.O_CREAT | plainly",
     replace: "constants.O_RDWR | constants.O_CREAT",
     breaks: "a symbolic link in the lock directory is followed",
     tests: [lockFiles, fileRecords],
