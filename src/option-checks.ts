@@ -13,7 +13,7 @@ export function checkOptions(
   known: readonly string[],
   hints: Readonly<Record<string, string>> = {},
 ): void {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+  if (typeof given !== "object" || given === null || Array.isArray(given) || given instanceof Promise) {
     throw invalidOption(where, `an object of options (${known.join(", ")})`, given);
   }
   for (const name of Object.keys(given)) {
@@ -58,6 +58,7 @@ function show(value: unknown): string {
   if (typeof value === "string") return redactText(JSON.stringify(value));
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) return "an array";
+  if (value instanceof Promise) return "a promise: await it";
   if (typeof value === "object" && value !== null) return "an object";
   return String(value);
 }

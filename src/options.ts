@@ -108,8 +108,8 @@ export interface SafePollingOptions {
   readonly beforePolling?: (lease: Lease, context: BeforePollingContext) => unknown;
   /**
    * Updates that are older than this are not handled, each told in the log: what people want from
-   * `drop_pending_updates`. By the update's own date and this machine's clock; kinds without a date (callback queries)
-   * are always handled.
+   * `drop_pending_updates`. By the update's own date and this machine's clock; kinds without a date (callback queries),
+   * and business connections, whose date is when they were made, are always handled.
    * @defaultValue none: all are handled
    */
   readonly skipOlderThanMs?: number;

@@ -71,7 +71,9 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions) {
     priority: checkNumber("priority", options.priority ?? 0),
     signal: checkSignal(options.signal),
     instance:
-      options.instance === undefined ? platformFacts().instance : checkText("instance", options.instance),
+      options.instance === undefined
+        ? platformFacts().instance
+        : checkShown("instance", options.instance, bot),
     logger: chooseLogger(options.logger),
   };
 }
@@ -115,12 +117,17 @@ function defaultKey(bot: TelegramBot): string {
 }
 
 function checkKey(key: string, bot: TelegramBot): string {
-  const text = checkText("key", key);
+  const text = checkShown("key", key, bot);
   if (text.length > 200) throw invalidOption("key", "at most 200 characters long", text);
   if (text.includes("\0")) throw invalidOption("key", "free of NUL characters", text);
-  if (text.includes(bot.token))
-    throw invalidOption("key", "something other than the token: a key is not secret", text);
   return text;
+}
+
+/** Log lines and lock records have it. */
+function checkShown(name: string, value: string, bot: TelegramBot): string {
+  const text = checkText(name, value);
+  if (!text.includes(bot.token)) return text;
+  throw invalidOption(name, "something other than the token: it is not secret", text);
 }
 
 function resolveBackoff(given: BackoffOptions | readonly number[]): {

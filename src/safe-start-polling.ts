@@ -39,7 +39,6 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
   const resolved = resolveOptions(telegramBot, options);
   if (polledBots.has(bot)) throw alreadyRunning("us");
   if (telegramBot.isRunning()) throw alreadyRunning("bot.start()");
-  polledBots.add(bot);
 
   const { exitAfterMs, lock, signal, signals, stopWithParent } = resolved;
   const session = createSession(telegramBot, resolved, {
@@ -64,6 +63,7 @@ export function safeStartPolling(bot: PollableBot, options: SafePollingOptions =
       }
     },
   });
+  polledBots.add(bot);
   const { logger } = session;
   const stop = () => {
     void session.stop();

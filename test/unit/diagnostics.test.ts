@@ -172,6 +172,10 @@ describe("the age of an update", () => {
     expect(ageOf({ inline_query: { id: "1", query: "" } })).toBeUndefined();
     expect(ageOf({})).toBeUndefined();
   });
+
+  it("is unknown for a business connection: its date is when it was made, not when it changed or ended", () => {
+    expect(ageOf({ business_connection: { id: "1", date: 100, is_enabled: false } })).toBeUndefined();
+  });
 });
 
 it("docs/observability.md lists every channel", () => {

@@ -113,11 +113,18 @@ describe("a bad option is named, with what was expected and what came:", () => {
     });
   }
 
-  it("a key that contains the token, which is not printed", () => {
-    expect(() => resolve({ key: `bot ${token}` })).toThrow(
-      "Expected `key` to be something other than the token",
+  it.each(["key", "instance"])("a %s that contains the token, which is not printed", (name) => {
+    expect(() => resolve({ [name]: `bot ${token}` })).toThrow(
+      `Expected \`${name}\` to be something other than the token`,
     );
-    expect(() => resolve({ key: `bot ${token}` })).not.toThrow(token);
+    expect(() => resolve({ [name]: `bot ${token}` })).not.toThrow(token);
+  });
+
+  it("options and a lock that nobody has awaited, which would be the defaults", () => {
+    expect(() => resolve(Promise.resolve({ lock: false }))).toThrow("logger), got a promise: await it.");
+    expect(() => resolve({ lock: Promise.resolve(memoryLock()) })).toThrow(
+      "or false, got a promise: await it.",
+    );
   });
 
   it("options that are no object", () => {

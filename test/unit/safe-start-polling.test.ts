@@ -2,7 +2,7 @@ import { Bot, HttpError } from "grammy";
 import { safeStartPolling } from "grammy-safe-polling";
 import { memoryLock } from "grammy-safe-polling/memory";
 import { type BotApiEmulator, startBotApi } from "grammy-safe-polling/testing";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 let api: BotApiEmulator;
 
@@ -95,6 +95,14 @@ describe("safeStartPolling", () => {
 
     expect(warnings).toEqual([]);
     process.off("warning", onWarning);
+  });
+
+  it("can be called again after a lock of one's own was refused", async () => {
+    const bot = newBot();
+    const lock = { ...memoryLock(), pollMs: 5 };
+    expect(() => safeStartPolling(bot, { ...options, lock })).toThrow("Expected `memoryLock.pollMs`");
+
+    await safeStartPolling(bot, options).stop();
   });
 
   it("says what it wants when it is called with nothing", async () => {
@@ -252,5 +260,24 @@ describe("safeStartPolling", () => {
 
     expect(states).toEqual(["polling"]);
     expect(once).toBe(1);
+  });
+});
+
+describe("under faked timers a bot and the emulator", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it.each([{ shouldAdvanceTime: true }, { toFake: ["Date"] } as const])("work with %j", async (faked) => {
+    vi.useFakeTimers(faked);
+    const bot = newBot();
+    bot.on("message:text", (ctx) => ctx.reply(ctx.message.text));
+    const polling = safeStartPolling(bot, options);
+    for (const text of ["one", "two"]) {
+      api.pushMessage(api.bot.id, text);
+      await api.waitForEvent("sent", (sent) => sent.text === text);
+      vi.setSystemTime(Date.now() + 3_600_000);
+    }
+    await polling.stop();
+
+    expect(api.counters()).toMatchObject({ pending: 0, deliveries: 2 });
   });
 });

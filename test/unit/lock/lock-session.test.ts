@@ -210,6 +210,31 @@ describe("a claim", () => {
     expect(server.holderOf("bot")).toBeUndefined();
     expect(time.pendingTimers).toBe(0);
   });
+
+  it.each([[[]], [undefined]])(
+    "that a backend does not answer for each key is trouble, not silence: %j",
+    async (answers) => {
+      let isBroken = true;
+      const backend = server.backend();
+      const connect = async (context: ConnectContext): Promise<LockConnection> => {
+        const connection = await backend.connect(context);
+        const claim = connection.claim.bind(connection);
+        return {
+          ...connection,
+          claim: (requests) => (isBroken ? Promise.resolve(answers as never) : claim(requests)),
+        };
+      };
+      const a = startProcess("a", { ...backend, connect }).enter();
+
+      a.want();
+      await time.advance(1_000);
+      expect(new Set(a.events)).toEqual(new Set(["trouble"]));
+      isBroken = false;
+      await time.advance(10_000);
+
+      expect(a.events.slice(-2)).toEqual(["well", "granted 1"]);
+    },
+  );
 });
 
 describe("two handles for one key in one process", () => {
