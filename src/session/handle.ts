@@ -25,7 +25,7 @@ export interface SafePolling {
   /**
    * Stops: cuts the poll, drains, confirms, releases the lease. Idempotent; resolves with `done`, never rejects. Called
    * by a handler, a leading task or `beforePolling` it resolves at once, for what it would wait for is its own caller:
-   * that update is done when the handler returns.
+   * that update is done when the handler returns, and not before: with `process.exit()` there it comes again.
    */
   stop(): Promise<void>;
   /**

@@ -210,6 +210,21 @@ describe("safeStartPolling", () => {
     await Promise.all([first.stop(), second.stop()]);
   });
 
+  it("confirms the update of a handler that stops it when that has returned: process.exit() there came too early", async () => {
+    const bot = newBot();
+    let pendingInside: number | undefined;
+    bot.command("restart", async () => {
+      await polling.stop();
+      pendingInside = api.counters().pending;
+    });
+    const polling = safeStartPolling(bot, options);
+    api.pushMessage(api.bot.id, "/restart");
+    await polling.done;
+
+    expect(pendingInside).toBe(1);
+    expect(api.counters().pending).toBe(0);
+  });
+
   it("works with `await using`", async () => {
     let state = (): string => "";
     {

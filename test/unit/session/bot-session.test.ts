@@ -569,11 +569,14 @@ describe("beforePolling", () => {
     const a = world.start("a", { options: { beforePolling: () => new Promise(() => {}) } });
     await world.advance(100);
     const b = world.start("b");
+    const warnings = () => a.logs.filter(({ level }) => level === "warn").map(({ message }) => message);
+    await world.advance(11_000);
+    expect(warnings()).toEqual(["still waiting for beforePolling to return. Find what it waits for"]);
 
     await world.until(() => b.session.state === "polling");
 
     expect(world.time.nowMs).toBeLessThan(66_000);
-    const told = a.logs.filter(({ level }) => level === "warn").map(({ message }) => message);
+    const told = warnings();
     expect(told).toContainEqual(expect.stringContaining("beforePolling has not ended"));
     expect(told).toContainEqual(expect.stringContaining("beforePolling still runs after the drain time"));
   });
