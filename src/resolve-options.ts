@@ -70,10 +70,7 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions) {
       options.stopWithParent && checkChoice("stopWithParent", options.stopWithParent, ["stdin", "process"]),
     priority: checkNumber("priority", options.priority ?? 0),
     signal: checkSignal(options.signal),
-    instance:
-      options.instance === undefined
-        ? platformFacts().instance
-        : checkShown("instance", options.instance, bot),
+    instance: checkShown("instance", options.instance ?? platformFacts().instance, bot),
     logger: chooseLogger(options.logger),
   };
 }

@@ -108,7 +108,7 @@ export function createClaims(options: ClaimsOptions) {
     try {
       const requests = keys.map((key) => requestFor(open, key, sent));
       const answers = await withDeadline(clock, open.connection.claim(requests), timing.deadlineMs, "claim");
-      if (answers?.length !== keys.length) throw new Error("the lock's claim() did not answer for each key");
+      if (answers?.length !== keys.length) throw new Error("claim() did not answer for each key");
       // We were frozen meanwhile, and what was granted may be another's by now.
       const isLate = open.leaseMs !== undefined && !isTrusted(timing, sent, clock.now());
       if (isLate) throw new Error("the answer to a claim came too late");

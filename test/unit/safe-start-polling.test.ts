@@ -281,7 +281,11 @@ describe("safeStartPolling", () => {
 describe("under faked timers a bot and the emulator", () => {
   afterEach(() => void vi.useRealTimers());
 
-  it.each([{ shouldAdvanceTime: true }, { toFake: ["Date"] } as const])("work with %j", async (faked) => {
+  const fakings: Parameters<typeof vi.useFakeTimers>[] = [
+    [{ shouldAdvanceTime: true }],
+    [{ toFake: ["Date"] }],
+  ];
+  it.each(fakings)("work with %j", async (faked) => {
     vi.useFakeTimers(faked);
     const bot = newBot();
     bot.on("message:text", (ctx) => ctx.reply(ctx.message.text));
