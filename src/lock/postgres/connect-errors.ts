@@ -50,10 +50,7 @@ const messages: readonly (readonly [RegExp, string])[] = [
 export function asConfigError(error: unknown): unknown {
   const { code, message, severity } = error as { code?: unknown; message?: unknown; severity?: unknown };
   if (/due to statement timeout/.test(String(message))) {
-    return new Error(
-      `${message}. Raise it for this role or database, or in the option \`options\`: the lock sets its own limit when it has looked at the server`,
-      { cause: error },
-    );
+    return new Error(`${message}. Raise it for this role or database, or in \`options\``, { cause: error });
   }
   const fix = fixFor(String(code ?? ""), String(message ?? ""), severity === "FATAL");
   if (error instanceof SafePollingError || fix === undefined) return error;

@@ -94,7 +94,7 @@ function checkTarget(options: RedisLockOptions): string | undefined {
     parsed.searchParams.delete("db");
   }
   const { hostname, pathname } = parsed;
-  if (hostname !== "" && /^(\/\d*)?$/.test(pathname)) return database === null ? readable : parsed.href;
+  if (hostname !== "" && /^(\/\d*)?$/.test(pathname)) return parsed.href;
   // The value is left out: it may hold a password.
   throw optionError(
     `Expected \`redisLock.url\` to have a host, and behind it nothing but the number of a database: ${server.example}`,
