@@ -35,6 +35,7 @@ function sentences(): { file: string; pieces: string[] }[] {
       const collect = (node: ts.Node): void => {
         // The fields beside the words.
         if (ts.isObjectLiteralExpression(node)) return;
+        // The words of a constant, once: what it is made of may name it again.
         const named = ts.isIdentifier(node) ? constants.get(node.text) : undefined;
         if (named && constants.delete(node.getText())) collect(named);
         if (ts.isConditionalExpression(node)) return [node.whenTrue, node.whenFalse].forEach(collect);

@@ -92,9 +92,9 @@ describe("safeStartPolling", () => {
     await pollings[0]?.stop();
     controller.abort();
     await Promise.all(pollings.map(({ done }) => done));
+    process.off("warning", onWarning);
 
     expect(warnings).toEqual([]);
-    process.off("warning", onWarning);
   });
 
   it("can be called again after a lock of one's own was refused", async () => {

@@ -44,8 +44,9 @@ const messages: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * ERR_LOCK_CONFIG with the fix in the message where only a human can help; everything else comes back as it is:
- * trouble that may pass (57P03 starting up, 53300 too many connections, an unreachable server, …).
+ * ERR_LOCK_CONFIG with the fix in the message where only a human can help. Trouble that may pass (57P03 starting up,
+ * 53300 too many connections, an unreachable server, …) comes back as it is; a statement timeout, which may be either,
+ * as trouble that says what to raise.
  */
 export function asConfigError(error: unknown): unknown {
   const { code, message, severity } = error as { code?: unknown; message?: unknown; severity?: unknown };

@@ -59,8 +59,8 @@ end
 
 /**
  * ARGV[2]: the channel; left out by whoever only looks, who then writes nothing. Answers the server's time, in
- * milliseconds. Removes leases that ended: a minute ago where no claim names their owner (an instance that stopped),
- * else a day ago.
+ * milliseconds. Writes `born` where it is there, too: whoever may not write is refused now, and not at a claim. Removes
+ * leases that ended: a minute ago where no claim names their owner (an instance that stopped), else a day ago.
  */
 export const startScript = `${base}
 if not ARGV[2] then return now end
