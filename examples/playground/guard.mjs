@@ -2,6 +2,7 @@
 // server has started and removes its directories. A frozen process cannot notice by itself that the server is gone.
 import { rmSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { freeSharedMemory } from "../../test/tools/shared-memory.mjs";
 
 /** @type {Set<number>} */
 const pids = new Set();
@@ -24,6 +25,7 @@ lines.on("close", () => {
     }
   }
   for (const directory of directories) {
+    freeSharedMemory(directory);
     // What a dying database still writes makes a removal fail: tried again.
     rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }

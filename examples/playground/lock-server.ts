@@ -76,7 +76,7 @@ export async function lockWithServer(
     },
     async [Symbol.asyncDispose]() {
       await proxy.close();
-      await server.kill();
+      await server[Symbol.asyncDispose]();
     },
   };
 }

@@ -16,6 +16,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { oncePerRun, runFolder } from "./once-per-run.js";
 import { endServer, freePort, installPackages, type ServerHome, spawnServer } from "./server-process.js";
+import { freeSharedMemory } from "./shared-memory.mjs";
 
 /** The role that the locks under test use, and its database. No superuser. */
 export const role = { user: "bot", password: "bot-secret", database: "bots" } as const;
@@ -114,6 +115,8 @@ async function serve(
       listen_addresses: "127.0.0.1",
       port: String(port),
       unix_socket_directories: directory,
+      // Files of the data directory: in /dev/shm they would outlive a killed server.
+      dynamic_shared_memory_type: "mmap",
       ...options.settings,
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
@@ -123,7 +126,10 @@ async function serve(
       options: serverUser(),
       ready: /ready to accept (read.only )?connections/,
       home: options.home,
-      kill: ({ pid }) => signalAll(pid, "SIGKILL"),
+      kill({ pid }) {
+        signalAll(pid, "SIGKILL");
+        freeSharedMemory(directory);
+      },
     });
   };
   const server: PostgresServer = {
@@ -163,6 +169,7 @@ async function serve(
     },
     async [Symbol.asyncDispose]() {
       await server.kill();
+      freeSharedMemory(directory);
       rmSync(directory, { recursive: true, force: true });
     },
   };

@@ -71,7 +71,8 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     thaw: () => void child?.kill("SIGCONT"),
     stop: () => end("SIGTERM"),
     async [Symbol.asyncDispose]() {
-      await end("SIGKILL");
+      // libfaketime leaves its shared memory behind when it is killed.
+      await end(options.movableClock ? "SIGTERM" : "SIGKILL");
       rmSync(dir, { recursive: true, force: true });
     },
   };
