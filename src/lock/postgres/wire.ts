@@ -211,8 +211,10 @@ async function loadPg(): Promise<PgModule> {
     const pg = (await import("pg")) as unknown as PgModule & { readonly default?: PgModule };
     return pg.default ?? pg;
   } catch (error) {
+    // After the first line come the paths that were tried.
+    const [reason] = describeError(error).split("\n");
     throw configError(
-      "The Postgres lock needs the package `pg`, which could not be loaded. Install it (npm i pg), and unset NODE_PG_FORCE_NATIVE where it is set.",
+      `The Postgres lock needs the package \`pg\`, which cannot be loaded (${reason}). Install it (npm i pg), and unset NODE_PG_FORCE_NATIVE where it is set.`,
       error,
     );
   }
