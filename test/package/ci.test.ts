@@ -27,14 +27,14 @@ function report(tests: Record<string, "passed" | "failed" | "skipped">): string 
 const read = (...args: string[]) =>
   execFileSync(process.execPath, [".ci/failed-tests.cjs", ...args], { cwd: pathOf(""), encoding: "utf8" });
 
-it("CI counts tests that failed, were skipped or could not be loaded, and tells each", () => {
-  const path = report({ good: "passed", broken: "failed", left: "skipped" });
+it("CI counts tests that failed, were skipped or could not be loaded, and tells which", () => {
+  const path = report({ good: "passed", broken: "failed", left: "skipped", "left too": "skipped" });
 
-  expect(read("count", path)).toBe("1 3\n");
+  expect(read("count", path)).toBe("1 4\n");
   expect(read("print", path).trimEnd().split("\n")).toEqual([
+    "== test/some.test.ts: skipped 2",
     "== test/some.test.ts > broken: failed",
     "   broken was wrong",
-    "== test/some.test.ts > left: skipped",
     "== test/typo.test.ts: not loaded",
     "   no such file",
   ]);
