@@ -1,18 +1,22 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startBotApi } from "grammy-safe-polling/testing";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { root } from "../tools/markdown.js";
 import { ProcessGroup, processes, temporaryDirectories } from "../tools/process-group.js";
+import { Program } from "../tools/program.js";
 
 const demo = (...args: readonly string[]) => new ProcessGroup("examples/demo/demo.ts", args);
 
 /** The number in the row of the demo's table. */
-function figure({ output }: ProcessGroup, label: string): number {
+function figure({ output }: Program, label: string): number {
   const value = new RegExp(`^ +${label.replace(/[()]/g, "\\$&")} +(\\d+)`, "m").exec(output)?.[1];
   if (value === undefined) throw new Error(`no row "${label}" in:\n${output}`);
   return Number(value);
 }
+
+const isSource = (path: string) => !path.includes("node_modules");
 
 /** The demo's temporary directories that are still there. */
 function directories({ process: { pid } }: ProcessGroup): string[] {
@@ -20,6 +24,19 @@ function directories({ process: { pid } }: ProcessGroup): string[] {
 }
 
 describe("npm run demo", () => {
+  it("works in a fresh clone, where nothing was built", async () => {
+    const clone = mkdtempSync(join(tmpdir(), "gsp-clone-"));
+    onTestFinished(() => rmSync(clone, { recursive: true }));
+    for (const path of ["package.json", "tsconfig.json", "tsup.config.ts", "src", "examples", "test"])
+      cpSync(join(root, path), join(clone, path), { recursive: true, filter: isSource });
+    symlinkSync(join(root, "node_modules"), join(clone, "node_modules"));
+    await using program = new Program(["run", "demo"], { program: "npm", cwd: clone });
+
+    expect(await program.exited, program.output).toBe(0);
+
+    expect(program.output).toContain("Promises kept");
+  });
+
   it("tells of a deploy and a crash without damage, and ends with code 0", async () => {
     await using program = demo();
 
