@@ -21,8 +21,6 @@ export interface ProcessOptions {
   readonly mode?: "cluster";
   /** `ulimit -n` of the process. */
   readonly descriptors?: number;
-  /** User to run as; needs root. */
-  readonly uid?: number;
 }
 
 /** A process that holds and waits for file locks, told what to do by `ask`. */
@@ -33,13 +31,12 @@ export class FileLockProcess {
   #taken = 0;
 
   constructor(directory: string, options: ProcessOptions = {}) {
-    const { runtime = [process.execPath], mode = "", descriptors, uid } = options;
+    const { runtime = [process.execPath], mode = "", descriptors } = options;
     const command = [...runtime, program, directory, mode];
     const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command];
     const [file = "", ...args] = descriptors === undefined ? command : limited;
     this.child = spawn(file, args, {
       stdio: ["pipe", "pipe", "inherit"],
-      ...(uid !== undefined && { uid, gid: uid }),
     });
     if (!this.child.stdout) throw new Error("no output");
     createInterface({ input: this.child.stdout }).on("line", (line) => {

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
@@ -15,7 +16,14 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import { oncePerRun, runFolder } from "./once-per-run.js";
-import { endServer, freePort, installPackages, type ServerHome, spawnServer } from "./server-process.js";
+import {
+  endServer,
+  freePort,
+  installPackages,
+  listProcesses,
+  type ServerHome,
+  spawnServer,
+} from "./server-process.js";
 import { freeSharedMemory } from "./shared-memory.mjs";
 
 /** The role that the locks under test use, and its database. No superuser. */
@@ -203,7 +211,7 @@ export function findBinaries(mayInstall = true): string {
   const system = asked === "embedded" ? undefined : systemBinaries();
   if (system) return system;
   const embedded = embeddedBinaries();
-  if (embedded) return embedded;
+  if (embedded && (asked || mayServerEnter(embedded))) return embedded;
   if (!mayInstall) throw new Error("PostgreSQL is not installed (apt install postgresql)");
   installPackages("postgresql");
   const installed = systemBinaries();
@@ -236,6 +244,12 @@ function embeddedBinaries(): string | undefined {
   }
 }
 
+/** Its user is another one than root, whose home it may not enter. */
+function mayServerEnter(directory: string): boolean {
+  if (serverUser().uid === undefined || directory === dirname(directory)) return true;
+  return (statSync(directory).mode & 0o001) !== 0 && mayServerEnter(dirname(directory));
+}
+
 /** PostgreSQL refuses to run as root. */
 export function serverUser(): { uid?: number; gid?: number } {
   if (process.getuid?.() !== 0) return {};
@@ -263,10 +277,7 @@ function giveToServer(...paths: readonly string[]): void {
 /** A process and its children, parents first: a server process that loses its postmaster would end by itself. */
 function signalAll(pid: number | undefined, signal: NodeJS.Signals): void {
   if (pid === undefined) return;
-  const processes = execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
-    .trim()
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/).map(Number));
+  const processes = listProcesses("pid=,ppid=").map((fields) => fields.map(Number));
   const children = processes.filter(([, parent]) => parent === pid).map(([child]) => child);
   for (const each of [pid, ...children]) {
     try {

@@ -1,9 +1,9 @@
-import { execFileSync } from "node:child_process";
 import { readdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, vi } from "vitest";
 import { Program } from "./program.js";
+import { listProcesses } from "./server-process.js";
 
 /** A program of examples/, at the head of a process group of its own. */
 export class ProcessGroup extends Program {
@@ -49,12 +49,7 @@ interface RunningProcess {
 
 /** What runs on this machine; not the dead ones that nobody has reaped. */
 export function processes(): RunningProcess[] {
-  const lines = execFileSync("ps", ["-A", "-o", "pid=,ppid=,pgid=,stat=,args="])
-    .toString()
-    .trim()
-    .split("\n");
-  return lines
-    .map((line) => line.trim().split(/ +/))
+  return listProcesses("pid=,ppid=,pgid=,stat=,args=")
     .filter(([, , , state = ""]) => !state.startsWith("Z"))
     .map(([pid, ppid, pgid, , ...args]) => ({
       pid: Number(pid),

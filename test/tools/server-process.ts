@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -68,6 +68,17 @@ export async function endServer(
   const exited = once(child, "exit");
   signal(child);
   await exited;
+}
+
+/** What runs on this machine, as the columns of `ps`; a small Debian comes without it. */
+export function listProcesses(columns: string): string[][] {
+  const { error, stdout } = spawnSync("ps", ["-A", "-o", columns], { encoding: "utf8" });
+  if (error) {
+    installPackages("procps");
+    return listProcesses(columns);
+  }
+  const lines = stdout.trim().split("\n");
+  return lines.map((line) => line.trim().split(/ +/));
 }
 
 /** Installs packages of Debian where a command fails, one test file at a time; throws where that is not possible. */
