@@ -2,11 +2,16 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { links } from "../../examples/playground/links.js";
 import { startChromium } from "../tools/chromium.js";
 import { type LaneName, PlaygroundPage, startPlayground } from "../tools/playground.js";
+import { findBinaries } from "../tools/postgres-server.js";
 import { temporaryDirectories } from "../tools/process-group.js";
+import { installRedis } from "../tools/redis-server.js";
 
 let browser: Awaited<ReturnType<typeof startChromium>>;
 beforeAll(async () => {
   browser = await startChromium();
+  // The playground installs nothing.
+  findBinaries();
+  installRedis();
 }, 300_000);
 afterAll(() => browser.close());
 

@@ -16,9 +16,6 @@ import { type RedisServer, startRedis } from "../tools/redis-server.js";
 import { freePort } from "../tools/server-process.js";
 
 const execute = promisify(execFile);
-const isRoot = process.getuid?.() === 0;
-/** "nobody" almost everywhere. */
-const otherUid = 65_534;
 
 let postgres: PostgresServer;
 let redis: RedisServer;
@@ -43,7 +40,7 @@ interface Scene {
 interface Call {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly uid?: number;
+  readonly isBoundByModes?: boolean;
 }
 
 interface Fault {
@@ -373,9 +370,8 @@ const faults: readonly Fault[] = [
     name: "the lock directory is where only another user may look",
     seed({ directory }) {
       const own = join(directory, "root");
-      mkdirSync(own, { mode: isRoot ? 0o700 : 0o000 });
-      chmodSync(directory, 0o755);
-      return { args: ["--file", join(own, "locks")], ...(isRoot && { uid: otherUid }) };
+      mkdirSync(own, { mode: 0o000 });
+      return { args: ["--file", join(own, "locks")], isBoundByModes: true };
     },
     exitCode: 2,
     finding: "lock other-user",
@@ -385,9 +381,8 @@ const faults: readonly Fault[] = [
   {
     name: "the lock directory cannot be written",
     seed({ directory }) {
-      // A directory of root for somebody who is not, or our own without the right to write.
-      chmodSync(directory, isRoot ? 0o755 : 0o500);
-      return { args: ["--file", directory], ...(isRoot && { uid: otherUid }) };
+      chmodSync(directory, 0o500);
+      return { args: ["--file", directory], isBoundByModes: true };
     },
     exitCode: 1,
     finding: "lock refused",
@@ -626,9 +621,12 @@ describe.concurrent("doctor finds", () => {
   it.each(faults)("$name", async ({ seed, exitCode, finding, sentence, fix }) => {
     await using stage = await setScene();
     const { fleet } = stage;
-    const { args, env, uid } = await seed(stage);
+    const { args, env, isBoundByModes } = await seed(stage);
     const all = ["--api-root", fleet.api.url, "--watch", "1", ...args];
-    const run = await runDoctor([...all, "--json"], { env: { BOT_TOKEN: fleet.token, ...env }, uid });
+    const run = await runDoctor([...all, "--json"], {
+      env: { BOT_TOKEN: fleet.token, ...env },
+      isBoundByModes,
+    });
 
     expect(run.stderr).toBe("");
     const { findings, verdict } = run.report;

@@ -13,9 +13,9 @@ import {
   temporaryDirectory,
   tryClaim,
 } from "../tools/file-lock-bench.js";
+import { nodeBoundByModes } from "../tools/program.js";
 
 const socketsIn = (directory: string) => readdirSync(directory).filter((name) => name.endsWith(".sock"));
-const isRoot = process.getuid?.() === 0;
 
 describe("a file lock between processes", () => {
   test.each(["SIGKILL", "SIGTERM"] as const)("wakes who waits when its holder dies by %s", async (signal) => {
@@ -189,9 +189,7 @@ describe("the lock directory", () => {
   test("is refused where this user cannot write", async () => {
     const directory = temporaryDirectory();
     chmodSync(directory, 0o500);
-    // Root may write everywhere, unless that is taken from it.
-    const runtime = ["setpriv", "--bounding-set=-dac_override", process.execPath] as const;
-    const reader = startProcess(directory, isRoot ? { runtime } : {});
+    const reader = startProcess(directory, { runtime: nodeBoundByModes });
 
     await expect(reader.next("connected")).rejects.toThrow(
       /^ERR_LOCK_CONFIG: .*EACCES.*fileLock\({ directory }\).*lock: false/,

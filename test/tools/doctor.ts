@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { nodeBoundByModes } from "./program.js";
 import type { RedisServer } from "./redis-server.js";
 
 /** What `npx grammy-safe-polling` runs. */
@@ -44,8 +45,8 @@ export interface DoctorRun {
 export interface DoctorOptions {
   /** Nothing else of our own environment gets through. */
   readonly env?: Readonly<Record<string, string>>;
-  /** User to run as; needs root. */
-  readonly uid?: number | undefined;
+  /** Whether it may read and write only what the modes of files say, as root too. */
+  readonly isBoundByModes?: boolean | undefined;
   /** Runs it on a terminal and types this at its question; output and errors are one there. */
   readonly type?: string;
   /** Called with everything that has come on stderr so far. */
@@ -61,13 +62,12 @@ export async function runDoctor(args: readonly string[], options: DoctorOptions 
 }
 
 export function runBin(args: readonly string[], options: DoctorOptions = {}): Promise<DoctorRun> {
-  const { env = {}, uid, type, onError } = options;
-  const direct = [process.execPath, binPath, ...args];
+  const { env = {}, isBoundByModes = false, type, onError } = options;
+  const direct = [...(isBoundByModes ? nodeBoundByModes : [process.execPath]), binPath, ...args];
   const [file = "", ...rest] = type === undefined ? direct : onTerminal(direct);
   const child = spawn(file, rest, {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
     stdio: ["pipe", "pipe", "pipe"],
-    ...(uid !== undefined && { uid, gid: uid }),
   });
   let stdout = "";
   let stderr = "";

@@ -14,6 +14,12 @@ export interface ProgramOptions {
   readonly input?: boolean;
 }
 
+/** Node.js without the right of root to read and write what a file's mode forbids. */
+export const nodeBoundByModes: readonly [string, ...string[]] =
+  process.getuid?.() === 0
+    ? ["setpriv", "--bounding-set=-dac_override,-dac_read_search", process.execPath]
+    : [process.execPath];
+
 const printDeadlineMs = 60_000;
 
 /** A process, of Node mostly, what it printed, and how it ended. Ended by force when it is disposed. */

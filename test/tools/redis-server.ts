@@ -133,7 +133,7 @@ function fakeClock(dir: string): NodeJS.ProcessEnv {
 }
 
 /** Debian's redis-server and faketime, where they are missing and we may install them. */
-function installRedis(): void {
+export function installRedis(): void {
   const have = "command -v redis-server && command -v redis-cli && command -v faketime";
   installPackages("redis-server faketime", have);
 }
