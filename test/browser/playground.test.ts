@@ -3,7 +3,7 @@ import { links } from "../../examples/playground/links.js";
 import { startChromium } from "../tools/chromium.js";
 import { type LaneName, PlaygroundPage, startPlayground } from "../tools/playground.js";
 import { findBinaries } from "../tools/postgres-server.js";
-import { temporaryDirectories } from "../tools/process-group.js";
+import { processes, temporaryDirectories } from "../tools/process-group.js";
 import { installRedis } from "../tools/redis-server.js";
 
 let browser: Awaited<ReturnType<typeof startChromium>>;
@@ -275,19 +275,10 @@ describe("the end of the playground", () => {
   });
 });
 
-function playgroundLeftovers(
-  started: readonly { readonly pid: number }[],
-  serverPid: number | undefined,
-): string[] {
-  const alive = started.filter(({ pid }) => isAlive(pid)).map(({ pid }) => `process ${pid}`);
+function playgroundLeftovers(started: ReturnType<typeof processes>, serverPid: number | undefined): string[] {
+  const running = processes();
+  const alive = running
+    .filter(({ pid, args }) => started.some((one) => one.pid === pid && one.args === args))
+    .map(({ pid }) => `process ${pid}`);
   return [...alive, ...temporaryDirectories(`grammy-safe-polling-playground-${serverPid}-`)];
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
