@@ -2,7 +2,6 @@ import { chooseLogger } from "./choose-logger.js";
 import type { LockBackend } from "./lock/backend.js";
 import { fileLock } from "./lock/file/file-lock.js";
 import { checkNumber, checkOptions, checkText, invalidOption, optionError } from "./option-checks.js";
-import { optionHints, pollingOptionHints } from "./option-hints.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
 import { overlapOfPlatform, platformFacts } from "./platform/instance.js";
 import { isSignal } from "./platform/process-end.js";
@@ -37,6 +36,36 @@ const optionNames = [
   "instance",
   "logger",
 ] as const satisfies readonly (keyof SafePollingOptions)[];
+
+/** What options of `bot.start()`, of the runner's `run()` and of the locks are called here, by their name there. */
+const optionHints: Readonly<Record<string, string>> = {
+  allowed_updates: "It is `polling.allowedUpdates` here.",
+  allowedUpdates: "It is `polling.allowedUpdates`.",
+  connectionString: "It is an option of the lock: `lock: postgresLock({ connectionString })`.",
+  coldStart: "It is gone: see `skipOlderThanMs`.",
+  drop_pending_updates:
+    "Set `skipOlderThanMs`: what is older is not handled, and named in the log, instead of deleted unseen.",
+  fetch: "Its options are `polling: { timeoutSeconds, limit, allowedUpdates }` here.",
+  leaseMs: "It is an option of the lock: `lock: redisLock({ url, leaseMs })`.",
+  limit: "It is `polling.limit` here.",
+  maxRetryTime: "Network trouble is waited out for ever; for conflicts there is `backoff`.",
+  onStart: 'Listen to the event instead: `polling.on("acquired", …)`; `bot.botInfo` is set by then.',
+  retryInterval: "Network trouble is waited out for ever; for conflicts there is `backoff`.",
+  runner: "Its options are `concurrency` and `polling: { timeoutSeconds, limit, allowedUpdates }` here.",
+  sequentialize: "Use the middleware of @grammyjs/runner: `bot.use(sequentialize(…))`.",
+  silent: "Set `logger: false`.",
+  sink: "It is `concurrency` here.",
+  source: "Its options are `polling: { timeoutSeconds, limit, allowedUpdates }` here.",
+  timeout: "It is `polling.timeoutSeconds` here.",
+  timeoutSeconds: "It is `polling.timeoutSeconds`.",
+  url: "It is an option of the lock: `lock: redisLock({ url })`.",
+};
+
+/** The same for the names in `polling`. */
+const pollingOptionHints: Readonly<Record<string, string>> = {
+  allowed_updates: "It is `allowedUpdates` here.",
+  timeout: "It is `timeoutSeconds` here.",
+};
 
 const defaultDelaysMs = [5_000, 10_000, 15_000, 20_000];
 /** An answer to a poll comes when its timeout is over, and then takes its time. */
