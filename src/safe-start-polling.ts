@@ -14,9 +14,9 @@ import { shared } from "./platform/process-registry.js";
 import { asTelegramBot, type PollableBot } from "./polling/telegram-bot.js";
 import { resolveOptions } from "./resolve-options.js";
 import { keepSecret } from "./secrets.js";
+import { alreadyRunning } from "./session/before-polling.js";
 import { createSession, type SharedLockSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
-import { alreadyRunning } from "./session/prepare-bot.js";
 
 /** Bots that are being polled. */
 const polledBots = shared("polled-bots", () => new WeakSet<object>());

@@ -3,10 +3,9 @@ import type { EventHub, Lease, PollingState } from "../events.js";
 import type { Candidate, CandidateEvents } from "../lease/candidate.js";
 import type { Logger } from "../logger.js";
 import { AbortedError, type Deferred, deferred, unlessAborted } from "../waiting.js";
-import { createDoneAndStarted } from "./done-and-started.js";
+import { prepareBot } from "./before-polling.js";
 import { createHandoverRequests } from "./handover-requests.js";
 import type { LeadingTasks } from "./leading-tasks.js";
-import { prepareBot } from "./prepare-bot.js";
 import type { HealthFinding, HealthReport } from "./report.js";
 import { Term, type TermParts } from "./term.js";
 
@@ -257,4 +256,32 @@ export class BotSession {
     this.#promises.hasStarted(lease);
     this.leading.begin({ lease, signal, trusted: () => this.trusted() });
   }
+}
+
+/**
+ * The two promises of a handle: `done`, whose unobserved rejection crashes the process on purpose, and
+ * `started()`, whose rejection is the same news: delivered there, it counts as observed.
+ */
+function createDoneAndStarted() {
+  const done = deferred<void>();
+  const started = deferred<Lease | undefined>();
+  // Nobody has to ask for it: `done` tells the same.
+  started.promise.catch(() => {});
+  return {
+    done: done.promise,
+    started: () =>
+      started.promise.catch((error) => {
+        done.promise.catch(() => {});
+        throw error;
+      }),
+    hasStarted: started.resolve,
+    stopped() {
+      started.resolve(undefined);
+      done.resolve();
+    },
+    failed(error: unknown) {
+      started.reject(error);
+      done.reject(error);
+    },
+  };
 }
