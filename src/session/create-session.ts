@@ -1,5 +1,6 @@
+import { wallNow } from "../clock.js";
 import type { Publish } from "../diagnostics.js";
-import type { Grant } from "../lease/candidate.js";
+import type { Candidate, CandidateEvents, Grant } from "../lease/candidate.js";
 import { createLockSession, type LockSession } from "../lease/lock-session.js";
 import type { LockBackend } from "../lock/backend.js";
 import { type Logger, withFields } from "../logger.js";
@@ -16,7 +17,6 @@ import { HandleRecord } from "./handle-record.js";
 import { createLeadingTasks } from "./leading-tasks.js";
 import { wideSignal } from "./term.js";
 import { UserCode } from "./user-code.js";
-import { candidateWithoutLock } from "./without-lock.js";
 
 /** Default of `startDelayMs` where the lock does not reach the other instances: time for a predecessor to end. */
 const unsharedStartDelayMs = 10_000;
@@ -104,6 +104,36 @@ function warnOfOtherLabel(shared: SharedLockSession, { instance, priority, logge
       { instance, shown: shared.instance },
       "handles on one lock object share its connection, which is labelled by the first. Give all the same `instance`, or each a lock object of its own",
     );
+}
+
+/** What `lock: false` uses: granted at once, and to everyone. */
+function candidateWithoutLock(events: CandidateEvents): Candidate {
+  let isHolding = false;
+  const want = () => {
+    isHolding = true;
+    events.granted({ token: wallNow(), followsAnother: false, succession: undefined });
+  };
+  const giveUp = async () => {
+    isHolding = false;
+    return true;
+  };
+  return {
+    want,
+    trusted: () => isHolding,
+    renewal: () => undefined,
+    inspect: async () => undefined,
+    async ask() {},
+    holdBack() {},
+    giveUp,
+    async leave() {
+      await giveUp();
+    },
+    async resign() {
+      await giveUp();
+      want();
+      return true;
+    },
+  };
 }
 
 function warnOfSeconds({ backoff }: ResolvedOptions, logger: Logger): void {
