@@ -14,7 +14,6 @@ import { describeError } from "../redact.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import type { HandleLog } from "./handle-log.js";
 import type { HealthFinding, HealthReport } from "./report.js";
-import { updateAgeMs } from "./update-age.js";
 
 export interface HandleRecordParts {
   readonly options: ResolvedOptions;
@@ -289,4 +288,20 @@ export class HandleRecord implements PollingRecord {
 
 function dateOf({ wallMs }: Moment): Date {
   return new Date(wallMs);
+}
+
+/**
+ * How long ago happened what an update tells of, in milliseconds: our wall clock minus Telegram's, which gives whole
+ * seconds. Undefined where the update does not say: a callback query carries only the date of the message with its
+ * button, a business connection only when it was made, however late it changes or ends.
+ */
+export function updateAgeMs(update: Update, now: Moment): number | undefined {
+  for (const [kind, content] of Object.entries(update)) {
+    if (kind === "business_connection") continue;
+    if (typeof content !== "object" || content === null) continue;
+    const { date, edit_date: editDate } = content as { date?: unknown; edit_date?: unknown };
+    const seconds = editDate ?? date;
+    if (typeof seconds === "number") return now.wallMs - seconds * 1000;
+  }
+  return undefined;
 }

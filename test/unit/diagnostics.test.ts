@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { SafePollingMessages } from "grammy-safe-polling";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { channelName, publish } from "../../src/diagnostics.js";
-import { updateAgeMs } from "../../src/session/update-age.js";
+import { updateAgeMs } from "../../src/session/handle-record.js";
 import { channelNames } from "../tools/channels.js";
 import { VirtualWorld } from "../tools/virtual-world.js";
 
