@@ -5,10 +5,48 @@ import { holderOf } from "../holder.js";
 import { encodeAsk } from "../wake-message.js";
 import { codeOf, explainFileError, isOutOfDescriptors } from "./failures.js";
 import { type HolderRecord, readRecord, writeRecord } from "./holder-record.js";
-import type { KernelLock } from "./lock-file.js";
-import { fileNameOf, isAtItsPath, isLocked, type LockedFile, lockFile, unlockFile } from "./lock-file.js";
-import { createWakeClients } from "./wake-clients.js";
-import type { WakeServer } from "./wake-server.js";
+import { loadKernelLock } from "./kernel-lock.js";
+import {
+  checkWritable,
+  prepareLockDirectory,
+  refuseSharedFileSystem,
+  tryOutLocks,
+} from "./lock-directory.js";
+import {
+  fileNameOf,
+  isAtItsPath,
+  isLocked,
+  type KernelLock,
+  type LockedFile,
+  lockFile,
+  unlockFile,
+} from "./lock-file.js";
+import { createWakeClients, removeDeadSockets } from "./wake-clients.js";
+import { noServer, openWakeServer, type WakeServer } from "./wake-server.js";
+
+/** Opens a connection to the lock files of a directory. */
+export async function connectFileLock(
+  directory: string,
+  allowNetworkFileSystem: boolean,
+  context: ConnectContext,
+): Promise<LockConnection> {
+  const lock = await loadKernelLock();
+  context.signal.throwIfAborted();
+  prepareLockDirectory(directory);
+  if (!allowNetworkFileSystem) refuseSharedFileSystem(directory);
+  if (context.looksOnly) {
+    checkWritable(directory);
+    return fileConnection(directory, lock, noServer, context);
+  }
+  tryOutLocks(directory, lock);
+  const server = await openWakeServer(directory, context.logger, context.onAsked);
+  if (context.signal.aborted) {
+    await server.close();
+    context.signal.throwIfAborted();
+  }
+  void removeDeadSockets(directory);
+  return fileConnection(directory, lock, server, context);
+}
 
 interface HeldKey {
   readonly file: LockedFile;
@@ -19,7 +57,7 @@ interface HeldKey {
  * One owner's locks in one directory. Everything but the wake-ups is synchronous: a claim is a handful of
  * system calls, some 30 microseconds where it is refused.
  */
-export function fileConnection(
+function fileConnection(
   directory: string,
   lock: KernelLock,
   server: WakeServer,

@@ -41,8 +41,8 @@ export function fileLock(options: FileLockOptions = {}): LockBackend {
     async connect(context) {
       const chosenOrDefault = location ?? defaultDirectory();
       // Loaded now: it is the default lock, and a bot with another one must not carry its code.
-      const { open } = await import("./open.js");
-      return open(chosenOrDefault, allowNetworkFileSystem, context);
+      const { connectFileLock } = await import("./file-connection.js");
+      return connectFileLock(chosenOrDefault, allowNetworkFileSystem, context);
     },
   };
 }

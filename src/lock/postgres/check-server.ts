@@ -1,6 +1,6 @@
 import { describeError } from "../../redact.js";
 import type { ConnectContext } from "../backend.js";
-import { ofReplica } from "../replica-error.js";
+import { ofReplica } from "../server.js";
 import { configError } from "./connect-errors.js";
 import { describeServer, tryLiveness } from "./session-sql.js";
 import type { Row, Wire } from "./wire.js";

@@ -1,6 +1,6 @@
 import { SafePollingError } from "../../errors.js";
 import { describeError } from "../../redact.js";
-import { ofReplica } from "../replica-error.js";
+import { ofReplica } from "../server.js";
 
 const readOnlyTransaction = "25006";
 

@@ -1,15 +1,14 @@
 import { SafePollingError } from "../../errors.js";
 import type { Claim, ConnectContext, Holder, LockConnection } from "../backend.js";
-import { ofReplica } from "../replica-error.js";
+import { ofReplica } from "../server.js";
 import { passOn } from "../wake-message.js";
 import { readRevision } from "./application-name.js";
 import type { ServerChecks } from "./check-server.js";
 import { asConfigError, configError } from "./connect-errors.js";
 import { findTables, type LeaseSql, leaseSessionSettings, leaseSql, originalKey } from "./lease-sql.js";
-import { connectWith } from "./lifetime.js";
 import type { PostgresSettings } from "./options.js";
 import { callsOfBoth, channel, wakeMessage } from "./sql.js";
-import { openWire, type Row, type Wire } from "./wire.js";
+import { connectWith, openWire, type Row, type Wire } from "./wire.js";
 
 /** SQLSTATE of a character that the database's encoding lacks, here in a key. */
 const untranslatable = "22P05";

@@ -1,8 +1,7 @@
 import type { LockBackend } from "../backend.js";
 import type { ServerChecks } from "./check-server.js";
-import { locationOf } from "./connection-string.js";
 import { connectLeaseTable } from "./lease-table.js";
-import { type PostgresLockOptions, resolveOptions } from "./options.js";
+import { locationOf, type PostgresLockOptions, resolveOptions } from "./options.js";
 import { connectSession } from "./session-connection.js";
 
 /**

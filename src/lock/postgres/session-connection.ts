@@ -3,7 +3,6 @@ import type { Claim, ClaimRequest, ConnectContext, Holder, LockConnection } from
 import { passOn } from "../wake-message.js";
 import { applicationName, holderFromName, namePrefix } from "./application-name.js";
 import { checkServer, proveExclusion, type ServerChecks } from "./check-server.js";
-import { connectWith } from "./lifetime.js";
 import { type HolderSession, LivenessWatch } from "./liveness-watch.js";
 import type { PostgresSettings } from "./options.js";
 import {
@@ -17,7 +16,7 @@ import {
   unlockKeys,
 } from "./session-sql.js";
 import { callsOfBoth, channel, keyNumber, wakeMessage, wakePayload } from "./sql.js";
-import { openWire, type Row, type Wire } from "./wire.js";
+import { connectWith, openWire, type Row, type Wire } from "./wire.js";
 
 /** SQLSTATE of a table of locks without a free place ("out of shared memory"). */
 const outOfMemory = "53200";

@@ -1,7 +1,8 @@
 import { Socket } from "node:net";
 import { describeError } from "../../redact.js";
-import { configError } from "./connect-errors.js";
-import { unusedSettings } from "./connection-string.js";
+import type { ConnectContext, LockConnection } from "../backend.js";
+import { asConfigError, configError } from "./connect-errors.js";
+import { unusedSettings } from "./options.js";
 
 interface WireOptions {
   /** Configuration of the `pg` client. */
@@ -28,6 +29,28 @@ const ownSettings = {
   binary: false,
   pipeline: false,
 };
+
+/**
+ * Opens a connection under one signal for everything that belongs to it: it aborts when the context's signal
+ * does while connecting, when connecting fails, and later when the connection is closed or breaks.
+ */
+export async function connectWith(
+  context: ConnectContext,
+  open: (life: AbortController) => Promise<LockConnection>,
+): Promise<LockConnection> {
+  context.signal.throwIfAborted();
+  const life = new AbortController();
+  const giveUp = () => life.abort(context.signal.reason);
+  context.signal.addEventListener("abort", giveUp);
+  try {
+    return await open(life);
+  } catch (error) {
+    life.abort();
+    throw asConfigError(error);
+  } finally {
+    context.signal.removeEventListener("abort", giveUp);
+  }
+}
 
 /** Opens a connection to the server. */
 export async function openWire(options: WireOptions): Promise<Wire> {

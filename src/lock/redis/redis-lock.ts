@@ -1,8 +1,8 @@
 import { checkOptions, invalidOption, optionError } from "../../option-checks.js";
 import type { LockBackend } from "../backend.js";
-import { checkServerUrl } from "../server-url.js";
+import { checkServerUrl } from "../server.js";
 import { isRedisClient, type RedisClient } from "./clients.js";
-import { connectRedis } from "./connect.js";
+import { connectRedis } from "./connection.js";
 
 /** Where the lock lives: the URL of a server, or a client whose settings are copied. */
 export type RedisLockOptions = RedisLockTarget & {

@@ -1,6 +1,6 @@
 import { SafePollingError } from "../../errors.js";
 import { describeError } from "../../redact.js";
-import { ofReplica } from "../replica-error.js";
+import { ofReplica } from "../server.js";
 
 /** What INFO tells and we care about. All of it may be missing. */
 export interface ServerInfo {

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { describe, expect, test } from "vitest";
-import { type Libc, libcLock } from "../../../src/lock/file/libc-lock.js";
+import { type Libc, libcLock } from "../../../src/lock/file/kernel-lock.js";
 
 /** A C library that answers every call alike and keeps what it was asked. */
 function fakeLibc(answer: number, errno = 0) {

@@ -3,7 +3,7 @@ import { SafePollingError } from "../../../src/errors.js";
 import type { Candidate } from "../../../src/lease/candidate.js";
 import { createLockSession } from "../../../src/lease/lock-session.js";
 import type { ConnectContext, LockBackend, LockConnection } from "../../../src/lock/backend.js";
-import { ofReplica } from "../../../src/lock/replica-error.js";
+import { ofReplica } from "../../../src/lock/server.js";
 import { silentLogger } from "../../../src/logger.js";
 import { deferred } from "../../../src/waiting.js";
 import { LeaseServer } from "../../tools/lease-server.js";
