@@ -2,12 +2,10 @@ import type { Update } from "grammy/types";
 import { elapsedMs, type Moment, sinceMs } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
 import { AbortedError, abortable, isDeadline, pause, wait } from "../waiting.js";
-import { Arrival } from "./arrival.js";
 import type { Overlap, QuietWindow } from "./conflict-series.js";
 import type { Gate } from "./gate.js";
 import type { PollRange } from "./poll-plan.js";
 import type { PollingRecord } from "./polling-record.js";
-import { RivalGap } from "./rival-gap.js";
 import type { TelegramBot } from "./telegram-bot.js";
 import { type CallContext, telegramTrouble } from "./telegram-call.js";
 import {
@@ -18,6 +16,7 @@ import {
   type TelegramFailure,
 } from "./telegram-failure.js";
 import type { ToldOffset } from "./told-offset.js";
+import { Arrival, RivalGap } from "./unseen-poller.js";
 import type { WebhookGuard } from "./webhook-guard.js";
 
 /** A poll ends by itself after its timeout; one without an answer this much later is network trouble. */

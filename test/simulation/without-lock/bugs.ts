@@ -3,7 +3,7 @@ import { bug } from "../seeded-bugs.js";
 
 const series = "src/polling/conflict-series.ts";
 const fetching = "src/polling/fetching.ts";
-const gap = "src/polling/rival-gap.ts";
+const gap = "src/polling/unseen-poller.ts";
 const session = "src/session/bot-session.ts";
 
 /** Bugs that only stories without a lock can show. */

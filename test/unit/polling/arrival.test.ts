@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { Arrival } from "../../../src/polling/arrival.js";
+import { Arrival } from "../../../src/polling/unseen-poller.js";
 import { eventsOf, VirtualWorld } from "../../tools/virtual-world.js";
 
 const updates = (...ids: number[]) => ids.map((update_id) => ({ update_id }));

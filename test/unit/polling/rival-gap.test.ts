@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Moment } from "../../../src/clock.js";
-import { type AnsweredPoll, RivalGap } from "../../../src/polling/rival-gap.js";
+import { type AnsweredPoll, RivalGap } from "../../../src/polling/unseen-poller.js";
 
 const at = (ms: number): Moment => ({ monotonicMs: ms, wallMs: 1_700_000_000_000 + ms });
 
