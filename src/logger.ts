@@ -1,6 +1,5 @@
 import { wallNow } from "./clock.js";
-import { visibleText } from "./redact.js";
-import { hideKnown } from "./secrets.js";
+import { hideKnown, visibleText } from "./redact.js";
 
 /** What a logger needs: pino's shape, so that a pino instance fits as it is. Fields first, then the message. */
 export interface Logger {

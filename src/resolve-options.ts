@@ -1,8 +1,8 @@
-import { chooseLogger } from "./choose-logger.js";
 import type { LockBackend } from "./lock/backend.js";
 import { fileLock } from "./lock/file/file-lock.js";
 import { checkNumber, checkOptions, checkText, invalidOption, optionError } from "./option-checks.js";
 import type { BackoffOptions, ExhaustedPolicy, PollingOptions, SafePollingOptions } from "./options.js";
+import { chooseLogger } from "./platform/choose-logger.js";
 import { overlapOfPlatform, platformFacts } from "./platform/instance.js";
 import { isSignal } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";

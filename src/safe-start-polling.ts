@@ -7,13 +7,12 @@ import type { SafePollingOptions } from "./options.js";
 import { page } from "./pages.js";
 import { warnOfDenoHttp } from "./platform/deno-http.js";
 import { platformFacts } from "./platform/instance.js";
-import { oneListener } from "./platform/one-listener.js";
-import { onParentGone } from "./platform/parent.js";
 import { exitGracefully, stopOnSignals } from "./platform/process-end.js";
 import { shared } from "./platform/process-registry.js";
+import { onAbort, onParentGone } from "./platform/stop-requests.js";
 import { asTelegramBot, type PollableBot } from "./polling/telegram-bot.js";
+import { keepSecret } from "./redact.js";
 import { resolveOptions } from "./resolve-options.js";
-import { keepSecret } from "./secrets.js";
 import { alreadyRunning } from "./session/before-polling.js";
 import { createSession, type SharedLockSession } from "./session/create-session.js";
 import { handleInternals, makeHandle, type SafePolling } from "./session/handle.js";
@@ -21,10 +20,6 @@ import { handleInternals, makeHandle, type SafePolling } from "./session/handle.
 /** Bots that are being polled. */
 const polledBots = shared("polled-bots", () => new WeakSet<object>());
 const lockSessions = shared("lock-sessions", () => new WeakMap<LockBackend, SharedLockSession>());
-const onAbort = oneListener((signal: AbortSignal, stop) => {
-  signal.addEventListener("abort", stop);
-  return () => signal.removeEventListener("abort", stop);
-});
 
 /**
  * Takes the place of `bot.start()`: polls Telegram only while this instance holds the bot's lock, and stands by

@@ -2,8 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import * as util from "node:util";
 import { isSafePollingError } from "../errors.js";
 import { optionError } from "../option-checks.js";
-import { describeError, redactText, visibleText } from "../redact.js";
-import { keepSecret, keepUrlSecrets } from "../secrets.js";
+import { describeError, keepSecret, keepUrlSecrets, redactText, visibleText } from "../redact.js";
 import type { CommonArguments } from "./arguments.js";
 import { exitCodes } from "./finding.js";
 

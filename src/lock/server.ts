@@ -1,6 +1,6 @@
 import type { SafePollingError } from "../errors.js";
 import { optionError } from "../option-checks.js";
-import { keepUrlSecrets } from "../secrets.js";
+import { keepUrlSecrets } from "../redact.js";
 
 /** How the URL of a kind of server looks. */
 export interface ServerUrl {

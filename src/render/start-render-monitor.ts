@@ -1,10 +1,10 @@
-import { chooseLogger } from "../choose-logger.js";
 import { systemClock } from "../clock.js";
 import type { Logger } from "../logger.js";
 import { checkOptions, invalidOption, optionError, suggestion } from "../option-checks.js";
+import { chooseLogger } from "../platform/choose-logger.js";
 import { renderEnvironment } from "../platform/instance.js";
 import { shared } from "../platform/process-registry.js";
-import { keepSecret } from "../secrets.js";
+import { keepSecret } from "../redact.js";
 import { handleInternals, type SafePolling } from "../session/handle.js";
 import { type RenderMonitor, type RenderRepair, renderRepairs } from "./findings.js";
 import { startMonitor } from "./monitor.js";

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { consoleLogger, levels } from "../../src/logger.js";
-import { logSetting } from "../../src/platform/log-setting.js";
+import { logSetting } from "../../src/platform/choose-logger.js";
 import { HealthBots, inState } from "../tools/health-bots.js";
 
 let bots: HealthBots;
@@ -91,7 +91,7 @@ describe("SAFE_POLLING_LOG", () => {
   it("a word that is none is told once for all bots of the process, and ignored", async () => {
     const directory = mkdtempSync(join(tmpdir(), "gsp-log-"));
     const program = `
-      import { chooseLogger } from ${JSON.stringify(new URL("../../src/choose-logger.ts", import.meta.url).href)};
+      import { chooseLogger } from ${JSON.stringify(new URL("../../src/platform/choose-logger.ts", import.meta.url).href)};
       for (let index = 0; index < 3; index += 1) chooseLogger(undefined).info({}, "told");`;
     const file = join(directory, "program.mts");
     writeFileSync(file, program);

@@ -3,8 +3,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SafePollingError } from "../../src/errors.js";
 import { consoleLogger } from "../../src/logger.js";
-import { describeError, redact, redactText } from "../../src/redact.js";
-import { keepSecret, keepUrlSecrets, knownSecrets } from "../../src/secrets.js";
+import {
+  describeError,
+  keepSecret,
+  keepUrlSecrets,
+  knownSecrets,
+  redact,
+  redactText,
+} from "../../src/redact.js";
 
 /** The ways in which libraries put a secret into what they say. */
 const sinks: Record<string, (secret: string) => string> = {

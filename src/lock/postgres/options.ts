@@ -1,6 +1,6 @@
 import { checkOptions, invalidOption, optionError } from "../../option-checks.js";
 import { passwordOfPlatform } from "../../platform/instance.js";
-import { keepSecret } from "../../secrets.js";
+import { keepSecret } from "../../redact.js";
 import { checkServerUrl } from "../server.js";
 
 /**

@@ -1,13 +1,17 @@
-import { oneListener } from "./one-listener.js";
-
 /** How the end of whoever started this process is noticed. */
-export type ParentSign = "stdin" | "process";
+type ParentSign = "stdin" | "process";
 
 /** How many pieces of an input that nobody reads are kept: of one that goes on, nobody will read the beginning. */
 const mostUnread = 16;
 
 /** How often the parent process is looked for, in milliseconds. */
 const lookEveryMs = 1_000;
+
+/** Calls `stop` when the signal aborts. Returns what ends that. */
+export const onAbort = oneListener((signal: AbortSignal, stop) => {
+  signal.addEventListener("abort", stop);
+  return () => signal.removeEventListener("abort", stop);
+});
 
 /**
  * Calls `stop` once when the one that started this process has gone: its end of our standard input is closed, or its
@@ -65,5 +69,32 @@ function isAlive(parent: number): boolean {
   } catch (error) {
     // A parent of another user lives.
     return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/**
+ * Lets many wait for one source with one listener: Node takes more than ten for a leak, and warns. `listen` begins to
+ * listen to a source, and returns what ends that.
+ */
+function oneListener<Source>(listen: (source: Source, tell: () => void) => () => void) {
+  const heard = new Map<Source, { readonly stops: Set<() => void>; readonly end: () => void }>();
+  return (source: Source, stop: () => void): (() => void) => {
+    const listening = heard.get(source) ?? begin(source);
+    listening.stops.add(stop);
+    return () => {
+      if (!listening.stops.delete(stop) || listening.stops.size > 0) return;
+      listening.end();
+      heard.delete(source);
+    };
+  };
+
+  function begin(source: Source) {
+    const stops = new Set<() => void>();
+    const tell = () => {
+      for (const stop of [...stops]) stop();
+    };
+    const listening = { stops, end: listen(source, tell) };
+    heard.set(source, listening);
+    return listening;
   }
 }

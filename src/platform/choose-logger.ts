@@ -1,8 +1,15 @@
-import { consoleLogger, harmless, type Logger, levels, silentLogger, withFields } from "./logger.js";
-import { invalidOption } from "./option-checks.js";
-import { page } from "./pages.js";
-import { logSetting } from "./platform/log-setting.js";
-import { shared } from "./platform/process-registry.js";
+import {
+  consoleLogger,
+  harmless,
+  type Logger,
+  type LogSetting,
+  levels,
+  silentLogger,
+  withFields,
+} from "../logger.js";
+import { invalidOption } from "../option-checks.js";
+import { page } from "../pages.js";
+import { shared } from "./process-registry.js";
 
 /** The logger that was given, silence for `false`, the console for undefined. Throws ERR_INVALID_OPTION. */
 export function chooseLogger(logger: Logger | false | undefined): Logger {
@@ -28,4 +35,22 @@ function defaultLogger(): Logger {
       "SAFE_POLLING_LOG has a word that is none of debug, info, warn and json; it is ignored",
     );
   return logger;
+}
+
+const leastLevels = ["debug", "info", "warn"] as const;
+
+/** What SAFE_POLLING_LOG asks of the default logger, words with commas between; `unknown`: the first that is none. */
+export function logSetting(
+  asked = process.env.SAFE_POLLING_LOG ?? "",
+): LogSetting & { readonly unknown: string | undefined } {
+  const given = asked
+    .toLowerCase()
+    .split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+  return {
+    level: leastLevels.find((level) => given.includes(level)) ?? "info",
+    isJson: given.includes("json"),
+    unknown: given.find((word) => !["json", ...leastLevels].includes(word)),
+  };
 }
