@@ -1,5 +1,5 @@
-import { doublingDelayMs, type ExponentialBackoff, withJitter } from "../backoff.js";
 import type { Clock, Timer } from "../clock.js";
+import { doublingDelayMs, type ExponentialBackoff, withJitter } from "../waiting.js";
 
 /**
  * After a wake-up a key may stay taken for some milliseconds more (the kernel reports a dead process's closed

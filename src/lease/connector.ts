@@ -1,8 +1,7 @@
-import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import type { Clock, Timer } from "../clock.js";
 import type { HandoverRequest, LockBackend, LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
-import { isDeadline, withDeadline } from "../waiting.js";
+import { type ExponentialBackoff, exponentialDelayMs, isDeadline, withDeadline } from "../waiting.js";
 
 /** How long connecting may take, in milliseconds. */
 const connectDeadlineMs = 10_000;

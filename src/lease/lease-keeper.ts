@@ -1,10 +1,9 @@
-import { doublingDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment, type Timer } from "../clock.js";
 import type { LockConnection } from "../lock/backend.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
-import { withDeadline } from "../waiting.js";
+import { doublingDelayMs, withDeadline } from "../waiting.js";
 import { isTrusted, type LeaseTiming } from "./trust-window.js";
 
 /**

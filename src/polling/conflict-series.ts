@@ -1,8 +1,7 @@
 import pRetry from "p-retry";
-import { withJitter } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { isSafePollingError } from "../errors.js";
-import { pause } from "../waiting.js";
+import { pause, withJitter } from "../waiting.js";
 import type { PollingRecord } from "./polling-record.js";
 
 /** A series is over after this long without a conflict. A rival's 409 can be held back 3 s, it may sleep 3 s, and ours can be held back 3 s. */

@@ -1,10 +1,16 @@
-import { type ExponentialBackoff, exponentialDelayMs } from "../backoff.js";
 import { type Clock, sinceMs } from "../clock.js";
 import { Lasting } from "../lasting.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
 import { describeError } from "../redact.js";
-import { AbortedError, abortable, isDeadline, pause } from "../waiting.js";
+import {
+  AbortedError,
+  abortable,
+  type ExponentialBackoff,
+  exponentialDelayMs,
+  isDeadline,
+  pause,
+} from "../waiting.js";
 import { classifyFailure, fatalTelegramError, type TelegramFailure } from "./telegram-failure.js";
 
 /** How long Telegram may take for a call that does not park, in milliseconds. */

@@ -1,7 +1,6 @@
-import { exponentialDelayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { TelegramBot } from "../polling/telegram-bot.js";
-import { AbortedError, abortable, pause } from "../waiting.js";
+import { AbortedError, abortable, exponentialDelayMs, pause } from "../waiting.js";
 
 /** What a failed call to Render's API means for whoever made it. */
 type RenderFailure =

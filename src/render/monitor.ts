@@ -1,9 +1,8 @@
-import { exponentialDelayMs } from "../backoff.js";
 import { type Clock, elapsedMs, type Moment } from "../clock.js";
 import { EventHub } from "../events.js";
 import type { Logger } from "../logger.js";
 import type { HandleInternals, SafePolling } from "../session/handle.js";
-import { type Deferred, deferred, wait } from "../waiting.js";
+import { type Deferred, deferred, exponentialDelayMs, wait } from "../waiting.js";
 import { RenderApiClient } from "./api-client.js";
 import { gatherFacts, type RenderFacts } from "./facts.js";
 import {

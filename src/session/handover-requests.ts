@@ -1,9 +1,9 @@
-import { doublingDelayMs, type ExponentialBackoff } from "../backoff.js";
 import type { Timer } from "../clock.js";
 import type { Lease } from "../events.js";
 import type { HandoverAnswer, HandoverRequest, Holder } from "../lock/backend.js";
 import type { CallContext } from "../polling/telegram-call.js";
 import type { ResolvedOptions } from "../resolve-options.js";
+import { doublingDelayMs, type ExponentialBackoff } from "../waiting.js";
 import type { HandleRecord } from "./handle-record.js";
 import type { HealthReport } from "./report.js";
 

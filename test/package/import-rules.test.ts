@@ -207,7 +207,7 @@ describe("what a file may touch", () => {
     const simulated = (file: string) =>
       ["session", "polling", "lease"].some((room) => within(file, room)) ||
       (within(file, "render") && file !== "render/start-render-monitor.ts") ||
-      file === "backoff.ts";
+      file === "waiting.ts";
     expect(
       uses(/\b(setTimeout|setInterval|Date\.now|performance\.now|Math\.random|randomUUID)\b/, simulated),
     ).toEqual([]);

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { exponentialDelayMs, withJitter } from "../../src/backoff.js";
 import { elapsedMs } from "../../src/clock.js";
 import { forgottenWaitMs, formerOwner } from "../../src/lease/key-history.js";
 import { isTrusted, leaseTiming } from "../../src/lease/trust-window.js";
@@ -8,6 +7,7 @@ import { silentLogger } from "../../src/logger.js";
 import { askTelegram, unknownRoundTripMs } from "../../src/polling/telegram-call.js";
 import { classifyFailure } from "../../src/polling/telegram-failure.js";
 import { UpdateLedger } from "../../src/polling/update-ledger.js";
+import { exponentialDelayMs, withJitter } from "../../src/waiting.js";
 import { VirtualTime } from "../tools/virtual-time.js";
 
 const ms = fc.integer({ min: 0, max: 10_000_000 });
