@@ -68,7 +68,7 @@ const places: Partial<Record<NodeJS.Platform, LibcPlace>> = {
  * Opens the C library by the foreign function interface of Bun or Deno. Undefined: the runtime has none, or the
  * platform no library that is known here.
  */
-export function openLibc(runtime: object, platform = process.platform): Libc | undefined {
+function openLibc(runtime: object, platform = process.platform): Libc | undefined {
   const place = places[platform];
   if (!place) return undefined;
   if ("Bun" in runtime) return openInBun(place);

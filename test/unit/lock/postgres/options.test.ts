@@ -1,7 +1,6 @@
 import type { ClientConfig } from "pg";
 import { describe, expect, expectTypeOf, it } from "vitest";
-import type { PostgresLockOptions } from "../../../../src/lock/postgres/options.js";
-import { resolveOptions } from "../../../../src/lock/postgres/options.js";
+import { type PostgresLockOptions, resolveOptions } from "../../../../src/lock/postgres/options.js";
 import { postgresLock } from "../../../../src/lock/postgres/postgres-lock.js";
 
 const refused = (options: unknown, text: string) => {
