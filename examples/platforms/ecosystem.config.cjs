@@ -8,7 +8,7 @@ module.exports = {
       instances: 2,
       exec_mode: "cluster",
       // The bot says `process.send?.("ready")` after safeStartPolling(), in standby too, and closes this channel
-      // (`process.disconnect()`) after `await polling.done`.
+      // (`process.disconnect()`) when `polling.done` has settled, rejected too.
       wait_ready: true,
       listen_timeout: 10_000,
       // SIGINT, then this long until SIGKILL, in milliseconds; 1600 where nothing is set, less than drainTimeoutMs.

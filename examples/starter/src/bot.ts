@@ -25,7 +25,10 @@ if (PORT) await startHealthServer(polling);
 // pm2 with wait_ready: this instance is up, as a standby too.
 process.send?.("ready");
 
-await polling.done;
-// SIGTERM or Ctrl+C: handlers have ended, what they did is confirmed, the lock is free. Close databases here.
-// pm2 in cluster mode: its channel would keep the process alive.
-if (process.connected) process.disconnect();
+try {
+  await polling.done;
+  // SIGTERM or Ctrl+C: handlers have ended, what they did is confirmed, the lock is free. Close databases here.
+} finally {
+  // pm2 in cluster mode: its channel would keep the process alive, one whose polling has failed too.
+  if (process.connected) process.disconnect();
+}
