@@ -89,14 +89,13 @@ export function resolveOptions(bot: TelegramBot, options: SafePollingOptions) {
     confirm: checkChoice("confirm", options.confirm ?? "handled", ["handled", "fetched"]),
     polling,
     beforePolling: checkBeforePolling(options.beforePolling),
-    skipOlderThanMs: optional(options.skipOlderThanMs, (value) => checkDelay("skipOlderThanMs", value)),
+    skipOlderThanMs: optional(options.skipOlderThanMs, checkSkipAge),
     handlerWarnMs: checkTime("handlerWarnMs", options.handlerWarnMs ?? 60_000),
     handlerTimeoutMs: optional(options.handlerTimeoutMs, (value) => checkTime("handlerTimeoutMs", value)),
     drainTimeoutMs: checkDelay("drainTimeoutMs", options.drainTimeoutMs ?? 4_000),
     signals: checkSignals(options.signals ?? ["SIGTERM", "SIGINT"]),
     exitAfterMs: checkDelay("exitAfterMs", options.exitAfterMs ?? 10_000),
-    stopWithParent:
-      options.stopWithParent && checkChoice("stopWithParent", options.stopWithParent, ["stdin", "process"]),
+    stopWithParent: checkParentSign(options.stopWithParent),
     priority: checkNumber("priority", options.priority ?? 0),
     signal: checkSignal(options.signal),
     instance: checkShown("instance", options.instance ?? platformFacts().instance, bot),
@@ -203,6 +202,16 @@ function resolvePolling(options: PollingOptions, bot: TelegramBot): PollParamete
 
 function checkDelay(name: string, value: unknown): number {
   return checkNumber(name, value, { min: 0, max: longestTimerMs });
+}
+
+/** Dates of updates are whole seconds: below one, each update would be too old. */
+function checkSkipAge(value: unknown): number {
+  return checkNumber("skipOlderThanMs", value, { min: 1_000, max: longestTimerMs });
+}
+
+/** An empty variable of the environment is no `false`: an orphan that polls on would not be noticed. */
+function checkParentSign(sign: SafePollingOptions["stopWithParent"]) {
+  return sign !== undefined && sign !== false && checkChoice("stopWithParent", sign, ["stdin", "process"]);
 }
 
 /** A delay that must not be 0. */

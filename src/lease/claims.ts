@@ -108,7 +108,11 @@ export function createClaims(options: ClaimsOptions) {
     try {
       const requests = keys.map((key) => requestFor(open, key, sent));
       const answers = await withDeadline(clock, open.connection.claim(requests), timing.deadlineMs, "claim");
-      if (answers?.length !== keys.length) throw new Error("claim() did not answer for each key");
+      if (answers?.length !== keys.length || !answers.every(isAnswer)) {
+        throw new Error(
+          "claim() must answer each key with { granted: true, token } or { granted: false }; a token is a safe integer",
+        );
+      }
       // We were frozen meanwhile, and what was granted may be another's by now.
       const isLate = open.leaseMs !== undefined && !isTrusted(timing, sent, clock.now());
       if (isLate) throw new Error("the answer to a claim came too late");
@@ -180,6 +184,8 @@ export function createClaims(options: ClaimsOptions) {
     const entry = candidates.next(key);
     if (!entry) return false;
     entry.phase = "holding";
+    // Who has resigned waits for another holder, which this one is.
+    for (const sibling of candidates.of(key)) sibling.pause = undefined;
     const history = histories.of(key);
     histories.granted(key, open.owner);
     entry.events.granted({
@@ -291,6 +297,11 @@ export function createClaims(options: ClaimsOptions) {
   }
 
   return { use, wake, claimDue };
+}
+
+/** What a backend of somebody's own forgets to return would be waited for in silence. */
+function isAnswer(answer: Claim | undefined): boolean {
+  return answer?.granted === false || (answer?.granted === true && Number.isSafeInteger(answer.token));
 }
 
 function identityOf({ owner, instance, token, since }: Holder): string {

@@ -7,7 +7,7 @@ import type { TelegramBot } from "../polling/telegram-bot.js";
 import { type CallContext, callTelegram, telegramTrouble } from "../polling/telegram-call.js";
 import { classifyFailure, type TelegramFailure } from "../polling/telegram-failure.js";
 import type { WebhookGuard } from "../polling/webhook-guard.js";
-import { redactIfSecret } from "../redact.js";
+import { describeError, redactIfSecret } from "../redact.js";
 import { AbortedError, unlessAborted } from "../waiting.js";
 import type { UserCode } from "./user-code.js";
 
@@ -111,8 +111,15 @@ async function retryPassingTrouble(
       await toldWhileItLasts(context, name, code, ended);
       return series.isOver();
     } catch (error) {
-      if (signal.aborted) throw new AbortedError();
       const trouble = passingTrouble(error);
+      if (signal.aborted) {
+        // Nobody looks at its outcome any more.
+        if (!trouble && !isAbort(error)) {
+          const message = `${name} failed while it was told to end. Look at what it has left undone`;
+          context.logger.error({ error: describeError(error) }, message);
+        }
+        throw new AbortedError();
+      }
       if (!trouble) throw error;
       await series.waitOut(trouble, error, signal);
     }
@@ -138,6 +145,10 @@ async function toldWhileItLasts(
     stopTelling();
     if (forSeconds !== undefined) logger.info({}, `no longer waiting for ${name}`);
   }
+}
+
+function isAbort(error: unknown): boolean {
+  return (error as { name?: unknown } | null)?.name === "AbortError";
 }
 
 /** By the shape of grammY's errors: what else the user's code throws is no trouble of Telegram's. */

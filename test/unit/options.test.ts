@@ -66,7 +66,10 @@ describe("a bad option is named, with what was expected and what came:", () => {
     [{ exitAfterMs: -1 }, "Expected `exitAfterMs` to be a number from 0"],
     [{ handlerWarnMs: 0 }, "Expected `handlerWarnMs` to be a number from 1"],
     [{ handlerTimeoutMs: 0 }, "Expected `handlerTimeoutMs` to be a number from 1"],
-    [{ skipOlderThanMs: "1h" }, "Expected `skipOlderThanMs` to be a number from 0"],
+    [{ skipOlderThanMs: "1h" }, "Expected `skipOlderThanMs` to be a number from 1000"],
+    [{ skipOlderThanMs: 0 }, "Expected `skipOlderThanMs` to be a number from 1000 to 2147483647, got 0."],
+    [{ stopWithParent: "" }, 'Expected `stopWithParent` to be "stdin" or "process", got "".'],
+    [{ stopWithParent: true }, 'Expected `stopWithParent` to be "stdin" or "process", got true.'],
     [{ backoff: [-1] }, "Expected `backoff.delaysMs[0]` to be a number from 0 to 2147483647, got -1."],
     [
       { backoff: { delaysMs: "5000" } },

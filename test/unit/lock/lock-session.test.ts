@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { SafePollingError } from "../../../src/errors.js";
 import type { Candidate } from "../../../src/lease/candidate.js";
 import { createLockSession } from "../../../src/lease/lock-session.js";
-import type { ConnectContext, LockBackend, LockConnection } from "../../../src/lock/backend.js";
+import type { Claim, ConnectContext, LockBackend, LockConnection } from "../../../src/lock/backend.js";
 import { ofReplica } from "../../../src/lock/server.js";
 import { silentLogger } from "../../../src/logger.js";
 import { deferred } from "../../../src/waiting.js";
@@ -653,6 +653,20 @@ describe("resign", () => {
     expect(a.events.at(-1)).toMatch(/^granted 3/);
   });
 
+  it("waits no longer when another handle of its process has held the key", async () => {
+    const { enter } = startProcess("a");
+    const [first, second] = [enter(), enter()];
+    first.want();
+    second.want();
+    await time.advance(1);
+    await Promise.all([first.resign(), time.advance(5)]);
+    expect(second.events.at(-1)).toMatch(/^granted 2/);
+
+    await Promise.all([second.giveUp(), time.advance(5)]);
+
+    expect(first.events.at(-1)).toMatch(/^granted 3/);
+  });
+
   it("does not take the key back before a lease has passed when nobody else wants it", async () => {
     const a = startProcess("a").enter();
     a.want();
@@ -678,6 +692,35 @@ describe("trouble", () => {
     await time.advance(30_000);
 
     expect(a.events.slice(-2)).toEqual(["well", "granted 1"]);
+  });
+
+  it.each<[string, unknown]>([
+    ["nothing", undefined],
+    ["a promise", Promise.resolve({ granted: false, holder: {} })],
+    ["a grant without a token", { granted: true }],
+    ["a token that is a string", { granted: true, token: "7" }],
+  ])("is an answer to a claim that is %s: it is told, and nothing is granted", async (_, answer) => {
+    const errors: unknown[] = [];
+    const backend = server.backend();
+    const connect = async (context: ConnectContext) => ({
+      ...(await backend.connect(context)),
+      claim: async () => [answer as Claim],
+    });
+    const { session } = startProcess("a", { ...backend, connect });
+    const events: string[] = [];
+    const ignored = () => {};
+    const candidate = session.enter("bot", {
+      ...{ lost: ignored, moved: ignored, asked: ignored, forgotten: ignored, failed: ignored },
+      granted: () => events.push("granted"),
+      standby: () => events.push("standby"),
+      trouble: (error) => errors.push(error),
+    });
+    candidate.want();
+
+    await time.advance(100);
+
+    expect(events).toEqual([]);
+    expect(String(errors[0])).toContain("claim() must answer each key with { granted: true, token }");
   });
 
   it("at connecting that takes too long names the server, the deadline and what to look at", async () => {

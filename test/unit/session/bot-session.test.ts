@@ -468,6 +468,26 @@ describe("beforePolling", () => {
     expect(world.locks.holderOf(String(world.account.id))).toBeUndefined();
   });
 
+  it("that fails during a stop is told; that it was aborted is not", async () => {
+    const endsBy =
+      (error: Error) =>
+      (_lease: object, { signal }: { signal: AbortSignal }) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(error)));
+    const told = [];
+    for (const error of [new Error("half a migration"), new DOMException("aborted", "AbortError")]) {
+      const a = world.start("a", { options: { beforePolling: endsBy(error) } });
+      await world.advance(100);
+      void a.session.stop();
+      await world.until(() => a.outcome.done !== undefined, 1_100);
+      expect(a.outcome.done).toBe("resolved");
+      told.push(...a.logs.filter(({ level }) => level === "error"));
+    }
+
+    expect(told).toMatchObject([
+      { message: expect.stringContaining("beforePolling failed"), fields: { error: "half a migration" } },
+    ]);
+  });
+
   it("that fails with an error of the user's own class ends polling with that very error", async () => {
     class MigrationFailed extends Error {}
     const failure = new MigrationFailed("no such column");
