@@ -112,7 +112,8 @@ interface AfterStop {
 async function stopAllHandles(): Promise<AfterStop> {
   let exitAfterMs = 0;
   let logger: Logger | undefined;
-  while (handles.size > 0) {
+  // Twice: what was started meanwhile ends too. A loop that starts a bot again each time would never end.
+  for (let round = 0; round < 2 && handles.size > 0; round += 1) {
     const running = [...handles];
     for (const handle of running) exitAfterMs = Math.max(exitAfterMs, handle.exitAfterMs);
     logger = running[0]?.logger;
@@ -137,7 +138,8 @@ function whenStillAlive({ exitAfterMs, logger }: AfterStop, how: string, end: ()
       { exitAfterMs, open: process.getActiveResourcesInfo?.(), see: page("options.md#exitafterms") },
       `everything has stopped, but something keeps the process alive: ${how}. Close it after \`await polling.done\`, or set exitAfterMs`,
     );
-    end();
+    // Handlers of a bot that was started again are not cut off.
+    void stopAllHandles().then(end);
   };
   setTimeout(() => setTimeout(tellAndEnd, 1).unref(), exitAfterMs).unref();
 }

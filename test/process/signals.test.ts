@@ -53,6 +53,22 @@ describe("a stop signal", () => {
     expect(eventsOf(a.lines)).toContain("after done");
   });
 
+  it("ends the process also where a loop starts the bot again, and cuts no handler of that one off", async () => {
+    await using fleet = await BotFleet.start();
+    const a = await fleet.poller("a", { restarts: true, handlerMs: 1_500, options: { exitAfterMs: 500 } });
+
+    a.kill("SIGTERM");
+    await a.line("state", { state: "stopped" });
+    fleet.push("to the one that was started again");
+    await a.line("handling");
+
+    const { code, signal } = await a.exited;
+    expect([code, signal]).toSatisfy((end) => end[0] === 143 || end[1] === "SIGTERM");
+    expect(fleet.api.counters()).toMatchObject({ answered: 1, pending: 0 });
+    // Without an end there were a thousand a second.
+    expect(a.lines.filter(({ state }) => state === "stopped").length).toBeLessThan(30);
+  });
+
   it("leaves the code behind done the time that it needs", async () => {
     await using fleet = await BotFleet.start();
     const a = await fleet.poller("a", { cleanupMs: 2_500 });

@@ -85,6 +85,8 @@ export interface Scenario {
   readonly cleanupBlockMs?: number;
   /** Something else that keeps the process alive. */
   readonly keepAlive?: boolean;
+  /** Starts its bot again whenever it has stopped, whatever stopped it. */
+  readonly restarts?: boolean;
   /** What runs it; by default what `BOT_RUNTIME` names ("bun", "deno", …), else this Node.js. */
   readonly runtime?: RuntimeCommand;
   /** A copy of `bot-process.mjs`, which finds another copy of the package. */

@@ -289,6 +289,9 @@ process.channel?.unref();
 
 if (way === "plain") await Promise.all(bots.map(pollPlainly));
 if (way === "rogue") await Promise.all(bots.map(pollStubbornly));
+const [first] = bots;
+// As a supervisor of somebody's own does that takes every end for a crash.
+if (scenario.restarts && first) for (;;) await (handles.pop() ?? start(first, lock, 0)).done;
 const watch = scenario.watch ?? "done";
 if (watch === "started") {
   await Promise.all(
