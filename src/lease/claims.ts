@@ -110,7 +110,7 @@ export function createClaims(options: ClaimsOptions) {
       const answers = await withDeadline(clock, open.connection.claim(requests), timing.deadlineMs, "claim");
       if (answers?.length !== keys.length || !answers.every(isAnswer)) {
         throw new Error(
-          "claim() must answer each key with { granted: true, token } or { granted: false }; a token is a safe integer",
+          "claim() must answer each key with { granted: true, token }, a safe integer, or with { granted: false }",
         );
       }
       // We were frozen meanwhile, and what was granted may be another's by now.
