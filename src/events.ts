@@ -88,7 +88,8 @@ export class EventHub<Events = SafePollingEvents> {
   /** Adds a listener; returns what removes it. */
   on<E extends keyof Events>(event: E, listener: (event: Events[E]) => void, isOnce = false): () => void {
     const listeners = this.#listeners.get(event) ?? new Map();
-    this.#listeners.set(event, listeners.set(listener, isOnce));
+    // `once` takes no listener away that `on` has added.
+    this.#listeners.set(event, listeners.set(listener, isOnce && listeners.get(listener) !== false));
     return () => this.off(event, listener);
   }
 

@@ -159,6 +159,19 @@ describe("safeStartPolling", () => {
     expect(calls).toBe(0);
   });
 
+  it("keeps a listener that is added once more by once()", async () => {
+    const polling = safeStartPolling(newBot(), options);
+    const states: string[] = [];
+    const listener = ({ state }: { state: string }) => states.push(state);
+    polling.on("state", listener);
+    polling.once("state", listener);
+
+    await polling.started();
+    await polling.stop();
+
+    expect(states).toEqual(["polling", "draining", "stopped"]);
+  });
+
   it("goes on when listeners reject, and when the logger throws or rejects", async () => {
     const rejects = () => Promise.reject(new Error("a logger's own trouble"));
     const throws = () => {
