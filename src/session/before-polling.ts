@@ -116,7 +116,8 @@ async function retryPassingTrouble(
         // Nobody looks at its outcome any more.
         if (!trouble && !isAbort(error)) {
           const message = `${name} failed while it was told to end. Look at what it has left undone`;
-          context.logger.error({ error: describeError(error) }, message);
+          const see = page("troubleshooting.md#your-code");
+          context.logger.error({ error: describeError(error), see }, message);
         }
         throw new AbortedError();
       }
