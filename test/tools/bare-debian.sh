@@ -5,6 +5,8 @@
 set -eu
 machine=$(mktemp -d)
 trap 'rm -rf "$machine"' EXIT
+# Other users enter its root.
+chmod 755 "$machine"
 
 debootstrap --variant=minbase --include=ca-certificates "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$machine"
 # How this machine reaches its registries.
