@@ -9,7 +9,7 @@ import { classifyFailure, type TelegramFailure } from "../polling/telegram-failu
 import type { WebhookGuard } from "../polling/webhook-guard.js";
 import { describeError, redactIfSecret } from "../redact.js";
 import { AbortedError, unlessAborted } from "../waiting.js";
-import type { UserCode } from "./user-code.js";
+import { isAbort, type UserCode } from "./user-code.js";
 
 /** What needs no lease, done while still standing by: a bad token ends `done` before any waiting. */
 export async function prepareBot(
@@ -146,10 +146,6 @@ async function toldWhileItLasts(
     stopTelling();
     if (forSeconds !== undefined) logger.info({}, `no longer waiting for ${name}`);
   }
-}
-
-function isAbort(error: unknown): boolean {
-  return (error as { name?: unknown } | null)?.name === "AbortError";
 }
 
 /** By the shape of grammY's errors: what else the user's code throws is no trouble of Telegram's. */

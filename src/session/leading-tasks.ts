@@ -3,8 +3,8 @@ import type { Lease } from "../events.js";
 import { tellWhileItLasts } from "../lasting.js";
 import type { Logger } from "../logger.js";
 import { page } from "../pages.js";
-import { describeError, redact } from "../redact.js";
-import type { UserCode } from "./user-code.js";
+import { describeError } from "../redact.js";
+import { isAbort, type UserCode } from "./user-code.js";
 
 /** What a leading task gets. */
 export interface LeadingContext {
@@ -87,7 +87,7 @@ export function createLeadingTasks(clock: Clock, logger: Logger, userCode: UserC
       await userCode.run(() => entry.task({ lease: term.lease, signal }));
     } catch (error) {
       // Most of what is told to end by a signal ends so.
-      if (signal.aborted && isAbort(redact(error))) return;
+      if (signal.aborted && isAbort(error)) return;
       logger.error(
         { task: entry.name, error: describeError(error), see: page("cron.md#pollingwhileleadingtask") },
         "a leading task failed; it begins again with the next lease only. Catch in it what should be tried again",
@@ -115,10 +115,4 @@ export function createLeadingTasks(clock: Clock, logger: Logger, userCode: UserC
     /** Resolves when none runs. */
     ended: () => Promise.all([...running].map((entry) => entry.ended)),
   };
-}
-
-/** grammY wraps the error of an aborted call. */
-function isAbort(error: unknown): boolean {
-  const { name, error: inner } = (error ?? {}) as { name?: unknown; error?: { name?: unknown } };
-  return name === "AbortError" || inner?.name === "AbortError";
 }

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { redact } from "../redact.js";
 
 interface Run {
   readonly owner: UserCode;
@@ -24,4 +25,11 @@ export class UserCode {
     const run = currentRun.getStore();
     return run?.owner === this && run.isRunning;
   }
+}
+
+/** Whether what such code threw only says that it was told to end. grammY wraps the error of an aborted call. */
+export function isAbort(error: unknown): boolean {
+  // What was thrown may throw when it is read.
+  const { name, error: inner } = (redact(error) ?? {}) as { name?: unknown; error?: { name?: unknown } };
+  return name === "AbortError" || inner?.name === "AbortError";
 }

@@ -246,7 +246,7 @@ function embeddedBinaries(): string | undefined {
 
 /** Its user is another one than root, whose home it may not enter. */
 function mayServerEnter(directory: string): boolean {
-  if (serverUser().uid === undefined || directory === dirname(directory)) return true;
+  if (process.getuid?.() !== 0 || directory === dirname(directory)) return true;
   return (statSync(directory).mode & 0o001) !== 0 && mayServerEnter(dirname(directory));
 }
 
